@@ -1,0 +1,156 @@
+//! What a subject gets, and why.
+
+use std::fmt;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::plan::Arm;
+use crate::id::{ExperimentId, SegmentId, VariationId};
+use crate::model::Config;
+
+/// What a subject gets from an experiment, and why. Borrowed from the snapshot; costs nothing to
+/// make.
+///
+/// Serialises as an object with `experiment_id`, `variation_id`, `in_experiment`, `is_control`,
+/// `reason` and `segment_id`, those left out that there are not.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Decision<'s> {
+    pub(crate) experiment_id: Option<&'s ExperimentId>,
+    pub(crate) served: Option<&'s Arm>,
+    pub(crate) reason: Reason<'s>,
+}
+
+impl<'s> Decision<'s> {
+    /// The experiment; `None` when there is none of the id asked for.
+    pub fn experiment_id(&self) -> Option<&'s ExperimentId> {
+        self.experiment_id
+    }
+
+    /// Why it is so.
+    pub fn reason(&self) -> Reason<'s> {
+        self.reason
+    }
+
+    /// What the subject gets as part of the experiment; `None` when it is not in.
+    pub fn assignment(&self) -> Option<Assignment<'s>> {
+        let arm = self.served.filter(|_| self.in_experiment())?;
+        Some(Assignment {
+            experiment_id: self.experiment_id?,
+            variation_id: &arm.variation_id,
+            config: &arm.config,
+            is_control: arm.is_control,
+        })
+    }
+
+    /// What is served: the assignment's variation, or outside the experiment its
+    /// [outside variation](crate::Experiment::outside_variation_id), if it has one.
+    pub fn variation_id(&self) -> Option<&'s VariationId> {
+        self.served.map(|arm| &arm.variation_id)
+    }
+
+    /// The complete config of what is served.
+    pub fn config(&self) -> Option<&'s Config> {
+        self.served.map(|arm| &*arm.config)
+    }
+
+    /// Whether the subject is part of the experiment and counts in its analysis.
+    pub fn in_experiment(&self) -> bool {
+        matches!(self.reason, Reason::Split | Reason::Segment(_) | Reason::Fallback)
+    }
+}
+
+impl fmt::Debug for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decision({:?} {:?}: {})", self.experiment_id, self.variation_id(), self.reason)
+    }
+}
+
+impl Serialize for Decision<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(id) = self.experiment_id {
+            map.serialize_entry("experiment_id", id)?;
+        }
+        if let Some(id) = self.variation_id() {
+            map.serialize_entry("variation_id", id)?;
+        }
+        map.serialize_entry("in_experiment", &self.in_experiment())?;
+        if let Some(assignment) = self.assignment() {
+            map.serialize_entry("is_control", &assignment.is_control)?;
+        }
+        map.serialize_entry("reason", self.reason.as_str())?;
+        if let Reason::Segment(id) = self.reason {
+            map.serialize_entry("segment_id", id)?;
+        }
+        map.end()
+    }
+}
+
+/// What a subject gets as part of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Assignment<'s> {
+    /// The experiment.
+    pub experiment_id: &'s ExperimentId,
+    /// The variation.
+    pub variation_id: &'s VariationId,
+    /// Every parameter of the flag: the defaults, overlaid with the variation's overrides.
+    pub config: &'s Config,
+    /// Whether the arm is the control.
+    pub is_control: bool,
+}
+
+/// Why a subject gets what it gets, or nothing: the first gate that closed, in the order in which
+/// they stand here, or the way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason<'s> {
+    /// There is no such experiment.
+    NotFound,
+    /// It has not started.
+    Draft,
+    /// It is halted.
+    Paused,
+    /// It is concluded.
+    Completed,
+    /// It has been put away.
+    Archived,
+    /// The subject has no id of the experiment's kind, or an empty one.
+    MissingSubjectId,
+    /// The subject lies outside the experiment's traffic.
+    NotSampled,
+    /// Drawn by weight.
+    Split,
+    /// This is the first segment that matches.
+    Segment(&'s SegmentId),
+    /// No segment matches.
+    Fallback,
+}
+
+impl Reason<'_> {
+    /// The stable name, without the segment.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Draft => "draft",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Archived => "archived",
+            Self::MissingSubjectId => "missing_subject_id",
+            Self::NotSampled => "not_sampled",
+            Self::Split => "split",
+            Self::Segment(_) => "segment",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(id) => f.pad(&format!("segment {id}")),
+            _ => f.pad(self.as_str()),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Whether a segment matches a subject.
+
+use super::{Attribute, Attributes};
+use crate::model::{Condition, Expression, Rule, Segment};
+
+impl Segment {
+    /// Whether any of the rules matches.
+    pub fn contains(&self, attributes: &dyn Attributes) -> bool {
+        self.rules().iter().any(|rule| rule.holds(attributes))
+    }
+}
+
+impl Rule {
+    /// Whether all of `match` hold and none of `not_match`.
+    pub fn holds(&self, attributes: &dyn Attributes) -> bool {
+        self.matches().iter().all(|condition| condition.holds(attributes))
+            && !self.not_matches().iter().any(|condition| condition.holds(attributes))
+    }
+}
+
+impl Condition {
+    fn holds(&self, attributes: &dyn Attributes) -> bool {
+        let attribute = attributes.get(&self.attribute);
+        if let Expression::Exists(exists) = self.expression {
+            return attribute.is_some() == exists;
+        }
+        let Some(Attribute::String(value)) = attribute else { return false };
+        match &self.expression {
+            Expression::Contains(parts) => parts.iter().any(|part| value.contains(&**part)),
+            Expression::EndsWith(ends) => ends.iter().any(|end| value.ends_with(&**end)),
+            Expression::OneOf(one_of) => one_of.contains(value),
+            Expression::StartsWith(starts) => starts.iter().any(|start| value.starts_with(&**start)),
+            Expression::Exists(_) => false,
+        }
+    }
+}

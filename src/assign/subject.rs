@@ -1,0 +1,107 @@
+//! Who is assigned.
+
+use std::fmt;
+
+use super::Attributes;
+use super::hash::subject_hash;
+use crate::model::SubjectKind;
+
+/// Who is assigned: ids by kind, and attributes.
+///
+/// Each experiment says which kind of id it goes by. An id is hashed once, when it is given here;
+/// the subject then serves any number of experiments. An empty id counts as missing.
+///
+/// ```
+/// use variate::Subject;
+///
+/// // A device, which is what an experiment goes by unless it says otherwise.
+/// let device = Subject::new("device-42");
+///
+/// // A user on a device, in Germany.
+/// let attributes = [("country", "DE")];
+/// let user = Subject::of("user", "u-7").with_id("device", "d-42").with_attributes(&attributes);
+/// ```
+#[derive(Clone)]
+pub struct Subject<'a> {
+    first: Id<'a>,
+    others: Vec<Id<'a>>,
+    attributes: &'a dyn Attributes,
+}
+
+#[derive(Clone, Copy)]
+struct Id<'a> {
+    kind: &'a str,
+    id: &'a str,
+    hash: u64,
+}
+
+impl<'a> Id<'a> {
+    #[inline]
+    fn new(kind: &'a str, id: &'a str) -> Self {
+        Self { kind, id, hash: subject_hash(id) }
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// A subject with an id of the kind `device`.
+    #[inline]
+    pub fn new(id: &'a str) -> Self {
+        Self::of(SubjectKind::DEFAULT, id)
+    }
+
+    /// A subject with an id of another kind.
+    #[inline]
+    pub fn of(kind: &'a str, id: &'a str) -> Self {
+        Self { first: Id::new(kind, id), others: Vec::new(), attributes: &() }
+    }
+
+    /// The same subject with an id of one more kind; a kind that it has already gets the new id.
+    pub fn with_id(mut self, kind: &'a str, id: &'a str) -> Self {
+        let id = Id::new(kind, id);
+        let known = std::iter::once(&mut self.first).chain(&mut self.others);
+        match known.into_iter().find(|known| known.kind == kind) {
+            Some(known) => *known = id,
+            None => self.others.push(id),
+        }
+        self
+    }
+
+    /// The same subject with these attributes.
+    #[inline]
+    pub fn with_attributes(self, attributes: &'a dyn Attributes) -> Self {
+        Self { attributes, ..self }
+    }
+
+    /// The id of a kind; `None` if it is missing or empty.
+    pub fn id(&self, kind: &str) -> Option<&'a str> {
+        self.find(kind).map(|id| id.id)
+    }
+
+    /// The attributes.
+    #[inline]
+    pub fn attributes(&self) -> &'a dyn Attributes {
+        self.attributes
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, kind: &str) -> Option<u64> {
+        self.find(kind).map(|id| id.hash)
+    }
+
+    #[inline]
+    fn find(&self, kind: &str) -> Option<&Id<'a>> {
+        let found = if self.first.kind == kind {
+            Some(&self.first)
+        } else {
+            self.others.iter().find(|id| id.kind == kind)
+        };
+        found.filter(|id| !id.id.is_empty())
+    }
+}
+
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = std::iter::once(&self.first).chain(&self.others).map(|id| (id.kind, id.id));
+        f.debug_map().entries(ids).finish()
+    }
+}

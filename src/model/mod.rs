@@ -1,0 +1,115 @@
+//! What is held: the entities, their rules, and their JSON.
+
+mod experiment;
+mod flag;
+mod iteration;
+mod segment;
+mod settings;
+mod status;
+mod text;
+
+pub use experiment::{Allocation, Experiment, HashVersion, Strategy};
+pub use flag::{Config, Flag, Parameter, ParameterType, Variation};
+pub use iteration::Iteration;
+pub use segment::{Condition, Expression, OneOf, Rule, Segment};
+pub use settings::{ActiveLimit, Settings};
+pub use status::{FlagStatus, SegmentStatus, Status};
+pub use text::{Description, Flow, Name, ParameterName, Salt, SubjectKind, Tag};
+
+pub(crate) use experiment::{MAX_ALLOCATIONS, check_allocations, check_tags};
+pub(crate) use flag::{MAX_PARAMETERS, MAX_VARIATIONS, check_count, check_overrides};
+pub(crate) use iteration::{Design, DesignRef, lay_out, read_partition};
+pub(crate) use segment::check_rules;
+
+use crate::error::{Code, Error};
+use crate::json::{FromJson, Object};
+use crate::time::Timestamp;
+
+/// What every entity carries: when it was made and last changed, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) version: u64,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl Record {
+    pub(crate) const KEYS: [&str; 3] = ["version", "created_at", "updated_at"];
+
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { version: 1, created_at: now, updated_at: now }
+    }
+
+    pub(crate) fn touch(&mut self, now: Timestamp) {
+        self.version += 1;
+        self.updated_at = now;
+    }
+
+    /// Checks that a change was made for this version.
+    pub(crate) fn check_version(&self, if_version: Option<u64>) -> Result<(), Error> {
+        match if_version {
+            Some(wanted) if wanted != self.version => {
+                let rule = format!("must be the present version, which is {}", self.version);
+                Err(Error::new(Code::VersionConflict, rule).with_value(&wanted).at("if_version"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn from_json(object: &Object<'_>) -> Result<Self, Error> {
+        let created_at = object.optional("created_at")?.unwrap_or(Timestamp::EPOCH);
+        let version = match object.get("version") {
+            None => 1,
+            Some(cursor) => match cursor.u64()? {
+                version @ 1..=0x1f_ffff_ffff_ffff => version,
+                other => {
+                    let rule = "must be a whole number from 1 to 9007199254740991";
+                    return Err(cursor.locate(Error::invalid(rule).with_value(&other)));
+                }
+            },
+        };
+        Ok(Self {
+            version,
+            created_at,
+            updated_at: object.optional("updated_at")?.unwrap_or(created_at),
+        })
+    }
+}
+
+/// The keys of an entity: its own and those of its [`Record`].
+macro_rules! keys {
+    ($($key:literal),+ $(,)?) => {
+        &[$($key,)+ "version", "created_at", "updated_at"]
+    };
+}
+pub(crate) use keys;
+
+/// Refuses an entry whose key equals an earlier one's.
+pub(crate) fn check_distinct<'t, T, K: Ord>(
+    entries: &'t [T],
+    key: impl Fn(&'t T) -> K,
+    refuse: impl Fn(&T) -> Error,
+) -> Result<(), Error> {
+    let mut order: Vec<(K, usize)> = entries.iter().map(key).zip(0..).collect();
+    order.sort_unstable();
+    let twice = order.windows(2).filter_map(|pair| match pair {
+        [(a, _), (b, later)] if a == b => Some(*later),
+        _ => None,
+    });
+    match twice.min().and_then(|index| Some((index, entries.get(index)?))) {
+        Some((index, entry)) => Err(refuse(entry).at_index(index)),
+        None => Ok(()),
+    }
+}
+
+/// Reads `T` and checks it, so that the error knows where it stands.
+pub(crate) fn checked<T: FromJson>(
+    object: &Object<'_>,
+    key: &'static str,
+    check: impl FnOnce(&T) -> Result<(), Error>,
+) -> Result<T, Error> {
+    let cursor = object.required(key)?;
+    let value = cursor.read()?;
+    check(&value).map_err(|error| cursor.locate(error))?;
+    Ok(value)
+}

@@ -1,0 +1,219 @@
+//! Validated texts.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::Error;
+use crate::json::{Cursor, FromJson, deserialize};
+
+/// What JavaScript's `\s` matches, since the published patterns are its.
+fn is_space(c: char) -> bool {
+    c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}')
+}
+
+/// What JavaScript's `.` does not match.
+fn is_line_end(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}')
+}
+
+fn check_length(text: &str, min: usize, max: usize) -> Result<(), &'static str> {
+    // No code point takes more than four bytes, so a huge text is refused without counting.
+    let length = if text.len() > 4 * max { usize::MAX } else { text.chars().count() };
+    if (min..=max).contains(&length) { Ok(()) } else { Err("length") }
+}
+
+/// `^(?!.*\x00)\S(.*\S)?$`
+fn check_line(text: &str) -> Result<(), &'static str> {
+    if text.contains('\0') {
+        return Err("must not have a NUL character");
+    }
+    if text.contains(is_line_end) {
+        return Err("must be one line");
+    }
+    if text.starts_with(is_space) || text.ends_with(is_space) {
+        return Err("must not begin or end with a space");
+    }
+    Ok(())
+}
+
+fn check_kind(text: &str) -> Result<(), &'static str> {
+    match text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+        true => Ok(()),
+        false => Err("must have only letters, digits and . _ -"),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of the other checks")]
+fn check_nothing(_: &str) -> Result<(), &'static str> {
+    Ok(())
+}
+
+macro_rules! texts {
+    ($($(#[$meta:meta])* $name:ident $min:literal..=$max:literal $check:ident;)+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                let rule = match check_length(text, $min, $max) {
+                    Err(_) => concat!("must have ", $min, " to ", $max, " characters"),
+                    Ok(()) => match $check(text) {
+                        Err(rule) => rule,
+                        Ok(()) => return Ok(Self(text.into())),
+                    },
+                };
+                Err(Error::invalid(rule).with_value(text))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                *self.0 == *other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                *self.0 == **other
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl FromJson for $name {
+            fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+                cursor.parse()
+            }
+        }
+
+        deserialize!($name);
+    )+};
+}
+
+texts! {
+    /// The name of an entity: 3 to 255 characters on one line, neither beginning nor ending with a
+    /// space, without NUL. Characters are code points. Free text, compared as it is written.
+    Name 3..=255 check_line;
+
+    /// What an entity is about: 3 to 1024 characters by the same rule as a [`Name`].
+    Description 3..=1024 check_line;
+
+    /// The surface that an experiment applies to, such as `password_reset`: 1 to 255 characters on
+    /// one line, neither beginning nor ending with a space.
+    ///
+    /// The flow `all` stands for every surface; see [`ActiveLimit`](crate::ActiveLimit).
+    Flow 1..=255 check_line;
+
+    /// A word to find experiments by: 1 to 255 characters on one line, neither beginning nor
+    /// ending with a space.
+    Tag 1..=255 check_line;
+
+    /// The name of a flag's parameter: 1 to 255 characters.
+    ParameterName 1..=255 check_nothing;
+
+    /// What is assigned, such as `device` or `user`: 1 to 64 letters, digits and `. _ -`.
+    SubjectKind 1..=64 check_kind;
+
+    /// What an experiment mixes into its hash, so that it splits subjects independently of all
+    /// others: 1 to 255 characters.
+    ///
+    /// The experiment's own id unless another is given. It stays when the experiment is renamed,
+    /// edited, exported or restored; only a [`Change::Reshuffle`](crate::Change::Reshuffle) changes
+    /// it, and with it who gets what. Two experiments with one salt split their subjects alike.
+    Salt 1..=255 check_nothing;
+}
+
+impl SubjectKind {
+    /// The kind of a subject that does not say: `device`.
+    pub const DEFAULT: &'static str = "device";
+}
+
+impl Default for SubjectKind {
+    fn default() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+}
+
+impl Flow {
+    /// The flow that stands for every surface.
+    pub const ALL: &'static str = "all";
+}
+
+impl From<&crate::id::ExperimentId> for Salt {
+    fn from(id: &crate::id::ExperimentId) -> Self {
+        // An id is a valid salt: 5 to 255 characters.
+        Self(id.as_str().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_published_pattern() {
+        fn check(text: &str, rule: Option<&str>) {
+            let error = text.parse::<Name>().err();
+            assert_eq!(error.as_ref().map(Error::rule), rule, "{text:?}");
+        }
+        let length = Some("must have 3 to 255 characters");
+        let space = Some("must not begin or end with a space");
+        let line = Some("must be one line");
+        check("abc", None);
+        check("a b", None);
+        check("äöü", None);
+        check("a\u{85}b", None);
+        check("\u{85}ab", None);
+        check("ab", length);
+        check("", length);
+        check("👩‍🚀", None);
+        check("👩", length);
+        check(&"é".repeat(255), None);
+        check(&"é".repeat(256), length);
+        check(&"x".repeat(1 << 20), length);
+        check(" abc", space);
+        check("abc\u{3000}", space);
+        check("\u{feff}abc", space);
+        check("abc\t", space);
+        check("a\tc", None);
+        check("a\nc", line);
+        check("a\u{2028}c", line);
+        check("abc\n", line);
+        check("a\0c", Some("must not have a NUL character"));
+    }
+}

@@ -1,0 +1,439 @@
+//! A snapshot as one JSON document.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::readiness::check_frozen;
+use super::{Readiness, Snapshot};
+use crate::error::{Code, Error};
+use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
+use crate::model::{
+    Design, DesignRef, Experiment, Flag, Segment, Settings, Status, Strategy, check_allocations,
+    lay_out, read_partition,
+};
+use crate::time::Timestamp;
+
+/// What `format` says in documents that this version reads and writes.
+const FORMAT: &str = "variate/1";
+
+const KEYS: &[&str] = &[
+    "format",
+    "sequence",
+    "updated_at",
+    "settings",
+    "flags",
+    "segments",
+    "experiments",
+    "revisions",
+];
+
+impl Snapshot {
+    /// Reads a document, as a person writes it or as [`to_json`](Self::to_json) prints it.
+    ///
+    /// # The document
+    /// An object with these keys, of which only `format` is required:
+    ///
+    /// | key | what it is |
+    /// |---|---|
+    /// | `format` | `"variate/1"` |
+    /// | `sequence` | how many transactions have led here; 0 |
+    /// | `updated_at` | when the last was committed; the Unix epoch, which stands for unknown |
+    /// | `settings` | `{"active_limit": "unlimited"` \| `"per_flow"` \| `"one"}` |
+    /// | `flags` | [`Flag`]s: `id`, `name`, `description`, `status` (`draft`), `parameters` (by name: `type`, `value`, `description`), `variations` (`id`, `name`, `description`, `overrides`) |
+    /// | `segments` | [`Segment`]s: `id`, `name`, `description`, `status` (`active`), `rules` (`match`, `not_match`) |
+    /// | `experiments` | [`Experiment`]s: `id`, `name`, `description`, `tags`, `flag_id`, `flow`, `subject_kind` (`device`), `strategy`, `allocations`, `traffic` (100), `outside_variation_id`, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
+    /// | `revisions` | the earlier `flags` and `segments` that runs still rest on |
+    ///
+    /// In parentheses stands what is meant when a key is left out. Every entity and variation also
+    /// takes `version` (1), `created_at` (the Unix epoch) and `updated_at` (its `created_at`).
+    ///
+    /// `iteration` holds `number` (1), `started_at`, `ended_at`, and for an experiment that has
+    /// been activated what it froze: `flag_version` and `segment_versions` (by id), each of an
+    /// entity or a revision; and where the experiment has been edited since, `allocations`,
+    /// `outside_variation_id` and `salt`; and `partition`, the slices by `start` and
+    /// `variation_id`, unless they lie as at first.
+    ///
+    /// A person leaves `iteration` out: an experiment written as `active` or `paused` is frozen as
+    /// it stands in the document, and must be ready.
+    ///
+    /// # Errors
+    /// Everything that is not exactly this is refused, with its JSON path: other keys, keys that
+    /// stand twice, `null`, an array for an object, references to what is not there, names or ids
+    /// that stand twice, numbers that 64 bits cannot hold, and text beyond [`Limits::DEFAULT`].
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::from_json_within(json, &Limits::DEFAULT)
+    }
+
+    /// Reads a document within other limits.
+    pub fn from_json_within(json: impl AsRef<[u8]>, limits: &Limits) -> Result<Self, Error> {
+        read(json.as_ref(), limits)
+    }
+
+    /// Prints the document: readable, complete, and the same bytes for equal snapshots. Entities
+    /// come in the order of their ids.
+    pub fn to_json(&self) -> String {
+        #[expect(clippy::expect_used, reason = "all keys are strings and no number is infinite")]
+        let mut json = serde_json::to_string_pretty(self).expect("a snapshot is JSON");
+        json.push('\n');
+        json
+    }
+}
+
+impl Serialize for Snapshot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            format: &'a str,
+            sequence: u64,
+            updated_at: Timestamp,
+            #[serde(skip_serializing_if = "is_default")]
+            settings: &'a Settings,
+            flags: Vec<&'a Flag>,
+            segments: Vec<&'a Segment>,
+            experiments: Vec<&'a Experiment>,
+            #[serde(skip_serializing_if = "Revisions::is_empty")]
+            revisions: Revisions<'a>,
+        }
+        let mut flags: Vec<_> = self.flags().collect();
+        let mut segments: Vec<_> = self.segments().collect();
+        let mut experiments: Vec<_> = self.experiments().collect();
+        flags.sort_unstable_by_key(|flag| flag.id());
+        segments.sort_unstable_by_key(|segment| segment.id());
+        experiments.sort_unstable_by_key(|experiment| experiment.id());
+        let document = Document {
+            format: FORMAT,
+            sequence: self.sequence,
+            updated_at: self.updated_at,
+            settings: &self.settings,
+            flags,
+            segments,
+            experiments,
+            revisions: Revisions::of(self),
+        };
+        document.serialize(serializer)
+    }
+}
+
+fn is_default(settings: &&Settings) -> bool {
+    **settings == Settings::default()
+}
+
+/// What runs rest on and the snapshot no longer has: earlier versions, and what has been deleted
+/// since.
+#[derive(Serialize)]
+struct Revisions<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<&'a Flag>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<&'a Segment>,
+}
+
+impl<'a> Revisions<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let mut flags = BTreeMap::new();
+        let mut segments = BTreeMap::new();
+        for design in snapshot.experiments().filter_map(|e| e.iteration.design.as_ref()) {
+            let flag = &*design.flag;
+            if snapshot.flag(flag.id()).is_none_or(|now| now.version() != flag.version()) {
+                flags.insert((flag.id(), flag.version()), flag);
+            }
+            for segment in &design.segments {
+                let now = snapshot.segment(segment.id());
+                if now.is_none_or(|now| now.version() != segment.version()) {
+                    segments.insert((segment.id(), segment.version()), &**segment);
+                }
+            }
+        }
+        Self { flags: flags.into_values().collect(), segments: segments.into_values().collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.flags.is_empty() && self.segments.is_empty()
+    }
+}
+
+impl FromJson for Snapshot {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let object = cursor.object(KEYS)?;
+        let format = object.required("format")?;
+        if format.str()? != FORMAT {
+            let rule = format!("must be \"{FORMAT}\", the format that this version reads");
+            let error = Error::new(Code::UnsupportedFormat, rule).with_value(&format.value());
+            return Err(format.locate(error));
+        }
+        let mut snapshot = Self {
+            sequence: object.or_default("sequence")?,
+            updated_at: object.or_default("updated_at")?,
+            settings: object.or_default("settings")?,
+            ..Self::default()
+        };
+        each(&object, "flags", |cursor| {
+            let flag: Flag = cursor.read()?;
+            snapshot.check_new_flag(&flag).map_err(|error| cursor.locate(error))?;
+            snapshot.put_flag(flag);
+            Ok(())
+        })?;
+        each(&object, "segments", |cursor| {
+            let segment: Segment = cursor.read()?;
+            let taken = snapshot.segment_named(segment.name());
+            check_free(snapshot.segment(segment.id()).is_some(), segment.id().as_str(), taken)
+                .map_err(|error| cursor.locate(error))?;
+            snapshot.put_segment(segment);
+            Ok(())
+        })?;
+        let past = Past::from_json(&object)?;
+        each(&object, "experiments", |cursor| {
+            let (mut experiment, design) = Experiment::from_json(cursor)?;
+            snapshot
+                .restore(&mut experiment, design, &past)
+                .map_err(|error| cursor.locate(error))?;
+            snapshot.put_experiment(experiment);
+            Ok(())
+        })?;
+        Ok(snapshot)
+    }
+}
+
+fn each(
+    object: &Object<'_>,
+    key: &'static str,
+    read: impl FnMut(Cursor<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    match object.get(key) {
+        Some(cursor) => cursor.array(read).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Checks that an entity's id and name are free.
+fn check_free(known: bool, id: &str, name_taken: Option<&str>) -> Result<(), Error> {
+    if known {
+        let rule = "must not be another's id";
+        return Err(Error::new(Code::AlreadyExists, rule).with_value(id).at("id"));
+    }
+    match name_taken {
+        Some(other) => {
+            let rule = format!("must not be the name of {other}");
+            Err(Error::new(Code::NameTaken, rule).at("name"))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Snapshot {
+    fn check_new_flag(&self, flag: &Flag) -> Result<(), Error> {
+        let taken = self.flag_named(flag.name());
+        check_free(self.flag(flag.id()).is_some(), flag.id().as_str(), taken)?;
+        for id in flag.variations().keys() {
+            if let Some(other) = self.flag_of_variation(id) {
+                let rule = format!("must not have a variation of {other}");
+                let error = Error::new(Code::AlreadyExists, rule).with_value(id);
+                return Err(error.at("variations"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks an experiment against the rest of the document and gives it what its run froze.
+    fn restore(
+        &self,
+        experiment: &mut Experiment,
+        design: Option<DesignRef>,
+        past: &Past,
+    ) -> Result<(), Error> {
+        let taken = self.experiment_named(experiment.name());
+        let known = self.experiment(experiment.id()).is_some();
+        check_free(known, experiment.id().as_str(), taken)?;
+        // What only an archived experiment names may have been deleted.
+        if experiment.status != Status::Archived {
+            self.check_references(experiment)?;
+        }
+        let in_iteration = |error: Error| error.at("iteration");
+        let runs = matches!(experiment.status, Status::Active | Status::Paused);
+        match design {
+            Some(_) if experiment.status == Status::Draft => {
+                let rule = "must not be frozen, since the experiment is a draft";
+                return Err(in_iteration(Error::invalid(rule).at("flag_version")));
+            }
+            Some(design) => {
+                let design =
+                    self.restore_design(experiment, design, past).map_err(in_iteration)?;
+                experiment.iteration.design = Some(Arc::new(design));
+            }
+            None if runs => {
+                let readiness = self.readiness_of(experiment);
+                if !readiness.is_ready() {
+                    return Err(not_ready(readiness).at("status"));
+                }
+                let (flag, segments) = self.rests_on(experiment)?;
+                let design = Design::freeze(experiment, flag, segments)?;
+                experiment.iteration.design = Some(Arc::new(design));
+            }
+            None => {}
+        }
+        if runs || experiment.status == Status::Completed {
+            let created_at = experiment.created_at();
+            experiment.iteration.started_at.get_or_insert(created_at);
+        }
+        if experiment.status == Status::Completed {
+            let updated_at = experiment.updated_at();
+            experiment.iteration.ended_at.get_or_insert(updated_at);
+        }
+        Ok(())
+    }
+
+    /// Puts together what a run froze.
+    fn restore_design(
+        &self,
+        experiment: &Experiment,
+        design: DesignRef,
+        past: &Past,
+    ) -> Result<Design, Error> {
+        let no_version = |what: &str, version: u64| {
+            let rule = format!("must be a version of the {what} that the document has");
+            Error::new(Code::UnknownReference, rule).with_value(&version)
+        };
+        let id = experiment.flag_id();
+        let flag = self.shared_flag(id.as_str()).into_iter().chain(&past.flags);
+        let flag = flag
+            .into_iter()
+            .find(|flag| flag.id() == id && flag.version() == design.flag_version)
+            .ok_or_else(|| no_version("flag", design.flag_version).at("flag_version"))?;
+        let mut segments = Vec::new();
+        for (id, version) in design.segment_versions {
+            let known = self.shared_segment(id.as_str()).into_iter().chain(&past.segments);
+            let segment = known.into_iter().find(|s| *s.id() == id && s.version() == version);
+            let unknown = || no_version("segment", version).at_key(id.as_str()).at("segment_versions");
+            segments.push(Arc::clone(segment.ok_or_else(unknown)?));
+        }
+        segments.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+        let allocations = match design.allocations {
+            Some(list) => {
+                check_allocations(&list, experiment.strategy).map_err(|e| e.at("allocations"))?;
+                list.into()
+            }
+            None => Arc::clone(&experiment.allocations),
+        };
+        let violations = check_frozen(experiment.strategy, &allocations);
+        if !violations.is_empty() {
+            let error = Error::new(Code::NotReady, "must have been ready when it was frozen");
+            return Err(error.with_violations(violations).at("allocations"));
+        }
+        let mut named: Vec<_> = allocations.iter().filter_map(|arm| arm.segment_id.as_ref()).collect();
+        named.sort_unstable();
+        if !named.iter().copied().eq(segments.iter().map(|segment| segment.id())) {
+            let rule = "must have the segments that the allocations name, and no others";
+            return Err(Error::invalid(rule).at("segment_versions"));
+        }
+        let outside = design.outside_variation_id;
+        let outside = outside.unwrap_or_else(|| experiment.outside_variation_id.clone());
+        let variations = allocations.iter().map(|arm| &arm.variation_id).chain(&outside);
+        if let Some(id) = variations.into_iter().find(|id| !flag.variations().contains_key(*id)) {
+            let rule = format!("must have only variations of flag {} as it was frozen", flag.id());
+            let error = Error::new(Code::UnknownReference, rule).with_value(id);
+            return Err(error.at("allocations"));
+        }
+        let partition = match (experiment.strategy, design.partition) {
+            (Strategy::Percentage, None) => Some(lay_out(&allocations)?),
+            (Strategy::Percentage, Some(slices)) => {
+                let partition = read_partition(&slices, &allocations);
+                Some(partition.map_err(|error| error.at("partition"))?)
+            }
+            (Strategy::Segment, None) => None,
+            (Strategy::Segment, Some(_)) => {
+                let rule = format!("is only for strategy {}", Strategy::Percentage);
+                return Err(Error::invalid(rule).at("partition"));
+            }
+        };
+        Ok(Design {
+            flag: Arc::clone(flag),
+            segments: segments.into(),
+            allocations,
+            outside_variation_id: outside,
+            salt: design.salt.unwrap_or_else(|| experiment.salt.clone()),
+            partition,
+        })
+    }
+
+    /// Checks that everything an experiment's design names is there.
+    pub(crate) fn check_references(&self, experiment: &Experiment) -> Result<(), Error> {
+        let unknown = |what: &str, id: &str| {
+            Error::new(Code::UnknownReference, format!("must be the id of a {what}")).with_value(id)
+        };
+        let Some(flag) = self.flag(experiment.flag_id()) else {
+            return Err(unknown("flag", experiment.flag_id().as_str()).at("flag_id"));
+        };
+        let foreign = |id: &str| {
+            let rule = format!("must be a variation of flag {}", flag.id());
+            Error::new(Code::UnknownReference, rule).with_value(id)
+        };
+        for (index, arm) in experiment.allocations().iter().enumerate() {
+            let here = |error: Error| error.at_index(index).at("allocations");
+            if !flag.variations().contains_key(&arm.variation_id) {
+                return Err(here(foreign(arm.variation_id.as_str()).at("variation_id")));
+            }
+            if let Some(id) = &arm.segment_id
+                && self.segment(id).is_none()
+            {
+                return Err(here(unknown("segment", id.as_str()).at("segment_id")));
+            }
+        }
+        match experiment.outside_variation_id() {
+            Some(id) if !flag.variations().contains_key(id) => {
+                Err(foreign(id.as_str()).at("outside_variation_id"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The flag and the segments that an experiment's design rests on now.
+    pub(crate) fn rests_on(
+        &self,
+        experiment: &Experiment,
+    ) -> Result<(Arc<Flag>, Box<[Arc<Segment>]>), Error> {
+        self.check_references(experiment)?;
+        let flag = self.shared_flag(experiment.flag_id().as_str()).cloned();
+        let ids = experiment.allocations().iter().filter_map(|arm| arm.segment_id.as_ref());
+        let mut segments: Vec<_> =
+            ids.filter_map(|id| self.shared_segment(id.as_str())).cloned().collect();
+        segments.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+        segments.dedup_by(|a, b| a.id() == b.id());
+        let unknown = || Error::new(Code::UnknownReference, "must be the id of a flag").at("flag_id");
+        Ok((flag.ok_or_else(unknown)?, segments.into()))
+    }
+}
+
+/// What stands in the way of an experiment that should start.
+pub(crate) fn not_ready(readiness: Readiness) -> Error {
+    Error::new(Code::NotReady, "the experiment is not ready to be active")
+        .with_violations(readiness.into_violations())
+}
+
+/// What the document's runs rest on and its entities no longer are.
+#[derive(Default)]
+struct Past {
+    flags: Vec<Arc<Flag>>,
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Past {
+    fn from_json(document: &Object<'_>) -> Result<Self, Error> {
+        let mut past = Self::default();
+        if let Some(cursor) = document.get("revisions") {
+            let object = cursor.object(&["flags", "segments"])?;
+            each(&object, "flags", |cursor| {
+                past.flags.push(Arc::new(cursor.read()?));
+                Ok(())
+            })?;
+            each(&object, "segments", |cursor| {
+                past.segments.push(Arc::new(cursor.read()?));
+                Ok(())
+            })?;
+        }
+        Ok(past)
+    }
+}
+
+deserialize!(Snapshot);

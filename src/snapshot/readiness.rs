@@ -1,0 +1,197 @@
+//! Whether an experiment could start now, and every reason why not.
+
+use super::Snapshot;
+use crate::error::{Violation, ViolationCode};
+use crate::model::{
+    ActiveLimit, Allocation, Experiment, Flag, FlagStatus, Flow, SegmentStatus, Strategy,
+};
+use crate::number::Weight;
+
+/// The sum of weights that percentages make.
+const WHOLE: u64 = 100_000_000;
+
+/// Whether an experiment could start now, and every reason why not.
+///
+/// Worked out when asked, from the experiment and all that it refers to, so it is never stale. It
+/// is the gate of activation and of resumption. It says nothing of the lifecycle: whether a status
+/// leads to `active` is [`Status::can_become`](crate::Status::can_become)'s to say.
+///
+/// Rules, for both strategies: the flag is active; there is an allocation; each variation, the
+/// outside one included, is of the flag; exactly one allocation is the control; the snapshot's
+/// [`ActiveLimit`] has room.
+///
+/// By `percentage`: no variation twice, and the weights sum to exactly 100.
+///
+/// By `segment`: exactly one fallback, which names neither segment nor priority; every other
+/// allocation names a segment that is active, and a priority; no segment and no priority twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    violations: Vec<Violation>,
+}
+
+impl Readiness {
+    /// Whether nothing is in the way.
+    pub fn is_ready(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// Everything that is in the way.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    pub(crate) fn into_violations(self) -> Vec<Violation> {
+        self.violations
+    }
+}
+
+impl Snapshot {
+    /// Whether an experiment could start now, and every reason why not; `None` when there is none
+    /// of this id.
+    pub fn readiness(&self, experiment: impl AsRef<str>) -> Option<Readiness> {
+        self.experiment(experiment).map(|experiment| self.readiness_of(experiment))
+    }
+
+    pub(crate) fn readiness_of(&self, experiment: &Experiment) -> Readiness {
+        let mut list = List::default();
+        let flag = self.flag(&experiment.flag_id);
+        list.check_flag(experiment, flag);
+        list.check_shape(experiment.strategy, &experiment.allocations);
+        for arm in experiment.allocations() {
+            if let Some(id) = &arm.segment_id
+                && self.segment(id).is_none_or(|segment| segment.status != SegmentStatus::Active)
+            {
+                list.add(ViolationCode::SegmentNotActive, format!("segment {id} is not active"));
+            }
+        }
+        if let Some(other) = self.in_the_way(experiment) {
+            list.add(
+                ViolationCode::ExperimentActiveLimitExceeded,
+                format!("experiment {} is active, which leaves no room", other.id()),
+            );
+        }
+        Readiness { violations: list.0 }
+    }
+
+    /// An active experiment that keeps this one from being active too.
+    fn in_the_way(&self, experiment: &Experiment) -> Option<&Experiment> {
+        if self.settings.active_limit == ActiveLimit::Unlimited {
+            return None;
+        }
+        let mut others = self.active().filter(|other| other.id != experiment.id);
+        match self.settings.active_limit {
+            ActiveLimit::Unlimited => None,
+            ActiveLimit::One => others.next(),
+            ActiveLimit::PerFlow => {
+                let all = |flow: Option<&Flow>| flow.is_some_and(|flow| *flow == Flow::ALL);
+                let flow = experiment.flow();
+                others.find(|other| {
+                    all(flow) || all(other.flow()) || (flow.is_some() && flow == other.flow())
+                })
+            }
+        }
+    }
+}
+
+/// Checks allocations that were frozen, which only their shape can make invalid.
+pub(super) fn check_frozen(strategy: Strategy, allocations: &[Allocation]) -> Vec<Violation> {
+    let mut list = List::default();
+    list.check_shape(strategy, allocations);
+    list.0
+}
+
+#[derive(Default)]
+struct List(Vec<Violation>);
+
+impl List {
+    fn add(&mut self, code: ViolationCode, message: impl Into<String>) {
+        self.0.push(Violation::new(code, message));
+    }
+
+    fn check_flag(&mut self, experiment: &Experiment, flag: Option<&Flag>) {
+        if flag.is_none_or(|flag| flag.status != FlagStatus::Active) {
+            let message = format!("flag {} is not active", experiment.flag_id);
+            self.add(ViolationCode::FeatureFlagNotActive, message);
+        }
+        let arms = experiment.allocations().iter().map(|arm| &arm.variation_id);
+        for id in arms.chain(experiment.outside_variation_id()) {
+            if flag.is_none_or(|flag| !flag.variations.contains_key(id)) {
+                let message = format!("variation {id} is not one of flag {}", experiment.flag_id);
+                self.add(ViolationCode::VariationNotFromFlag, message);
+            }
+        }
+    }
+
+    fn check_shape(&mut self, strategy: Strategy, arms: &[Allocation]) {
+        if arms.is_empty() {
+            let message = "an experiment needs at least one allocation";
+            self.add(ViolationCode::ExperimentMissingAllocations, message);
+        }
+        let controls = arms.iter().filter(|arm| arm.is_control).count();
+        if controls != 1 {
+            let message = format!("exactly one allocation must be the control, not {controls}");
+            self.add(ViolationCode::ExperimentMissingControl, message);
+        }
+        match strategy {
+            Strategy::Percentage => self.check_weights(arms),
+            Strategy::Segment => self.check_segments(arms),
+        }
+    }
+
+    fn check_weights(&mut self, arms: &[Allocation]) {
+        let sum: u64 = arms.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
+        if sum != WHOLE {
+            let sum = Weight::from_millionths(sum).unwrap_or(Weight::MAX);
+            let message = format!("the weights must sum to exactly 100, not {sum}");
+            self.add(ViolationCode::ExperimentInvalidAllocationWeights, message);
+        }
+        self.check_distinct(ViolationCode::DuplicateVariation, "variation", arms, |arm| {
+            Some(&arm.variation_id)
+        });
+    }
+
+    fn check_segments(&mut self, arms: &[Allocation]) {
+        let fallbacks = arms.iter().filter(|arm| arm.is_fallback).count();
+        if fallbacks != 1 {
+            let message = format!("exactly one allocation must be the fallback, not {fallbacks}");
+            self.add(ViolationCode::ExperimentMissingDefault, message);
+        }
+        for (index, arm) in arms.iter().enumerate() {
+            if arm.is_fallback {
+                if arm.segment_id.is_some() || arm.priority.is_some() {
+                    let message = "the fallback must name neither a segment nor a priority";
+                    self.add(ViolationCode::FallbackNotPlain, message);
+                }
+                continue;
+            }
+            if arm.segment_id.is_none() {
+                let message = format!("allocations[{index}] must name a segment");
+                self.add(ViolationCode::AllocationMissingSegment, message);
+            }
+            if arm.priority.is_none() {
+                let message = format!("allocations[{index}] must have a priority");
+                self.add(ViolationCode::AllocationMissingPriority, message);
+            }
+        }
+        self.check_distinct(ViolationCode::DuplicateSegment, "segment", arms, |arm| {
+            arm.segment_id.as_ref()
+        });
+        self.check_distinct(ViolationCode::DuplicatePriority, "priority", arms, |arm| arm.priority);
+    }
+
+    fn check_distinct<'a, K: Ord + std::fmt::Display>(
+        &mut self,
+        code: ViolationCode,
+        what: &str,
+        arms: &'a [Allocation],
+        key: impl Fn(&'a Allocation) -> Option<K>,
+    ) {
+        let mut seen: Vec<K> = Vec::new();
+        for key in arms.iter().filter_map(key) {
+            if seen.contains(&key) {
+                self.add(code, format!("{what} {key} must not stand in two allocations"));
+            }
+            seen.push(key);
+        }
+    }
+}
