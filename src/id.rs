@@ -30,7 +30,7 @@ const MAX_LENGTH: usize = 255;
 /// let germany = Rule::new().when("country", Expression::one_of(["DE"]));
 /// let segment = NewSegment::new("Germany").rule(germany);
 /// let commit = Snapshot::new().apply(segment, Timestamp::EPOCH, &mut entropy)?;
-/// assert_eq!(commit.segment().unwrap().as_str(), "seg_1111111111114pRhAR5g2N");
+/// assert_eq!(commit.segment().unwrap().as_str(), "seg_111111114Ay6byqtQtQyDP");
 /// # Ok::<(), variate::Error>(())
 /// ```
 pub trait Entropy {
@@ -52,7 +52,10 @@ impl Entropy for SystemEntropy {
     fn bits(&mut self) -> Result<u128, Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|cause| {
-            Error::new(Code::EntropyUnavailable, format!("the system gave no random bytes: {cause}"))
+            Error::new(
+                Code::EntropyUnavailable,
+                format!("the system gave no random bytes: {cause}"),
+            )
         })?;
         Ok(u128::from_le_bytes(bytes))
     }

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod assign;
+mod change;
+mod engine;
 mod error;
 mod id;
 mod json;
@@ -14,13 +16,19 @@ mod time;
 pub use assign::{
     Assignment, Attribute, Attributes, Decision, Plan, Reason, Scratch, Subject, ToAttribute, hash,
 };
+pub use change::{
+    Change, Commit, Effect, EffectKind, EntityKind, Event, ExperimentPatch, Field, FlagPatch,
+    NewExperiment, NewFlag, NewSegment, NewVariation, Patch, SegmentPatch, SettingsPatch,
+    Transaction, VariationPatch,
+};
+pub use engine::{Engine, Reader};
 pub use error::{Code, Error, Violation, ViolationCode};
 pub use id::{Entropy, ExperimentId, FlagId, SegmentId, SystemEntropy, VariationId};
 pub use json::Limits;
 pub use model::{
     ActiveLimit, Allocation, Condition, Config, Description, Experiment, Expression, Flag,
-    FlagStatus, Flow, HashVersion, Iteration, Name, OneOf, Parameter, ParameterName, ParameterType,
-    Rule, Salt, Segment, SegmentStatus, Settings, Status, Strategy, SubjectKind, Tag, Variation,
+    FlagStatus, Flow, HashVersion, Iteration, Name, OneOf, Parameter, ParameterType, Rule, Salt,
+    Segment, SegmentStatus, Settings, Status, Strategy, SubjectKind, Tag, Variation,
 };
 pub use number::{Percentage, Weight};
 pub use partition::Partition;

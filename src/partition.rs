@@ -3,9 +3,6 @@
 use crate::error::{Code, Error};
 use crate::number::Weight;
 
-/// How many points there are.
-const ALL: u64 = 1 << 32;
-
 /// A cut of the points `0..2^32` into slices, each owned by one arm.
 ///
 /// Arms are numbered from 0 as in the list of weights. Every point has exactly one owner, there are
@@ -32,7 +29,7 @@ const ALL: u64 = 1 << 32;
 /// assert_eq!(half.owner(u32::MAX), 1);
 ///
 /// let more = half.rebalance(&weights([60, 40]))?;
-/// assert_eq!(half.moved(&more), (1 << 32) / 10);
+/// assert_eq!(half.moved(&more), Partition::POINTS / 10);
 /// # Ok::<(), variate::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +46,9 @@ pub(crate) struct Slice {
 }
 
 impl Partition {
+    /// How many points there are: 2^32.
+    pub const POINTS: u64 = 1 << 32;
+
     /// The most arms there can be.
     pub const MAX_ARMS: usize = 255;
 
@@ -98,12 +98,16 @@ impl Partition {
         for (target, arm) in widths(weights)?.into_iter().zip(0..) {
             let points = self.points(usize::from(arm));
             let (excess, deficit) = (points.saturating_sub(target), target.saturating_sub(points));
-            edit.arms.push(Arm { arm, excess, deficit });
+            edit.arms.push(Arm { number: arm, excess, deficit });
         }
         // An arm beyond the list has left.
         for arm in self.slices.iter().map(|slice| slice.arm) {
-            if !edit.arms.iter().any(|known| known.arm == arm) {
-                edit.arms.push(Arm { arm, excess: self.points(usize::from(arm)), deficit: 0 });
+            if !edit.arms.iter().any(|known| known.number == arm) {
+                edit.arms.push(Arm {
+                    number: arm,
+                    excess: self.points(usize::from(arm)),
+                    deficit: 0,
+                });
             }
         }
         edit.free();
@@ -142,7 +146,8 @@ impl Partition {
 
     /// The slices in order: the first point, the point after the last, and the arm.
     pub fn slices(&self) -> impl Iterator<Item = (u64, u64, usize)> {
-        let ends = self.slices.iter().skip(1).map(|slice| u64::from(slice.start)).chain([ALL]);
+        let ends =
+            self.slices.iter().skip(1).map(|slice| u64::from(slice.start)).chain([Self::POINTS]);
         self.slices
             .iter()
             .zip(ends)
@@ -222,7 +227,7 @@ fn join(pieces: &mut Vec<Piece>) {
 
 /// What an arm has to lose or to gain.
 struct Arm {
-    arm: u8,
+    number: u8,
     excess: u64,
     deficit: u64,
 }
@@ -234,7 +239,7 @@ struct Edit {
 
 impl Edit {
     fn deficit(&self, owner: Option<u8>) -> u64 {
-        let owner = owner.and_then(|arm| self.arms.iter().find(|known| known.arm == arm));
+        let owner = owner.and_then(|arm| self.arms.iter().find(|known| known.number == arm));
         owner.map_or(0, |arm| arm.deficit)
     }
 
@@ -248,7 +253,9 @@ impl Edit {
     /// vanish, and at last a part of one that touches an arm which grows, so that none arises.
     fn free(&mut self) {
         for at in 0..self.arms.len() {
-            let Some(&Arm { arm, mut excess, .. }) = self.arms.get(at) else { continue };
+            let Some(&Arm { number: arm, mut excess, .. }) = self.arms.get(at) else {
+                continue;
+            };
             while excess > 0 {
                 let own = self.pieces.iter_mut().filter(|piece| piece.owner == Some(arm));
                 match own.min_by_key(|piece| piece.points) {
@@ -274,11 +281,12 @@ impl Edit {
             .filter(|index| self.pieces.get(*index).is_some_and(|piece| piece.owner == Some(arm)))
             .map(|index| (index, self.beside(index).map(grows)));
         let Some(first) = own.next() else { return };
-        let (index, side) = match [first].into_iter().chain(own).find(|(_, grow)| grow[0] || grow[1]) {
-            Some((index, [true, false])) => (index, index),
-            Some((index, _)) => (index, index + 1),
-            None => (first.0, first.0 + 1),
-        };
+        let (index, side) =
+            match [first].into_iter().chain(own).find(|(_, grow)| grow[0] || grow[1]) {
+                Some((index, [true, false])) => (index, index),
+                Some((index, _)) => (index, index + 1),
+                None => (first.0, first.0 + 1),
+            };
         if let Some(piece) = self.pieces.get_mut(index) {
             piece.points -= points;
             self.pieces.insert(side, Piece { points, owner: None });
@@ -308,9 +316,11 @@ impl Edit {
             let seed = || {
                 let (index, points) = free.iter().max_by_key(|(_, points)| *points).copied()?;
                 let neediest = self.arms.iter().max_by_key(|arm| arm.deficit)?;
-                Some((index, points, Some(neediest.arm), index))
+                Some((index, points, Some(neediest.number), index))
             };
-            let Some((index, points, owner, side)) = best.or_else(seed) else { return };
+            let Some((index, points, owner, side)) = best.or_else(seed) else {
+                return;
+            };
             let given = points.min(self.deficit(owner));
             if given == 0 {
                 return;
@@ -318,7 +328,7 @@ impl Edit {
             if let Some(piece) = self.pieces.get_mut(index) {
                 piece.points -= given;
             }
-            if let Some(arm) = self.arms.iter_mut().find(|known| Some(known.arm) == owner) {
+            if let Some(arm) = self.arms.iter_mut().find(|known| Some(known.number) == owner) {
                 arm.deficit -= given;
             }
             self.pieces.insert(side, Piece { points: given, owner });

@@ -95,7 +95,8 @@ impl fmt::Display for Timestamp {
         let seconds = self.0.div_euclid(1_000);
         let millis = self.0.rem_euclid(1_000);
         // Every Timestamp is in range by construction.
-        let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let moment =
+            OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (year, month, day) = moment.to_calendar_date();
         let (hour, minute, second) = moment.to_hms();
         let month = u8::from(month);

@@ -84,7 +84,7 @@ impl Plan {
         let Some(hash) = subject.hash(self.subject_kind.as_str()) else {
             return self.serve(None, Reason::MissingSubjectId);
         };
-        if open.traffic_end <= u64::from(u32::MAX)
+        if open.traffic_end < Partition::POINTS
             && u64::from(point(hash, open.traffic_seed)) >= open.traffic_end
         {
             return self.serve(self.outside.as_deref(), Reason::NotSampled);
@@ -163,10 +163,7 @@ fn segments(design: &Design) -> Route {
         Some((Arc::clone(segment), index))
     });
     let fallback = arms().find(|(_, arm)| arm.is_fallback);
-    Route::Segments {
-        targets: targets.collect(),
-        fallback: fallback.map_or(0, |(index, _)| index),
-    }
+    Route::Segments { targets: targets.collect(), fallback: fallback.map_or(0, |(index, _)| index) }
 }
 
 impl Arm {

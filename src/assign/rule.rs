@@ -24,12 +24,16 @@ impl Condition {
         if let Expression::Exists(exists) = self.expression {
             return attribute.is_some() == exists;
         }
-        let Some(Attribute::String(value)) = attribute else { return false };
+        let Some(Attribute::String(value)) = attribute else {
+            return false;
+        };
         match &self.expression {
             Expression::Contains(parts) => parts.iter().any(|part| value.contains(&**part)),
             Expression::EndsWith(ends) => ends.iter().any(|end| value.ends_with(&**end)),
             Expression::OneOf(one_of) => one_of.contains(value),
-            Expression::StartsWith(starts) => starts.iter().any(|start| value.starts_with(&**start)),
+            Expression::StartsWith(starts) => {
+                starts.iter().any(|start| value.starts_with(&**start))
+            }
             Expression::Exists(_) => false,
         }
     }

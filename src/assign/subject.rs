@@ -31,14 +31,14 @@ pub struct Subject<'a> {
 #[derive(Clone, Copy)]
 struct Id<'a> {
     kind: &'a str,
-    id: &'a str,
+    text: &'a str,
     hash: u64,
 }
 
 impl<'a> Id<'a> {
     #[inline]
     fn new(kind: &'a str, id: &'a str) -> Self {
-        Self { kind, id, hash: subject_hash(id) }
+        Self { kind, text: id, hash: subject_hash(id) }
     }
 }
 
@@ -74,7 +74,7 @@ impl<'a> Subject<'a> {
 
     /// The id of a kind; `None` if it is missing or empty.
     pub fn id(&self, kind: &str) -> Option<&'a str> {
-        self.find(kind).map(|id| id.id)
+        self.find(kind).map(|id| id.text)
     }
 
     /// The attributes.
@@ -95,13 +95,13 @@ impl<'a> Subject<'a> {
         } else {
             self.others.iter().find(|id| id.kind == kind)
         };
-        found.filter(|id| !id.id.is_empty())
+        found.filter(|id| !id.text.is_empty())
     }
 }
 
 impl fmt::Debug for Subject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = std::iter::once(&self.first).chain(&self.others).map(|id| (id.kind, id.id));
+        let ids = std::iter::once(&self.first).chain(&self.others).map(|id| (id.kind, id.text));
         f.debug_map().entries(ids).finish()
     }
 }

@@ -344,9 +344,7 @@ pub(crate) fn check_allocations(list: &[Allocation], strategy: Strategy) -> Resu
 /// Checks the tags of an experiment.
 pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), Error> {
     check_count(tags.len(), 0, MAX_TAGS)?;
-    check_distinct(tags, |tag| tag, |tag| {
-        Error::invalid("must not be given twice").with_value(tag)
-    })
+    check_distinct(tags, |tag| tag, |tag| Error::invalid("must not be given twice").with_value(tag))
 }
 
 impl Serialize for Experiment {

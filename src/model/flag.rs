@@ -7,23 +7,23 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Description, FlagStatus, Name, ParameterName, Record, check_distinct, checked, keys};
+use super::{Description, FlagStatus, Name, Record, check_distinct, checked, keys};
 use crate::error::{Code, Error, codes};
 use crate::id::{FlagId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::time::Timestamp;
 
 /// The most parameters of a flag.
-pub(crate) const MAX_PARAMETERS: usize = 10;
+const MAX_PARAMETERS: usize = 10;
 
 /// The most variations of a flag.
-pub(crate) const MAX_VARIATIONS: usize = 100;
+const MAX_VARIATIONS: usize = 100;
 
 /// The longest value, in bytes of compact JSON.
 const MAX_VALUE: usize = 1 << 10;
 
-/// The longest description of a parameter, in characters.
-const MAX_PARAMETER_DESCRIPTION: usize = 255;
+/// The longest name and the longest description of a parameter, in characters.
+const MAX_PARAMETER_TEXT: usize = 255;
 
 /// What is being varied: typed parameters with defaults, and variations that override them.
 ///
@@ -36,7 +36,7 @@ pub struct Flag {
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
     pub(crate) status: FlagStatus,
-    pub(crate) parameters: BTreeMap<ParameterName, Parameter>,
+    pub(crate) parameters: BTreeMap<Arc<str>, Parameter>,
     pub(crate) variations: BTreeMap<VariationId, Variation>,
     pub(crate) record: Record,
 }
@@ -63,7 +63,7 @@ impl Flag {
     }
 
     /// The parameters by name.
-    pub fn parameters(&self) -> &BTreeMap<ParameterName, Parameter> {
+    pub fn parameters(&self) -> &BTreeMap<Arc<str>, Parameter> {
         &self.parameters
     }
 
@@ -111,21 +111,41 @@ pub(crate) fn check_count(count: usize, min: usize, max: usize) -> Result<(), Er
     Err(Error::new(Code::LimitExceeded, rule).with_value(&count))
 }
 
+/// Checks how many variations a flag has.
+pub(crate) fn check_variation_count(count: usize) -> Result<(), Error> {
+    check_count(count, 0, MAX_VARIATIONS)
+}
+
+/// Checks the parameters of a flag.
+pub(crate) fn check_parameters(parameters: &BTreeMap<Arc<str>, Parameter>) -> Result<(), Error> {
+    check_count(parameters.len(), 1, MAX_PARAMETERS)?;
+    for (name, parameter) in parameters {
+        if name.is_empty() || name.chars().count() > MAX_PARAMETER_TEXT {
+            let rule = format!("must have names of 1 to {MAX_PARAMETER_TEXT} characters");
+            return Err(Error::invalid(rule).with_value(name));
+        }
+        parameter.check().map_err(|error| error.at_key(name))?;
+    }
+    Ok(())
+}
+
 /// Checks overrides against the parameters that they override.
 pub(crate) fn check_overrides(
-    parameters: &BTreeMap<ParameterName, Parameter>,
-    overrides: &BTreeMap<ParameterName, Value>,
+    parameters: &BTreeMap<Arc<str>, Parameter>,
+    overrides: &BTreeMap<Arc<str>, Value>,
 ) -> Result<(), Error> {
     for (name, value) in overrides {
         let Some(parameter) = parameters.get(name) else {
-            let rule = "is not a parameter of the flag";
-            return Err(Error::new(Code::UnknownReference, rule).at_key(name.as_str()));
+            let rule = "must be a parameter of the flag";
+            return Err(Error::new(Code::UnknownReference, rule).at_key(name));
         };
-        if ParameterType::of(value) != Some(parameter.kind) {
-            let rule = format!("must be of the parameter's type, {}", parameter.kind);
-            return Err(Error::invalid(rule).with_value(value).at_key(name.as_str()));
+        let kind = parameter.kind();
+        if ParameterType::of(value) != kind {
+            let kind = kind.map_or("null", ParameterType::as_str);
+            let rule = format!("must be of the parameter's type, {kind}");
+            return Err(Error::invalid(rule).with_value(value).at_key(name));
         }
-        check_size(value).map_err(|error| error.at_key(name.as_str()))?;
+        check_size(value).map_err(|error| error.at_key(name))?;
     }
     Ok(())
 }
@@ -171,49 +191,29 @@ impl ParameterType {
 
 /// One typed parameter of a flag and its default.
 ///
-/// The default has at most 1 KiB as compact JSON, the description at most 255 characters.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The type is that of the default: any but `null`, which is also what `serde_json` makes of a
+/// float that is not finite. The default has at most 1 KiB as compact JSON, the description at most
+/// 255 characters. A flag checks all this when it takes the parameter.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    #[serde(rename = "type")]
-    kind: ParameterType,
     value: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
 }
 
 impl Parameter {
     /// A parameter with this default, and of its type.
-    ///
-    /// # Errors
-    /// [`Code::WrongType`] for `null`, which is also what `serde_json` makes of a float that is not
-    /// finite; [`Code::LimitExceeded`] above 1 KiB.
-    pub fn new(value: impl Into<Value>) -> Result<Self, Error> {
-        let value = value.into();
-        let Some(kind) = ParameterType::of(&value) else {
-            let rule = "must be a string, boolean, number, array or object";
-            return Err(Error::new(Code::WrongType, rule).with_value(&value).at("value"));
-        };
-        check_size(&value).map_err(|error| error.at("value"))?;
-        Ok(Self { kind, value, description: None })
+    pub fn new(value: impl Into<Value>) -> Self {
+        Self { value: value.into(), description: None }
     }
 
     /// The same parameter with a description.
-    ///
-    /// # Errors
-    /// [`Code::InvalidValue`] above 255 characters.
-    pub fn with_description(mut self, description: impl Into<String>) -> Result<Self, Error> {
-        let description = description.into();
-        if description.chars().count() > MAX_PARAMETER_DESCRIPTION {
-            let rule = format!("must have at most {MAX_PARAMETER_DESCRIPTION} characters");
-            return Err(Error::invalid(rule).with_value(&description).at("description"));
-        }
-        self.description = Some(description);
-        Ok(self)
+    pub fn with_description(self, description: impl Into<String>) -> Self {
+        Self { description: Some(description.into()), ..self }
     }
 
-    /// The type.
-    pub fn kind(&self) -> ParameterType {
-        self.kind
+    /// The type; `None` for `null`, which no flag takes.
+    pub fn kind(&self) -> Option<ParameterType> {
+        ParameterType::of(&self.value)
     }
 
     /// The default.
@@ -224,6 +224,27 @@ impl Parameter {
     /// What it is for.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.value.is_null() {
+            let rule = "must be a string, boolean, number, array or object";
+            return Err(Error::new(Code::WrongType, rule).with_value(&self.value).at("value"));
+        }
+        check_size(&self.value).map_err(|error| error.at("value"))?;
+        match &self.description {
+            Some(text) if text.chars().count() > MAX_PARAMETER_TEXT => {
+                let rule = format!("must have at most {MAX_PARAMETER_TEXT} characters");
+                Err(Error::invalid(rule).with_value(text).at("description"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<V: Into<Value>> From<V> for Parameter {
+    fn from(value: V) -> Self {
+        Self::new(value)
     }
 }
 
@@ -237,7 +258,7 @@ pub struct Variation {
     pub(crate) id: VariationId,
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
-    pub(crate) overrides: BTreeMap<ParameterName, Value>,
+    pub(crate) overrides: BTreeMap<Arc<str>, Value>,
     pub(crate) record: Record,
     pub(crate) config: Arc<Config>,
 }
@@ -259,7 +280,7 @@ impl Variation {
     }
 
     /// What differs from the flag's defaults.
-    pub fn overrides(&self) -> &BTreeMap<ParameterName, Value> {
+    pub fn overrides(&self) -> &BTreeMap<Arc<str>, Value> {
         &self.overrides
     }
 
@@ -289,17 +310,17 @@ impl Variation {
 /// What a subject is served: the flag's defaults, each replaced whole where the variation overrides
 /// it. Serialises as a JSON object.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Config(Box<[(ParameterName, Value)]>);
+pub struct Config(Box<[(Arc<str>, Value)]>);
 
 impl Config {
     /// The value of a parameter.
     pub fn get(&self, parameter: &str) -> Option<&Value> {
-        self.iter().find(|(name, _)| *name == parameter).map(|(_, value)| value)
+        self.iter().find(|(name, _)| **name == *parameter).map(|(_, value)| value)
     }
 
     /// The parameters in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     /// How many parameters there are.
@@ -352,12 +373,16 @@ impl Serialize for Variation {
 
 impl FromJson for Flag {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let object =
-            cursor.object(keys!["id", "name", "description", "status", "parameters", "variations"])?;
-        let parameters: BTreeMap<ParameterName, Parameter> =
-            checked(&object, "parameters", |parameters: &BTreeMap<_, _>| {
-                check_count(parameters.len(), 1, MAX_PARAMETERS)
-            })?;
+        let object = cursor.object(keys![
+            "id",
+            "name",
+            "description",
+            "status",
+            "parameters",
+            "variations"
+        ])?;
+        let parameters: BTreeMap<Arc<str>, Parameter> =
+            checked(&object, "parameters", check_parameters)?;
         let variations = match object.get("variations") {
             None => Vec::new(),
             Some(cursor) => {
@@ -382,17 +407,25 @@ impl FromJson for Flag {
 
 fn check_variations(
     list: &[Variation],
-    parameters: &BTreeMap<ParameterName, Parameter>,
+    parameters: &BTreeMap<Arc<str>, Parameter>,
 ) -> Result<(), Error> {
-    check_count(list.len(), 0, MAX_VARIATIONS)?;
-    check_distinct(list, |variation| &variation.id, |variation| {
-        let rule = "must not be another variation's id";
-        Error::new(Code::AlreadyExists, rule).with_value(&variation.id).at("id")
-    })?;
-    check_distinct(list, |variation| &variation.name, |variation| {
-        let rule = "must not be another variation's name";
-        Error::new(Code::NameTaken, rule).with_value(&variation.name).at("name")
-    })?;
+    check_variation_count(list.len())?;
+    check_distinct(
+        list,
+        |variation| &variation.id,
+        |variation| {
+            let rule = "must not be another variation's id";
+            Error::new(Code::AlreadyExists, rule).with_value(&variation.id).at("id")
+        },
+    )?;
+    check_distinct(
+        list,
+        |variation| &variation.name,
+        |variation| {
+            let rule = "must not be another variation's name";
+            Error::new(Code::NameTaken, rule).with_value(&variation.name).at("name")
+        },
+    )?;
     for (index, variation) in list.iter().enumerate() {
         check_overrides(parameters, &variation.overrides)
             .map_err(|error| error.at("overrides").at_index(index))?;
@@ -414,44 +447,45 @@ impl FromJson for Variation {
     }
 }
 
+impl Serialize for Parameter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &self.kind())?;
+        map.serialize_entry("value", &self.value)?;
+        if let Some(description) = &self.description {
+            map.serialize_entry("description", description)?;
+        }
+        map.end()
+    }
+}
+
 impl FromJson for Parameter {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let object = cursor.object(&["type", "value", "description"])?;
-        let value = object.required("value")?.value();
         let kind = object.required("type")?.one_of(ParameterType::ALL, ParameterType::as_str)?;
-        let parameter = Self::new(value).map_err(|error| object.locate(error))?;
-        if parameter.kind != kind {
+        let value = object.required("value")?;
+        let parameter = Self { value: value.value(), description: object.optional("description")? };
+        if parameter.kind() != Some(kind) {
             let rule = format!("must be of the type that stands beside it, {kind}");
-            return Err(object.locate(Error::invalid(rule).with_value(&parameter.value).at("value")));
+            let error = Error::new(Code::WrongType, rule).with_value(&parameter.value);
+            return Err(value.locate(error));
         }
-        match object.optional::<String>("description")? {
-            Some(text) => parameter.with_description(text).map_err(|error| object.locate(error)),
-            None => Ok(parameter),
-        }
+        Ok(parameter)
     }
 }
 
-impl FromJson for BTreeMap<ParameterName, Parameter> {
+impl<K: for<'k> From<&'k str> + Ord> FromJson for BTreeMap<K, Parameter> {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        read_parameters(cursor, |cursor| cursor.read())
+        let entries = cursor.map(|name, parameter| Ok((name.into(), parameter.read()?)))?;
+        Ok(entries.into_iter().collect())
     }
 }
 
-impl FromJson for BTreeMap<ParameterName, Value> {
+impl<K: for<'k> From<&'k str> + Ord> FromJson for BTreeMap<K, Value> {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        read_parameters(cursor, |cursor| Ok(cursor.value()))
+        let entries = cursor.map(|name, value| Ok((name.into(), value.value())))?;
+        Ok(entries.into_iter().collect())
     }
-}
-
-fn read_parameters<T>(
-    cursor: Cursor<'_>,
-    mut read: impl FnMut(Cursor<'_>) -> Result<T, Error>,
-) -> Result<BTreeMap<ParameterName, T>, Error> {
-    let entries = cursor.map(|name, value| {
-        let name = name.parse().map_err(|error| cursor.locate(error))?;
-        Ok((name, read(value)?))
-    })?;
-    Ok(entries.into_iter().collect())
 }
 
 impl Record {

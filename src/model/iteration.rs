@@ -100,7 +100,13 @@ impl Iteration {
         };
         let design = match object.optional("flag_version")? {
             None => {
-                let rest = ["segment_versions", "allocations", "outside_variation_id", "salt", "partition"];
+                let rest = [
+                    "segment_versions",
+                    "allocations",
+                    "outside_variation_id",
+                    "salt",
+                    "partition",
+                ];
                 if let Some(key) = rest.into_iter().find(|key| object.get(key).is_some()) {
                     let rule = "must not stand without flag_version";
                     return Err(object.locate(Error::invalid(rule).at(key)));
@@ -184,7 +190,9 @@ impl Design {
     /// Arms are told by their variation, and counted in the order of the variations' ids, so that
     /// the order in which allocations are listed does not matter.
     pub(crate) fn rebalance(&self, allocations: &[Allocation]) -> Result<Partition, Error> {
-        let Some(partition) = &self.partition else { return lay_out(allocations) };
+        let Some(partition) = &self.partition else {
+            return lay_out(allocations);
+        };
         let mut all: Vec<&VariationId> =
             self.allocations.iter().chain(allocations).map(|arm| &arm.variation_id).collect();
         all.sort_unstable();
@@ -267,8 +275,7 @@ pub(crate) fn read_partition(
         None => Ok(partition),
         Some(arm) => {
             let id = allocations.get(arm).map_or("", |arm| arm.variation_id.as_str());
-            let rule =
-                format!("must give {id} {} points, which is its weight", due.points(arm));
+            let rule = format!("must give {id} {} points, which is its weight", due.points(arm));
             Err(Error::invalid(rule).with_value(&partition.points(arm)))
         }
     }

@@ -14,10 +14,10 @@ pub use iteration::Iteration;
 pub use segment::{Condition, Expression, OneOf, Rule, Segment};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
-pub use text::{Description, Flow, Name, ParameterName, Salt, SubjectKind, Tag};
+pub use text::{Description, Flow, Name, Salt, SubjectKind, Tag};
 
-pub(crate) use experiment::{MAX_ALLOCATIONS, check_allocations, check_tags};
-pub(crate) use flag::{MAX_PARAMETERS, MAX_VARIATIONS, check_count, check_overrides};
+pub(crate) use experiment::{check_allocations, check_tags};
+pub(crate) use flag::{check_count, check_overrides, check_parameters, check_variation_count};
 pub(crate) use iteration::{Design, DesignRef, lay_out, read_partition};
 pub(crate) use segment::check_rules;
 
@@ -34,8 +34,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) const KEYS: [&str; 3] = ["version", "created_at", "updated_at"];
-
     pub(crate) fn new(now: Timestamp) -> Self {
         Self { version: 1, created_at: now, updated_at: now }
     }

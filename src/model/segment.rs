@@ -235,7 +235,9 @@ impl OneOf {
             return self.values.iter().any(|own| **own == *value);
         }
         let compare = |index: &u32| self.values.get(*index as usize).map(|own| (**own).cmp(value));
-        self.order.binary_search_by(|index| compare(index).unwrap_or(std::cmp::Ordering::Less)).is_ok()
+        self.order
+            .binary_search_by(|index| compare(index).unwrap_or(std::cmp::Ordering::Less))
+            .is_ok()
     }
 }
 
@@ -302,7 +304,9 @@ fn check_conditions(list: &[Condition]) -> Result<(), Error> {
 }
 
 fn check_items(expression: &Expression) -> Result<(), Error> {
-    let Some(items) = expression.items() else { return Ok(()) };
+    let Some(items) = expression.items() else {
+        return Ok(());
+    };
     if items.is_empty() {
         return Err(Error::invalid("must have at least one item"));
     }
@@ -391,10 +395,7 @@ impl FromJson for Rule {
                 }
             }
         };
-        Ok(Self {
-            matches: conditions("match")?,
-            not_matches: conditions("not_match")?,
-        })
+        Ok(Self { matches: conditions("match")?, not_matches: conditions("not_match")? })
     }
 }
 

@@ -143,9 +143,6 @@ texts! {
     /// ending with a space.
     Tag 1..=255 check_line;
 
-    /// The name of a flag's parameter: 1 to 255 characters.
-    ParameterName 1..=255 check_nothing;
-
     /// What is assigned, such as `device` or `user`: 1 to 64 letters, digits and `. _ -`.
     SubjectKind 1..=64 check_kind;
 

@@ -74,8 +74,8 @@ impl Snapshot {
     /// Prints the document: readable, complete, and the same bytes for equal snapshots. Entities
     /// come in the order of their ids.
     pub fn to_json(&self) -> String {
-        #[expect(clippy::expect_used, reason = "all keys are strings and no number is infinite")]
-        let mut json = serde_json::to_string_pretty(self).expect("a snapshot is JSON");
+        // All keys are strings and no number is infinite, so there is no error to pass on.
+        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
         json.push('\n');
         json
     }
@@ -88,8 +88,8 @@ impl Serialize for Snapshot {
             format: &'a str,
             sequence: u64,
             updated_at: Timestamp,
-            #[serde(skip_serializing_if = "is_default")]
-            settings: &'a Settings,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            settings: Option<&'a Settings>,
             flags: Vec<&'a Flag>,
             segments: Vec<&'a Segment>,
             experiments: Vec<&'a Experiment>,
@@ -106,7 +106,7 @@ impl Serialize for Snapshot {
             format: FORMAT,
             sequence: self.sequence,
             updated_at: self.updated_at,
-            settings: &self.settings,
+            settings: Some(&self.settings).filter(|own| **own != Settings::default()),
             flags,
             segments,
             experiments,
@@ -114,10 +114,6 @@ impl Serialize for Snapshot {
         };
         document.serialize(serializer)
     }
-}
-
-fn is_default(settings: &&Settings) -> bool {
-    **settings == Settings::default()
 }
 
 /// What runs rest on and the snapshot no longer has: earlier versions, and what has been deleted
@@ -258,8 +254,7 @@ impl Snapshot {
                 return Err(in_iteration(Error::invalid(rule).at("flag_version")));
             }
             Some(design) => {
-                let design =
-                    self.restore_design(experiment, design, past).map_err(in_iteration)?;
+                let design = self.restore_design(experiment, design, past).map_err(in_iteration)?;
                 experiment.iteration.design = Some(Arc::new(design));
             }
             None if runs => {
@@ -267,9 +262,7 @@ impl Snapshot {
                 if !readiness.is_ready() {
                     return Err(not_ready(readiness).at("status"));
                 }
-                let (flag, segments) = self.rests_on(experiment)?;
-                let design = Design::freeze(experiment, flag, segments)?;
-                experiment.iteration.design = Some(Arc::new(design));
+                experiment.iteration.design = Some(Arc::new(self.freeze(experiment)?));
             }
             None => {}
         }
@@ -305,7 +298,8 @@ impl Snapshot {
         for (id, version) in design.segment_versions {
             let known = self.shared_segment(id.as_str()).into_iter().chain(&past.segments);
             let segment = known.into_iter().find(|s| *s.id() == id && s.version() == version);
-            let unknown = || no_version("segment", version).at_key(id.as_str()).at("segment_versions");
+            let unknown =
+                || no_version("segment", version).at_key(id.as_str()).at("segment_versions");
             segments.push(Arc::clone(segment.ok_or_else(unknown)?));
         }
         segments.sort_unstable_by(|a, b| a.id().cmp(b.id()));
@@ -321,7 +315,8 @@ impl Snapshot {
             let error = Error::new(Code::NotReady, "must have been ready when it was frozen");
             return Err(error.with_violations(violations).at("allocations"));
         }
-        let mut named: Vec<_> = allocations.iter().filter_map(|arm| arm.segment_id.as_ref()).collect();
+        let mut named: Vec<_> =
+            allocations.iter().filter_map(|arm| arm.segment_id.as_ref()).collect();
         named.sort_unstable();
         if !named.iter().copied().eq(segments.iter().map(|segment| segment.id())) {
             let rule = "must have the segments that the allocations name, and no others";
@@ -388,20 +383,18 @@ impl Snapshot {
         }
     }
 
-    /// The flag and the segments that an experiment's design rests on now.
-    pub(crate) fn rests_on(
-        &self,
-        experiment: &Experiment,
-    ) -> Result<(Arc<Flag>, Box<[Arc<Segment>]>), Error> {
+    /// Freezes the design of an experiment that is ready, with what it rests on now.
+    pub(crate) fn freeze(&self, experiment: &Experiment) -> Result<Design, Error> {
         self.check_references(experiment)?;
-        let flag = self.shared_flag(experiment.flag_id().as_str()).cloned();
+        let unknown =
+            || Error::new(Code::UnknownReference, "must be the id of a flag").at("flag_id");
+        let flag = self.shared_flag(experiment.flag_id().as_str()).ok_or_else(unknown)?;
         let ids = experiment.allocations().iter().filter_map(|arm| arm.segment_id.as_ref());
         let mut segments: Vec<_> =
             ids.filter_map(|id| self.shared_segment(id.as_str())).cloned().collect();
         segments.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         segments.dedup_by(|a, b| a.id() == b.id());
-        let unknown = || Error::new(Code::UnknownReference, "must be the id of a flag").at("flag_id");
-        Ok((flag.ok_or_else(unknown)?, segments.into()))
+        Design::freeze(experiment, Arc::clone(flag), segments.into())
     }
 }
 

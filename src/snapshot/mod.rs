@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 pub use readiness::Readiness;
 
+pub(crate) use json::not_ready;
+
 use crate::assign::{Decision, Plan, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::model::{Experiment, Flag, Name, Segment, Settings, Status, Variation};
@@ -240,7 +242,9 @@ impl Snapshot {
     }
 
     pub(crate) fn remove_flag(&mut self, id: &FlagId) {
-        let Some(before) = self.flags.remove(id.as_str()) else { return };
+        let Some(before) = self.flags.remove(id.as_str()) else {
+            return;
+        };
         rename(&mut self.names.flags, Some(&before.name), None);
         for id in before.variations.keys() {
             self.variations.remove(id.as_str());
@@ -256,7 +260,9 @@ impl Snapshot {
     }
 
     pub(crate) fn remove_segment(&mut self, id: &SegmentId) {
-        let Some(before) = self.segments.remove(id.as_str()) else { return };
+        let Some(before) = self.segments.remove(id.as_str()) else {
+            return;
+        };
         rename(&mut self.names.segments, Some(&before.name), None);
     }
 
@@ -277,7 +283,9 @@ impl Snapshot {
     }
 
     pub(crate) fn remove_experiment(&mut self, id: &ExperimentId) {
-        let Some(before) = self.experiments.remove(id.as_str()) else { return };
+        let Some(before) = self.experiments.remove(id.as_str()) else {
+            return;
+        };
         rename(&mut self.names.experiments, Some(&before.experiment.name), None);
         self.active.remove(id.as_str());
         self.reuse(Some(&before.experiment), None);
@@ -285,17 +293,24 @@ impl Snapshot {
 
     /// Notes who uses what when one experiment becomes another.
     fn reuse(&mut self, before: Option<&Experiment>, after: Option<&Experiment>) {
-        let (old, new) = (before.map(used).unwrap_or_default(), after.map(used).unwrap_or_default());
+        let (old, new) =
+            (before.map(used).unwrap_or_default(), after.map(used).unwrap_or_default());
         for key in old.iter().filter(|key| !new.contains(key)) {
-            let Some(id) = before.map(Experiment::id) else { continue };
-            let Some(mut users) = self.users.remove(key) else { continue };
+            let Some(id) = before.map(Experiment::id) else {
+                continue;
+            };
+            let Some(mut users) = self.users.remove(key) else {
+                continue;
+            };
             users.remove(id.as_str());
             if users.len() > 0 {
                 self.users.insert(Arc::clone(key), users);
             }
         }
         for key in new.iter().filter(|key| !old.contains(key)) {
-            let Some(id) = after.map(Experiment::id) else { continue };
+            let Some(id) = after.map(Experiment::id) else {
+                continue;
+            };
             let mut users = self.users.remove(key).unwrap_or_default();
             users.insert(id.clone(), ());
             self.users.insert(Arc::clone(key), users);

@@ -1,0 +1,209 @@
+//! Experiments.
+
+use std::sync::Arc;
+
+use super::super::lifecycle::not_allowed;
+use super::super::mutability::not_mutable;
+use super::super::{EffectKind, EntityKind, ExperimentPatch, Field, NewExperiment, Patch};
+use super::{Edit, Work, check_id_free, check_name_free, given, not_found, patched, text};
+use crate::error::{Code, Error};
+use crate::id::{ExperimentId, spell};
+use crate::model::{
+    Experiment, Iteration, Record, Salt, Status, Tag, check_allocations, check_tags,
+};
+use crate::number::Percentage;
+use crate::snapshot::not_ready;
+
+impl Work<'_> {
+    pub(super) fn create_experiment(
+        &mut self,
+        mut new: NewExperiment,
+    ) -> Result<NewExperiment, Error> {
+        let id = match new.id.take() {
+            Some(id) => id,
+            None => ExperimentId::generate(self.entropy)?,
+        };
+        check_id_free(self.next.experiment(&id).is_some(), id.as_str())?;
+        let salt = new.salt.take().unwrap_or_else(|| Salt::from(&id));
+        let experiment = Experiment {
+            name: text("name", &new.name)?,
+            description: given("description", new.description.as_ref())?,
+            tags: tags(&new.tags)?,
+            flag_id: new.flag_id.clone(),
+            flow: given("flow", new.flow.as_ref())?,
+            subject_kind: given("subject_kind", new.subject_kind.as_ref())?.unwrap_or_default(),
+            strategy: new.strategy,
+            allocations: new.allocations.as_slice().into(),
+            traffic: new.traffic.unwrap_or(Percentage::MAX),
+            outside_variation_id: new.outside_variation_id.clone(),
+            hash: new.hash,
+            salt: salt.clone(),
+            status: Status::Draft,
+            iteration: Iteration::first(),
+            record: Record::new(self.now),
+            id: id.clone(),
+        };
+        check_name_free(self.next.experiment_named(&experiment.name), "", &new.name)?;
+        check_allocations(&new.allocations, new.strategy)
+            .map_err(|error| error.at("allocations"))?;
+        self.next.check_references(&experiment)?;
+        self.note(EffectKind::Created, EntityKind::Experiment, id.as_str(), 1);
+        self.next.put_experiment(experiment);
+        new.id = Some(id);
+        new.salt = Some(salt);
+        Ok(new)
+    }
+
+    pub(super) fn patch_experiment(
+        &mut self,
+        id: &ExperimentId,
+        if_version: Option<u64>,
+        patch: &ExperimentPatch,
+    ) -> Result<(), Error> {
+        let mut experiment = self.experiment(id, if_version)?;
+        if let Some(allocations) = &patch.allocations {
+            check_allocations(allocations, experiment.strategy)
+                .map_err(|error| error.at("allocations"))?;
+        }
+        let mut edit = editing(experiment.status);
+        edit.set("name", &mut experiment.name, given("name", patch.name.as_ref())?)?;
+        let description = patched("description", &patch.description)?;
+        edit.set("description", &mut experiment.description, description)?;
+        let tags = patch.tags.as_deref().map(tags).transpose()?;
+        edit.set("tags", &mut experiment.tags, tags)?;
+        edit.set("flow", &mut experiment.flow, patched("flow", &patch.flow)?)?;
+        let kind = given("subject_kind", patch.subject_kind.as_ref())?;
+        edit.set("subject_kind", &mut experiment.subject_kind, kind)?;
+        let allocations = patch.allocations.as_deref().map(Arc::from);
+        edit.set("allocations", &mut experiment.allocations, allocations)?;
+        edit.set("traffic", &mut experiment.traffic, patch.traffic)?;
+        let outside = match &patch.outside_variation_id {
+            Patch::Keep => None,
+            Patch::Clear => Some(None),
+            Patch::Set(id) => Some(Some(id.clone())),
+        };
+        edit.set("outside_variation_id", &mut experiment.outside_variation_id, outside)?;
+        let Some(fields) = edit.into_fields() else {
+            return Ok(());
+        };
+        let taken = self.next.experiment_named(&experiment.name);
+        check_name_free(taken, id.as_str(), experiment.name.as_str())?;
+        self.next.check_references(&experiment)?;
+        experiment.record.touch(self.now);
+        self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
+        self.next.put_experiment(experiment);
+        Ok(())
+    }
+
+    pub(super) fn set_experiment_status(
+        &mut self,
+        id: &ExperimentId,
+        if_version: Option<u64>,
+        to: Status,
+        refresh: bool,
+    ) -> Result<(), Error> {
+        let mut experiment = self.experiment(id, if_version)?;
+        let from = experiment.status;
+        if !from.can_become(to) {
+            let allowed: Vec<_> = from.leads_to().iter().map(ToString::to_string).collect();
+            return Err(not_allowed("an experiment", from.as_str(), to.as_str(), &allowed));
+        }
+        if refresh && to != Status::Active {
+            let rule = "must be false unless the status becomes active";
+            return Err(Error::invalid(rule).with_value(&true).at("refresh"));
+        }
+        let froze = match to {
+            Status::Active => self.activate(&mut experiment, refresh)?,
+            Status::Completed => {
+                experiment.iteration.ended_at = Some(self.now);
+                false
+            }
+            Status::Draft | Status::Paused | Status::Archived => false,
+        };
+        experiment.status = to;
+        experiment.record.touch(self.now);
+        let (version, states) = (experiment.version(), (from.as_str(), to.as_str()));
+        self.note_transition(EntityKind::Experiment, id.as_str(), version, states, froze);
+        self.next.put_experiment(experiment);
+        Ok(())
+    }
+
+    /// Starts or resumes a run, and says whether it froze its design.
+    fn activate(&self, experiment: &mut Experiment, refresh: bool) -> Result<bool, Error> {
+        let readiness = self.next.readiness_of(experiment);
+        if !readiness.is_ready() {
+            return Err(not_ready(readiness).at("status"));
+        }
+        experiment.iteration.started_at.get_or_insert(self.now);
+        let before = experiment.iteration.design.as_ref();
+        let freezes = refresh || before.is_none_or(|design| design.differs_from(experiment));
+        if freezes {
+            experiment.iteration.design = Some(Arc::new(self.next.freeze(experiment)?));
+        }
+        Ok(freezes)
+    }
+
+    /// Gives an experiment another salt, and returns it.
+    pub(super) fn reshuffle(
+        &mut self,
+        id: &ExperimentId,
+        if_version: Option<u64>,
+        salt: Option<Salt>,
+    ) -> Result<Salt, Error> {
+        let mut experiment = self.experiment(id, if_version)?;
+        let salt = match salt {
+            Some(salt) => salt,
+            None => spell(self.entropy.bits()?).parse()?,
+        };
+        let mut edit = editing(experiment.status);
+        edit.set("salt", &mut experiment.salt, Some(salt.clone()))?;
+        if let Some(fields) = edit.into_fields() {
+            experiment.record.touch(self.now);
+            self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
+            self.next.put_experiment(experiment);
+        }
+        Ok(salt)
+    }
+
+    pub(super) fn delete_experiment(
+        &mut self,
+        id: &ExperimentId,
+        if_version: Option<u64>,
+    ) -> Result<(), Error> {
+        let experiment = self.experiment(id, if_version)?;
+        if experiment.status == Status::Active {
+            let rule = "must be paused or completed before the experiment is deleted";
+            let error = Error::new(Code::TransitionNotAllowed, rule);
+            return Err(error.with_value(&experiment.status).at("status"));
+        }
+        self.next.remove_experiment(id);
+        self.note(EffectKind::Deleted, EntityKind::Experiment, id.as_str(), experiment.version());
+        Ok(())
+    }
+
+    /// A copy of an experiment to work on.
+    fn experiment(&self, id: &ExperimentId, if_version: Option<u64>) -> Result<Experiment, Error> {
+        let found = self.next.experiment(id);
+        let experiment = found.ok_or_else(|| not_found("experiment", id.as_str()))?;
+        experiment.record.check_version(if_version)?;
+        Ok(experiment.clone())
+    }
+}
+
+/// The edits of an experiment, as far as its status allows.
+fn editing(status: Status) -> Edit<impl Fn(&'static str) -> Result<(), Error>> {
+    Edit::new(move |name| match Field::ALL.iter().find(|field| field.as_str() == name) {
+        Some(field) if !status.can_change(*field) => Err(not_mutable(*field, status)),
+        _ => Ok(()),
+    })
+}
+
+fn tags(given: &[String]) -> Result<Box<[Tag]>, Error> {
+    let tags = given
+        .iter()
+        .enumerate()
+        .map(|(index, tag)| tag.parse().map_err(|error: Error| error.at_index(index).at("tags")))
+        .collect::<Result<Vec<Tag>, Error>>()?;
+    check_tags(&tags).map_err(|error| error.at("tags"))?;
+    Ok(tags.into())
+}

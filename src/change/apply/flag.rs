@@ -1,0 +1,259 @@
+//! Flags and their variations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::lifecycle::not_allowed;
+use super::super::{EffectKind, EntityKind, FlagPatch, NewFlag, NewVariation, VariationPatch};
+use super::{
+    Edit, Work, archived, check_id_free, check_name_free, given, not_found, patched, text,
+};
+use crate::error::{Code, Error};
+use crate::id::{FlagId, VariationId};
+use crate::model::{
+    Flag, FlagStatus, Parameter, Record, Variation, check_overrides, check_parameters,
+    check_variation_count,
+};
+
+impl Work<'_> {
+    pub(super) fn create_flag(&mut self, mut new: NewFlag) -> Result<NewFlag, Error> {
+        let id = match new.id.take() {
+            Some(id) => id,
+            None => FlagId::generate(self.entropy)?,
+        };
+        check_id_free(self.next.flag(&id).is_some(), id.as_str())?;
+        let mut flag = Flag {
+            name: text("name", &new.name)?,
+            description: given("description", new.description.as_ref())?,
+            status: FlagStatus::Draft,
+            parameters: parameters(&new.parameters)?,
+            variations: BTreeMap::new(),
+            record: Record::new(self.now),
+            id,
+        };
+        check_name_free(self.next.flag_named(&flag.name), "", &new.name)?;
+        for (index, variation) in new.variations.iter_mut().enumerate() {
+            let made = self
+                .new_variation(&flag, variation)
+                .map_err(|error| error.at_index(index).at("variations"))?;
+            flag.variations.insert(made.id.clone(), made);
+        }
+        check_variation_count(flag.variations.len()).map_err(|error| error.at("variations"))?;
+        flag.merge();
+        new.id = Some(flag.id.clone());
+        self.note(EffectKind::Created, EntityKind::Flag, flag.id.as_str(), 1);
+        self.next.put_flag(flag);
+        Ok(new)
+    }
+
+    pub(super) fn patch_flag(
+        &mut self,
+        id: &FlagId,
+        if_version: Option<u64>,
+        patch: &FlagPatch,
+    ) -> Result<(), Error> {
+        let mut flag = self.flag(id, if_version)?;
+        let mut edit = editing(&flag);
+        edit.set("name", &mut flag.name, given("name", patch.name.as_ref())?)?;
+        let description = patched("description", &patch.description)?;
+        edit.set("description", &mut flag.description, description)?;
+        let parameters = patch.parameters.as_ref().map(parameters).transpose()?;
+        edit.set("parameters", &mut flag.parameters, parameters)?;
+        let Some(fields) = edit.into_fields() else {
+            return Ok(());
+        };
+        check_name_free(self.next.flag_named(&flag.name), id.as_str(), flag.name.as_str())?;
+        for variation in flag.variations.values() {
+            check_overrides(&flag.parameters, &variation.overrides).map_err(|error| {
+                let rule = format!("must fit what variation {} overrides: {error}", variation.id);
+                Error::invalid(rule).at("parameters")
+            })?;
+        }
+        self.put_flag(flag, |work, version| {
+            work.note_edit(EntityKind::Flag, id.as_str(), version, fields);
+        });
+        Ok(())
+    }
+
+    pub(super) fn set_flag_status(
+        &mut self,
+        id: &FlagId,
+        if_version: Option<u64>,
+        to: FlagStatus,
+    ) -> Result<(), Error> {
+        let mut flag = self.flag(id, if_version)?;
+        let from = flag.status;
+        if !from.can_become(to) {
+            let allowed: Vec<_> = from.leads_to().iter().map(ToString::to_string).collect();
+            return Err(not_allowed("a flag", from.as_str(), to.as_str(), &allowed));
+        }
+        if to == FlagStatus::Active && flag.variations.len() < 2 {
+            let rule = "must have at least 2 variations before the flag is activated";
+            let error = Error::new(Code::NotReady, rule).with_value(&flag.variations.len());
+            return Err(error.at("variations"));
+        }
+        flag.status = to;
+        self.put_flag(flag, |work, version| {
+            let states = (from.as_str(), to.as_str());
+            work.note_transition(EntityKind::Flag, id.as_str(), version, states, false);
+        });
+        Ok(())
+    }
+
+    pub(super) fn delete_flag(
+        &mut self,
+        id: &FlagId,
+        if_version: Option<u64>,
+    ) -> Result<(), Error> {
+        let flag = self.flag(id, if_version)?;
+        self.check_unused(id.as_str())?;
+        self.next.remove_flag(id);
+        self.note(EffectKind::Deleted, EntityKind::Flag, id.as_str(), flag.version());
+        Ok(())
+    }
+
+    pub(super) fn create_variation(
+        &mut self,
+        flag_id: &FlagId,
+        mut new: NewVariation,
+    ) -> Result<NewVariation, Error> {
+        let Some(flag) = self.next.flag(flag_id) else {
+            return Err(Error::new(Code::NotFound, "must be the id of a flag")
+                .with_value(flag_id)
+                .at("flag_id"));
+        };
+        let mut flag = flag.clone();
+        (editing(&flag).check)("variations")?;
+        check_variation_count(flag.variations.len() + 1).map_err(|error| error.at("variations"))?;
+        let made = self.new_variation(&flag, &mut new).map_err(|error| error.at("variation"))?;
+        let id = made.id.clone();
+        flag.variations.insert(id.clone(), made);
+        flag.merge();
+        self.put_flag(flag, |work, _| {
+            work.note(EffectKind::Created, EntityKind::Variation, id.as_str(), 1);
+        });
+        Ok(new)
+    }
+
+    pub(super) fn patch_variation(
+        &mut self,
+        id: &VariationId,
+        if_version: Option<u64>,
+        patch: &VariationPatch,
+    ) -> Result<(), Error> {
+        let (mut flag, mut variation) = self.variation(id, if_version)?;
+        let mut edit = editing(&flag);
+        edit.set("name", &mut variation.name, given("name", patch.name.as_ref())?)?;
+        let description = patched("description", &patch.description)?;
+        edit.set("description", &mut variation.description, description)?;
+        let overrides = patch.overrides.as_ref().map(shared);
+        if let Some(overrides) = &overrides {
+            check_overrides(&flag.parameters, overrides).map_err(|error| error.at("overrides"))?;
+        }
+        edit.set("overrides", &mut variation.overrides, overrides)?;
+        let Some(fields) = edit.into_fields() else {
+            return Ok(());
+        };
+        check_variation_name(&flag, &variation)?;
+        variation.record.touch(self.now);
+        let version = variation.version();
+        flag.variations.insert(id.clone(), variation);
+        flag.merge();
+        self.put_flag(flag, |work, _| {
+            work.note_edit(EntityKind::Variation, id.as_str(), version, fields);
+        });
+        Ok(())
+    }
+
+    pub(super) fn delete_variation(
+        &mut self,
+        id: &VariationId,
+        if_version: Option<u64>,
+    ) -> Result<(), Error> {
+        let (mut flag, variation) = self.variation(id, if_version)?;
+        (editing(&flag).check)("variations")?;
+        self.check_unused(id.as_str())?;
+        flag.variations.remove(id);
+        self.put_flag(flag, |work, _| {
+            let version = variation.version();
+            work.note(EffectKind::Deleted, EntityKind::Variation, id.as_str(), version);
+        });
+        Ok(())
+    }
+
+    fn new_variation(&mut self, flag: &Flag, new: &mut NewVariation) -> Result<Variation, Error> {
+        let id = match new.id.take() {
+            Some(id) => id,
+            None => VariationId::generate(self.entropy)?,
+        };
+        let taken = self.next.variation(&id).is_some() || flag.variations.contains_key(&id);
+        check_id_free(taken, id.as_str())?;
+        let variation = Variation {
+            name: text("name", &new.name)?,
+            description: given("description", new.description.as_ref())?,
+            overrides: shared(&new.overrides),
+            record: Record::new(self.now),
+            config: Arc::default(),
+            id: id.clone(),
+        };
+        check_variation_name(flag, &variation)?;
+        check_overrides(&flag.parameters, &variation.overrides)
+            .map_err(|error| error.at("overrides"))?;
+        new.id = Some(id);
+        Ok(variation)
+    }
+
+    /// A copy of a flag to work on.
+    fn flag(&self, id: &FlagId, if_version: Option<u64>) -> Result<Flag, Error> {
+        let flag = self.next.flag(id).ok_or_else(|| not_found("flag", id.as_str()))?;
+        flag.record.check_version(if_version)?;
+        Ok(flag.clone())
+    }
+
+    /// A copy of a variation to work on, and of its flag.
+    fn variation(
+        &self,
+        id: &VariationId,
+        if_version: Option<u64>,
+    ) -> Result<(Flag, Variation), Error> {
+        let flag = self.next.flag_of_variation(id).and_then(|flag| self.next.flag(flag));
+        let found = flag.and_then(|flag| Some((flag, flag.variations.get(id)?)));
+        let (flag, variation) = found.ok_or_else(|| not_found("variation", id.as_str()))?;
+        variation.record.check_version(if_version)?;
+        Ok((flag.clone(), variation.clone()))
+    }
+
+    /// Puts an edited flag back, with its next version, and notes the effect.
+    fn put_flag(&mut self, mut flag: Flag, note: impl FnOnce(&mut Self, u64)) {
+        flag.record.touch(self.now);
+        flag.merge();
+        let version = flag.version();
+        self.next.put_flag(flag);
+        note(self, version);
+    }
+}
+
+/// The edits of a flag, of which an archived one takes none.
+fn editing(flag: &Flag) -> Edit<impl Fn(&'static str) -> Result<(), Error> + use<>> {
+    let status = flag.status;
+    Edit::new(move |field| match status {
+        FlagStatus::Archived => Err(archived("flag", field)),
+        FlagStatus::Draft | FlagStatus::Active => Ok(()),
+    })
+}
+
+fn parameters(given: &BTreeMap<String, Parameter>) -> Result<BTreeMap<Arc<str>, Parameter>, Error> {
+    let parameters = shared(given);
+    check_parameters(&parameters).map_err(|error| error.at("parameters"))?;
+    Ok(parameters)
+}
+
+fn shared<T: Clone>(map: &BTreeMap<String, T>) -> BTreeMap<Arc<str>, T> {
+    map.iter().map(|(name, value)| (name.as_str().into(), value.clone())).collect()
+}
+
+fn check_variation_name(flag: &Flag, variation: &Variation) -> Result<(), Error> {
+    let mut others = flag.variations.values().filter(|other| other.id != variation.id);
+    let taken = others.find(|other| other.name == variation.name);
+    check_name_free(taken.map(|other| other.id.as_str()), "", variation.name.as_str())
+}

@@ -1,0 +1,73 @@
+//! What can be edited when: the one table.
+
+use crate::error::{Code, Error, codes};
+use crate::model::Status;
+
+codes! {
+    /// A field of an experiment's design.
+    #[non_exhaustive]
+    pub enum Field {
+        /// The arms.
+        Allocations = "allocations",
+        /// What it is about.
+        Description = "description",
+        /// The flag; fixed when the experiment is created.
+        FlagId = "flag_id",
+        /// The surface.
+        Flow = "flow",
+        /// The name.
+        Name = "name",
+        /// What subjects outside the traffic are served.
+        OutsideVariationId = "outside_variation_id",
+        /// What is mixed into the hash; changes by [`Change::Reshuffle`](crate::Change::Reshuffle).
+        Salt = "salt",
+        /// How subjects are mapped; fixed when the experiment is created.
+        Strategy = "strategy",
+        /// What is assigned.
+        SubjectKind = "subject_kind",
+        /// Words to find it by.
+        Tags = "tags",
+        /// The share of subjects that enters.
+        Traffic = "traffic",
+    }
+}
+
+impl Field {
+    /// The states in which an experiment's field can change.
+    ///
+    /// | field | in |
+    /// |---|---|
+    /// | `name`, `description`, `tags` | `draft`, `active`, `paused`, `completed` |
+    /// | `traffic` | `draft`, `active`, `paused` |
+    /// | `allocations`, `outside_variation_id`, `salt` | `draft`, `paused` |
+    /// | `flow`, `subject_kind` | `draft` |
+    /// | `flag_id`, `strategy` | never |
+    pub const fn changes_in(self) -> &'static [Status] {
+        use Status::{Active, Completed, Draft, Paused};
+        match self {
+            Self::Name | Self::Description | Self::Tags => &[Draft, Active, Paused, Completed],
+            Self::Traffic => &[Draft, Active, Paused],
+            Self::Allocations | Self::OutsideVariationId | Self::Salt => &[Draft, Paused],
+            Self::Flow | Self::SubjectKind => &[Draft],
+            Self::FlagId | Self::Strategy => &[],
+        }
+    }
+}
+
+impl Status {
+    /// Whether an experiment's field can change in this state. Giving a field the value that it has
+    /// is no change.
+    pub fn can_change(self, field: Field) -> bool {
+        field.changes_in().contains(&self)
+    }
+}
+
+/// The refusal of an edit.
+pub(crate) fn not_mutable(field: Field, status: Status) -> Error {
+    let states: Vec<_> = field.changes_in().iter().map(|status| status.as_str()).collect();
+    let rule = match states.as_slice() {
+        [] => "never changes".to_owned(),
+        _ => format!("changes only while the experiment is {}, not {status}", states.join(" or ")),
+    };
+    Error::new(Code::NotMutable, rule).at(field.as_str())
+}

@@ -1,0 +1,217 @@
+//! Partial updates: what is named changes, and nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::error::{Code, Error};
+use crate::id::VariationId;
+use crate::json::{Cursor, FromJson, Object, deserialize};
+use crate::model::{ActiveLimit, Allocation, Parameter, Rule};
+use crate::number::Percentage;
+
+/// What happens to a field that can be empty: it is kept, cleared or set.
+///
+/// In JSON, an absent member keeps, `null` clears, a value sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth")]
+pub enum Patch<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It becomes empty.
+    Clear,
+    /// It becomes this.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// Whether nothing happens.
+    pub const fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    /// Reads a member.
+    fn read(object: &Object<'_>, key: &'static str) -> Result<Self, Error>
+    where
+        T: FromJson,
+    {
+        match object.get(key) {
+            None => Ok(Self::Keep),
+            Some(cursor) if cursor.is_null() => Ok(Self::Clear),
+            Some(cursor) => cursor.read().map(Self::Set),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Patch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Keep | Self::Clear => serializer.serialize_none(),
+            Self::Set(value) => value.serialize(serializer),
+        }
+    }
+}
+
+/// Reads a member that can be set but not cleared.
+fn set<T: FromJson>(object: &Object<'_>, key: &'static str) -> Result<Option<T>, Error> {
+    match object.get(key) {
+        Some(cursor) if cursor.is_null() => {
+            Err(cursor
+                .locate(Error::new(Code::NotNullable, "must not be null: it cannot be cleared")))
+        }
+        Some(cursor) => cursor.read().map(Some),
+        None => Ok(None),
+    }
+}
+
+macro_rules! patches {
+    (
+        $(
+            $(#[$meta:meta])*
+            $name:ident {
+                $(set { $($(#[$set_meta:meta])* $set:ident: $set_type:ty = $set_arg:ty,)+ })?
+                $(patch { $($(#[$patch_meta:meta])* $patch:ident / $clear:ident: $patch_type:ty = $patch_arg:ty,)+ })?
+            }
+        )+
+    ) => {$(
+        $(#[$meta])*
+        ///
+        /// The default changes nothing. Each method adds what it says.
+        #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(
+                $(#[$set_meta])*
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $set: Option<$set_type>,
+            )+)?
+            $($(
+                $(#[$patch_meta])*
+                #[serde(skip_serializing_if = "Patch::is_keep")]
+                pub $patch: Patch<$patch_type>,
+            )+)?
+        }
+
+        impl $name {
+            /// A patch that changes nothing.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            $($(
+                $(#[$set_meta])*
+                pub fn $set(mut self, $set: $set_arg) -> Self {
+                    self.$set = Some($set.into());
+                    self
+                }
+            )+)?
+
+            $($(
+                $(#[$patch_meta])*
+                pub fn $patch(mut self, $patch: $patch_arg) -> Self {
+                    self.$patch = Patch::Set($patch.into());
+                    self
+                }
+
+                #[doc = concat!("Clears `", stringify!($patch), "`.")]
+                pub fn $clear(mut self) -> Self {
+                    self.$patch = Patch::Clear;
+                    self
+                }
+            )+)?
+        }
+
+        impl FromJson for $name {
+            fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+                let object = cursor.object(&[
+                    $($(stringify!($set),)+)?
+                    $($(stringify!($patch),)+)?
+                ])?;
+                Ok(Self {
+                    $($($set: set(&object, stringify!($set))?,)+)?
+                    $($($patch: Patch::read(&object, stringify!($patch))?,)+)?
+                })
+            }
+        }
+
+        deserialize!($name);
+    )+};
+}
+
+patches! {
+    /// What becomes different about a flag.
+    FlagPatch {
+        set {
+            /// The name.
+            name: String = impl Into<String>,
+            /// All parameters, in place of those that there are.
+            parameters: BTreeMap<String, Parameter> = BTreeMap<String, Parameter>,
+        }
+        patch {
+            /// What it is about.
+            description / clear_description: String = impl Into<String>,
+        }
+    }
+
+    /// What becomes different about a variation.
+    VariationPatch {
+        set {
+            /// The name.
+            name: String = impl Into<String>,
+            /// All overrides, in place of those that there are.
+            overrides: BTreeMap<String, Value> = BTreeMap<String, Value>,
+        }
+        patch {
+            /// What it is about.
+            description / clear_description: String = impl Into<String>,
+        }
+    }
+
+    /// What becomes different about a segment.
+    SegmentPatch {
+        set {
+            /// The name.
+            name: String = impl Into<String>,
+            /// All rules, in place of those that there are.
+            rules: Vec<Rule> = impl Into<Vec<Rule>>,
+        }
+        patch {
+            /// What it is about.
+            description / clear_description: String = impl Into<String>,
+        }
+    }
+
+    /// What becomes different about an experiment.
+    ExperimentPatch {
+        set {
+            /// The name.
+            name: String = impl Into<String>,
+            /// All tags, in place of those that there are.
+            tags: Vec<String> = impl Into<Vec<String>>,
+            /// What is assigned.
+            subject_kind: String = impl Into<String>,
+            /// All arms, in place of those that there are.
+            allocations: Vec<Allocation> = impl Into<Vec<Allocation>>,
+            /// The share of subjects that enters.
+            traffic: Percentage = Percentage,
+        }
+        patch {
+            /// What it is about.
+            description / clear_description: String = impl Into<String>,
+            /// The surface.
+            flow / clear_flow: String = impl Into<String>,
+            /// What subjects outside the traffic are served.
+            outside_variation_id / clear_outside_variation_id: VariationId = VariationId,
+        }
+    }
+
+    /// What becomes different about the settings.
+    SettingsPatch {
+        set {
+            /// How many experiments can be active at once.
+            active_limit: ActiveLimit = ActiveLimit,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! How what is held is shared: one current snapshot, swapped whole.
+
+mod reader;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use reader::Reader;
+
+use crate::change::{Commit, Event, Transaction};
+use crate::error::{Code, Error};
+use crate::id::{Entropy, SystemEntropy};
+use crate::snapshot::Snapshot;
+use crate::time::{Clock, Timestamp};
+
+/// Holds the current [`Snapshot`] and commits [`Transaction`]s to it, from any number of threads.
+///
+/// A clone is another handle on the same engine. Commits happen one at a time; while one is being
+/// worked out, readers go on with the snapshot that there is, and the new one replaces it in one
+/// step.
+///
+/// ```
+/// use variate::{
+///     Allocation, Change, Engine, FlagStatus, NewExperiment, NewFlag, NewVariation, Status,
+///     Subject,
+/// };
+///
+/// let engine = Engine::new();
+/// let (flag, exp) = ("flg_signin".parse()?, "exp_signin".parse()?);
+/// engine.commit([
+///     NewFlag::new("Sign-in screen")
+///         .id("flg_signin".parse()?)
+///         .parameter("headline", "Welcome back")
+///         .variation(NewVariation::new("control").id("var_a".parse()?))
+///         .variation(NewVariation::new("short").id("var_b".parse()?).with("headline", "Hi"))
+///         .into(),
+///     Change::set_flag_status(&flag, FlagStatus::Active),
+///     NewExperiment::by_percentage("Sign-in headline", flag)
+///         .id("exp_signin".parse()?)
+///         .allocation(Allocation::share("var_a".parse()?, "50".parse()?).control())
+///         .allocation(Allocation::share("var_b".parse()?, "50".parse()?))
+///         .into(),
+///     Change::set_experiment_status(&exp, Status::Active),
+/// ])?;
+///
+/// let snapshot = engine.snapshot();
+/// let decision = snapshot.assign(&exp, &Subject::new("device-42"));
+/// assert!(decision.in_experiment());
+/// # Ok::<(), variate::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+type Listener = Box<dyn Fn(&Event, &Snapshot) + Send + Sync>;
+
+struct Shared {
+    current: RwLock<Arc<Snapshot>>,
+    generation: Generation,
+    writer: Mutex<Writer>,
+    /// The thread that is committing, to tell a listener that commits from another thread's turn.
+    committing: Mutex<Option<ThreadId>>,
+    clock: Box<dyn Clock>,
+}
+
+/// How often another snapshot has been published. On a cache line of its own: readers look at it
+/// all the time, and nothing else may take it from them.
+#[repr(align(128))]
+struct Generation(AtomicU64);
+
+struct Writer {
+    entropy: Box<dyn Entropy + Send>,
+    listeners: Vec<Listener>,
+}
+
+impl Engine {
+    /// An engine that holds nothing yet.
+    pub fn new() -> Self {
+        Self::from_snapshot(Snapshot::new())
+    }
+
+    /// An engine that begins with this snapshot.
+    pub fn from_snapshot(snapshot: Snapshot) -> Self {
+        Self::with(snapshot, Timestamp::now, SystemEntropy)
+    }
+
+    /// An engine that begins with this snapshot, with a clock and a source of ids of the caller's.
+    pub fn with(
+        snapshot: Snapshot,
+        clock: impl Clock + 'static,
+        entropy: impl Entropy + Send + 'static,
+    ) -> Self {
+        let writer = Writer { entropy: Box::new(entropy), listeners: Vec::new() };
+        Self {
+            shared: Arc::new(Shared {
+                current: RwLock::new(Arc::new(snapshot)),
+                generation: Generation(AtomicU64::new(0)),
+                writer: Mutex::new(writer),
+                committing: Mutex::new(None),
+                clock: Box::new(clock),
+            }),
+        }
+    }
+
+    /// An engine that begins with the snapshot of a document; see [`Snapshot::from_json`].
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Snapshot::from_json(json).map(Self::from_snapshot)
+    }
+
+    /// An engine that begins with what a whole history of events leads to; see
+    /// [`Snapshot::replay`].
+    pub fn replay<'e>(events: impl IntoIterator<Item = &'e Event>) -> Result<Self, Error> {
+        Snapshot::new().replay(events).map(Self::from_snapshot)
+    }
+
+    /// The current snapshot. Costs a short read lock and a reference count; a [`Reader`] saves both.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.shared.current.read())
+    }
+
+    /// A handle for one thread that reads often.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.clone())
+    }
+
+    /// The current snapshot as a document; see [`Snapshot::to_json`].
+    pub fn to_json(&self) -> String {
+        self.snapshot().to_json()
+    }
+
+    /// Applies a transaction, publishes the snapshot that it leads to and tells the listeners.
+    ///
+    /// A transaction that makes no difference publishes nothing and tells nobody.
+    ///
+    /// # Errors
+    /// When any of its changes breaks a rule; then nothing has happened. [`Code::ReentrantCommit`]
+    /// from within a listener.
+    pub fn commit(&self, transaction: impl Into<Transaction>) -> Result<Commit, Error> {
+        let this_thread = thread::current().id();
+        if *self.shared.committing.lock() == Some(this_thread) {
+            let rule = "must not be committed by a listener, which is told of a commit under way";
+            return Err(Error::new(Code::ReentrantCommit, rule));
+        }
+        let mut writer = self.shared.writer.lock();
+        let now = self.shared.clock.now();
+        let commit = self.snapshot().apply(transaction, now, &mut *writer.entropy)?;
+        let Some(event) = &commit.event else {
+            return Ok(commit);
+        };
+        let before = {
+            let mut current = self.shared.current.write();
+            std::mem::replace(&mut *current, Arc::clone(&commit.snapshot))
+        };
+        // After the snapshot, so that a reader that sees it finds what it announces.
+        self.shared.generation.0.fetch_add(1, Ordering::Release);
+        let committing = Committing::begin(&self.shared.committing, this_thread);
+        for listener in &writer.listeners {
+            listener(event, &commit.snapshot);
+        }
+        drop(committing);
+        drop(writer);
+        // Freed only now, when nobody waits for a lock.
+        drop(before);
+        Ok(commit)
+    }
+
+    /// What a commit would come to now, without committing it.
+    ///
+    /// Ids and salts that the changes leave open are drawn for the answer and not kept.
+    pub fn dry_run(&self, transaction: impl Into<Transaction>) -> Result<Commit, Error> {
+        let now = self.shared.clock.now();
+        self.snapshot().apply(transaction, now, &mut SystemEntropy)
+    }
+
+    /// Has a function told of every commit from now on, in order, after it is published.
+    ///
+    /// It runs in the thread that commits, and the next commit waits for it. It can read and take
+    /// snapshots, but not commit or listen.
+    ///
+    /// # Errors
+    /// [`Code::ReentrantCommit`] from within a listener.
+    pub fn listen(
+        &self,
+        listener: impl Fn(&Event, &Snapshot) + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        if *self.shared.committing.lock() == Some(thread::current().id()) {
+            let rule = "must not be added by a listener, which is told of a commit under way";
+            return Err(Error::new(Code::ReentrantCommit, rule));
+        }
+        self.shared.writer.lock().listeners.push(Box::new(listener));
+        Ok(())
+    }
+}
+
+/// Notes the thread that tells the listeners, until it is done or unwinds.
+struct Committing<'s>(&'s Mutex<Option<ThreadId>>);
+
+impl<'s> Committing<'s> {
+    fn begin(slot: &'s Mutex<Option<ThreadId>>, thread: ThreadId) -> Self {
+        *slot.lock() = Some(thread);
+        Self(slot)
+    }
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("snapshot", &self.snapshot()).finish_non_exhaustive()
+    }
+}
