@@ -1,5 +1,6 @@
 #![doc = "draft"]
 #![forbid(unsafe_code)]
+#![deny(missing_docs, unreachable_pub)]
 
 mod assign;
 mod change;
