@@ -47,6 +47,11 @@ macro_rules! decimals {
                 self.0
             }
 
+            /// The float nearest to the number, for reports; decisions are made without.
+            pub fn as_f64(self) -> f64 {
+                to_f64(self.0)
+            }
+
             /// Whether it is nothing.
             pub const fn is_zero(self) -> bool {
                 self.0 == 0
@@ -185,10 +190,14 @@ fn serialize_millionths<S: Serializer>(millionths: u64, serializer: S) -> Result
     if millionths.is_multiple_of(ONE) {
         return serializer.serialize_u64(millionths / ONE);
     }
-    // Both operands are exact doubles, so the quotient is the double nearest to the decimal, and
-    // its shortest form is the decimal again: it has at most 15 significant digits.
-    #[expect(clippy::cast_precision_loss, reason = "at most 10^15, below 2^53")]
-    serializer.serialize_f64(millionths as f64 / 1e6)
+    // The shortest form of that double is the decimal again: it has at most 15 significant digits.
+    serializer.serialize_f64(to_f64(millionths))
+}
+
+/// The double nearest to the decimal, since both operands are exact.
+#[expect(clippy::cast_precision_loss, reason = "at most 10^15, below 2^53")]
+fn to_f64(millionths: u64) -> f64 {
+    millionths as f64 / 1e6
 }
 
 #[cfg(test)]

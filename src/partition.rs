@@ -1,5 +1,7 @@
 //! The cut of all points among arms.
 
+use std::cmp::Reverse;
+
 use crate::error::{Code, Error};
 use crate::number::Weight;
 
@@ -61,7 +63,7 @@ impl Partition {
         let pieces = widths(weights)?
             .into_iter()
             .zip(0..)
-            .map(|(points, arm)| Piece { points, owner: Some(arm) })
+            .map(|(points, arm)| Piece { points, arm })
             .collect();
         Ok(Self::from_pieces(pieces))
     }
@@ -94,24 +96,18 @@ impl Partition {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn rebalance(&self, weights: &[Weight]) -> Result<Self, Error> {
-        let mut edit = Edit { pieces: self.pieces(), arms: Vec::new() };
-        for (target, arm) in widths(weights)?.into_iter().zip(0..) {
-            let points = self.points(usize::from(arm));
-            let (excess, deficit) = (points.saturating_sub(target), target.saturating_sub(points));
-            edit.arms.push(Arm { number: arm, excess, deficit });
-        }
+        let mut due = widths(weights)?;
         // An arm beyond the list has left.
-        for arm in self.slices.iter().map(|slice| slice.arm) {
-            if !edit.arms.iter().any(|known| known.number == arm) {
-                edit.arms.push(Arm {
-                    number: arm,
-                    excess: self.points(usize::from(arm)),
-                    deficit: 0,
-                });
-            }
+        let arms = self.slices.iter().map(|slice| usize::from(slice.arm) + 1).max();
+        due.resize(due.len().max(arms.unwrap_or(0)), 0);
+        let arms = due.into_iter().enumerate().map(|(arm, due)| {
+            let points = self.points(arm);
+            Arm { excess: points.saturating_sub(due), deficit: due.saturating_sub(points) }
+        });
+        let mut edit = Edit { pieces: self.pieces(), arms: arms.collect() };
+        while edit.absorb() || edit.shift() || edit.hand_over() || edit.split() {
+            join(&mut edit.pieces);
         }
-        edit.free();
-        edit.give();
         Ok(Self::from_pieces(edit.pieces))
     }
 
@@ -163,7 +159,7 @@ impl Partition {
     fn pieces(&self) -> Vec<Piece> {
         let ends = self.slices();
         ends.zip(&self.slices)
-            .map(|((start, end, _), slice)| Piece { points: end - start, owner: Some(slice.arm) })
+            .map(|((start, end, _), slice)| Piece { points: end - start, arm: slice.arm })
             .collect()
     }
 
@@ -173,7 +169,7 @@ impl Partition {
         let slices = pieces.iter().filter_map(|piece| {
             let start = u32::try_from(next).ok()?;
             next += piece.points;
-            Some(Slice { start, arm: piece.owner? })
+            Some(Slice { start, arm: piece.arm })
         });
         Self { slices: slices.collect() }
     }
@@ -206,18 +202,18 @@ fn widths(weights: &[Weight]) -> Result<Vec<u64>, Error> {
         })
 }
 
-/// A run of points in a partition that is being edited; without owner it is to be given away.
+/// A run of points in a partition that is being edited.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     points: u64,
-    owner: Option<u8>,
+    arm: u8,
 }
 
 /// Drops empty pieces and makes one of neighbours with the same owner.
 fn join(pieces: &mut Vec<Piece>) {
     pieces.retain(|piece| piece.points > 0);
     pieces.dedup_by(|piece, before| {
-        let same = piece.owner == before.owner;
+        let same = piece.arm == before.arm;
         if same {
             before.points += piece.points;
         }
@@ -226,112 +222,123 @@ fn join(pieces: &mut Vec<Piece>) {
 }
 
 /// What an arm has to lose or to gain.
+#[derive(Clone, Copy, Default)]
 struct Arm {
-    number: u8,
     excess: u64,
     deficit: u64,
 }
 
+/// A rebalance under way. Each step takes points from an arm that has too many and gives them to
+/// one that has too few, so that any order of steps moves the least; the order here keeps slices
+/// few.
 struct Edit {
     pieces: Vec<Piece>,
     arms: Vec<Arm>,
 }
 
 impl Edit {
-    fn deficit(&self, owner: Option<u8>) -> u64 {
-        let owner = owner.and_then(|arm| self.arms.iter().find(|known| known.number == arm));
-        owner.map_or(0, |arm| arm.deficit)
+    fn arm(&self, piece: Piece) -> Arm {
+        self.arms.get(usize::from(piece.arm)).copied().unwrap_or_default()
     }
 
-    /// The owners to the left and right of a piece.
-    fn beside(&self, index: usize) -> [Option<Piece>; 2] {
-        let left = index.checked_sub(1).and_then(|left| self.pieces.get(left));
-        [left.copied(), self.pieces.get(index + 1).copied()]
+    /// The pieces that lie beside one.
+    fn beside(&self, index: usize) -> [Option<(usize, Piece)>; 2] {
+        let at = |index: usize| Some((index, *self.pieces.get(index)?));
+        [index.checked_sub(1).and_then(at), at(index + 1)]
     }
 
-    /// Takes its excess from every shrinking arm: its smallest slices whole, so that fragments
-    /// vanish, and at last a part of one that touches an arm which grows, so that none arises.
-    fn free(&mut self) {
-        for at in 0..self.arms.len() {
-            let Some(&Arm { number: arm, mut excess, .. }) = self.arms.get(at) else {
-                continue;
-            };
-            while excess > 0 {
-                let own = self.pieces.iter_mut().filter(|piece| piece.owner == Some(arm));
-                match own.min_by_key(|piece| piece.points) {
-                    Some(smallest) if smallest.points <= excess => {
-                        excess -= smallest.points;
-                        smallest.owner = None;
-                    }
-                    _ => {
-                        self.cut(arm, excess);
-                        excess = 0;
-                    }
-                }
+    fn shrinking(&self) -> impl Iterator<Item = (usize, Piece)> {
+        let pieces = self.pieces.iter().copied().enumerate();
+        pieces.filter(|(_, piece)| self.arm(*piece).excess > 0)
+    }
+
+    /// Moves the border between two neighbours.
+    fn pass(&mut self, from: usize, to: usize, points: u64) {
+        for (index, gives) in [(from, true), (to, false)] {
+            let Some(piece) = self.pieces.get_mut(index) else { return };
+            let Some(arm) = self.arms.get_mut(usize::from(piece.arm)) else { return };
+            if gives {
+                piece.points -= points;
+                arm.excess -= points;
+            } else {
+                piece.points += points;
+                arm.deficit -= points;
             }
         }
     }
 
-    /// Frees part of a slice of `arm`, all of which have more than `points`.
-    fn cut(&mut self, arm: u8, points: u64) {
-        let grows = |piece: Option<Piece>| {
-            piece.is_some_and(|piece| piece.owner.is_none() || self.deficit(piece.owner) > 0)
+    /// Dissolves a whole slice into its neighbours, best between two of one arm: the smallest
+    /// first, so that fragments vanish.
+    fn absorb(&mut self) -> bool {
+        let whole = self.shrinking().filter(|(_, piece)| piece.points <= self.arm(*piece).excess);
+        let absorbable = whole.filter_map(|(index, piece)| {
+            let sides = self.beside(index);
+            let [left, right] =
+                sides.map(|side| side.map_or(0, |(_, other)| self.arm(other).deficit));
+            let [left_arm, right_arm] = sides.map(|side| side.map(|(_, other)| other.arm));
+            let alike = left_arm == right_arm;
+            let room = if alike { left } else { left + right };
+            (room >= piece.points).then_some((index, piece.points, left.min(piece.points), alike))
+        });
+        let best = absorbable.max_by_key(|(_, points, _, alike)| (*alike, Reverse(*points)));
+        let Some((index, points, to_left, _)) = best else { return false };
+        for (side, points) in self.beside(index).into_iter().zip([to_left, points - to_left]) {
+            if let Some((side, _)) = side.filter(|_| points > 0) {
+                self.pass(index, side, points);
+            }
+        }
+        true
+    }
+
+    /// Shifts the border to a neighbour that grows, of the smallest slice that has one.
+    fn shift(&mut self) -> bool {
+        let borders = self.shrinking().flat_map(|(index, piece)| {
+            let sides = self.beside(index).into_iter().flatten();
+            sides.map(move |(side, other)| (index, piece, side, other))
+        });
+        let shifts = borders.filter_map(|(index, piece, side, other)| {
+            let points = piece.points.min(self.arm(piece).excess).min(self.arm(other).deficit);
+            (points > 0).then_some((index, piece, side, points))
+        });
+        let best = shifts
+            .max_by_key(|(_, piece, _, points)| (*points == piece.points, Reverse(piece.points)));
+        let Some((from, _, to, points)) = best else { return false };
+        self.pass(from, to, points);
+        true
+    }
+
+    /// Gives a whole slice to an arm that has none beside it: the largest that it can take.
+    fn hand_over(&mut self) -> bool {
+        let Some((to, deficit)) = self.neediest() else { return false };
+        let fitting = self.shrinking().filter(|(_, piece)| {
+            piece.points <= self.arm(*piece).excess && piece.points <= deficit
+        });
+        let Some((index, piece)) = fitting.max_by_key(|(_, piece)| piece.points) else {
+            return false;
         };
-        let mut own = (0..self.pieces.len())
-            .filter(|index| self.pieces.get(*index).is_some_and(|piece| piece.owner == Some(arm)))
-            .map(|index| (index, self.beside(index).map(grows)));
-        let Some(first) = own.next() else { return };
-        let (index, side) =
-            match [first].into_iter().chain(own).find(|(_, grow)| grow[0] || grow[1]) {
-                Some((index, [true, false])) => (index, index),
-                Some((index, _)) => (index, index + 1),
-                None => (first.0, first.0 + 1),
-            };
-        if let Some(piece) = self.pieces.get_mut(index) {
-            piece.points -= points;
-            self.pieces.insert(side, Piece { points, owner: None });
-        }
+        self.give(index, to, piece.points);
+        true
     }
 
-    /// Gives the free pieces to the arms that grow, first of all to a neighbour.
-    fn give(&mut self) {
-        loop {
-            join(&mut self.pieces);
-            let free: Vec<(usize, u64)> = (0..)
-                .zip(&self.pieces)
-                .filter(|(_, piece)| piece.owner.is_none())
-                .map(|(index, piece)| (index, piece.points))
-                .collect();
-            let beside = free.iter().flat_map(|&(index, points)| {
-                let [left, right] = self.beside(index).map(|piece| piece.and_then(|p| p.owner));
-                // Inserted before the piece it joins its left neighbour, after it the right.
-                [(index, points, left, index), (index, points, right, index + 1)]
-            });
-            let growing = beside.filter(|(_, _, owner, _)| self.deficit(*owner) > 0);
-            // A piece that vanishes whole leaves no new border.
-            let best = growing.max_by_key(|(_, points, owner, _)| {
-                let deficit = self.deficit(*owner);
-                (*points <= deficit, deficit.min(*points))
-            });
-            let seed = || {
-                let (index, points) = free.iter().max_by_key(|(_, points)| *points).copied()?;
-                let neediest = self.arms.iter().max_by_key(|arm| arm.deficit)?;
-                Some((index, points, Some(neediest.number), index))
-            };
-            let Some((index, points, owner, side)) = best.or_else(seed) else {
-                return;
-            };
-            let given = points.min(self.deficit(owner));
-            if given == 0 {
-                return;
-            }
-            if let Some(piece) = self.pieces.get_mut(index) {
-                piece.points -= given;
-            }
-            if let Some(arm) = self.arms.iter_mut().find(|known| Some(known.number) == owner) {
-                arm.deficit -= given;
-            }
-            self.pieces.insert(side, Piece { points: given, owner });
-        }
+    /// Cuts a slice off the largest of the arm that has most to lose.
+    fn split(&mut self) -> bool {
+        let Some((to, deficit)) = self.neediest() else { return false };
+        let largest =
+            self.shrinking().max_by_key(|(_, piece)| (self.arm(*piece).excess, piece.points));
+        let Some((index, piece)) = largest else { return false };
+        self.give(index, to, self.arm(piece).excess.min(deficit).min(piece.points));
+        true
+    }
+
+    /// Makes the end of a piece one of its own, of another arm.
+    fn give(&mut self, index: usize, to: u8, points: u64) {
+        self.pieces.insert(index + 1, Piece { points: 0, arm: to });
+        self.pass(index, index + 1, points);
+    }
+
+    /// The arm that has most to gain.
+    fn neediest(&self) -> Option<(u8, u64)> {
+        let needy = (0..).zip(&self.arms).map(|(arm, own)| (arm, own.deficit));
+        needy.max_by_key(|(_, deficit)| *deficit).filter(|(_, deficit)| *deficit > 0)
     }
 }

@@ -85,20 +85,20 @@ impl Engine {
     }
 
     /// An engine that begins with this snapshot.
-    pub fn from_snapshot(snapshot: Snapshot) -> Self {
+    pub fn from_snapshot(snapshot: impl Into<Arc<Snapshot>>) -> Self {
         Self::with(snapshot, Timestamp::now, SystemEntropy)
     }
 
     /// An engine that begins with this snapshot, with a clock and a source of ids of the caller's.
     pub fn with(
-        snapshot: Snapshot,
+        snapshot: impl Into<Arc<Snapshot>>,
         clock: impl Clock + 'static,
         entropy: impl Entropy + Send + 'static,
     ) -> Self {
         let writer = Writer { entropy: Box::new(entropy), listeners: Vec::new() };
         Self {
             shared: Arc::new(Shared {
-                current: RwLock::new(Arc::new(snapshot)),
+                current: RwLock::new(snapshot.into()),
                 generation: Generation(AtomicU64::new(0)),
                 writer: Mutex::new(writer),
                 committing: Mutex::new(None),
@@ -109,13 +109,13 @@ impl Engine {
 
     /// An engine that begins with the snapshot of a document; see [`Snapshot::from_json`].
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
-        Snapshot::from_json(json).map(Self::from_snapshot)
+        Ok(Self::from_snapshot(Snapshot::from_json(json)?))
     }
 
     /// An engine that begins with what a whole history of events leads to; see
     /// [`Snapshot::replay`].
     pub fn replay<'e>(events: impl IntoIterator<Item = &'e Event>) -> Result<Self, Error> {
-        Snapshot::new().replay(events).map(Self::from_snapshot)
+        Ok(Self::from_snapshot(Snapshot::new().replay(events)?))
     }
 
     /// The current snapshot. Costs a short read lock and a reference count; a [`Reader`] saves both.

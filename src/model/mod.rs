@@ -22,7 +22,7 @@ pub(crate) use iteration::{Design, DesignRef, lay_out, read_partition};
 pub(crate) use segment::check_rules;
 
 use crate::error::{Code, Error};
-use crate::json::{FromJson, Object};
+use crate::json::{Cursor, FromJson, Object};
 use crate::time::Timestamp;
 
 /// What every entity carries: when it was made and last changed, and how often.
@@ -34,12 +34,16 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// The last version, and the last sequence number of a snapshot: what every reader of JSON can
+    /// hold exactly.
+    pub(crate) const LAST: u64 = (1 << 53) - 1;
+
     pub(crate) fn new(now: Timestamp) -> Self {
         Self { version: 1, created_at: now, updated_at: now }
     }
 
     pub(crate) fn touch(&mut self, now: Timestamp) {
-        self.version += 1;
+        self.version = (self.version + 1).min(Self::LAST);
         self.updated_at = now;
     }
 
@@ -58,19 +62,24 @@ impl Record {
         let created_at = object.optional("created_at")?.unwrap_or(Timestamp::EPOCH);
         let version = match object.get("version") {
             None => 1,
-            Some(cursor) => match cursor.u64()? {
-                version @ 1..=0x1f_ffff_ffff_ffff => version,
-                other => {
-                    let rule = "must be a whole number from 1 to 9007199254740991";
-                    return Err(cursor.locate(Error::invalid(rule).with_value(&other)));
-                }
-            },
+            Some(cursor) => count(cursor, 1)?,
         };
         Ok(Self {
             version,
             created_at,
             updated_at: object.optional("updated_at")?.unwrap_or(created_at),
         })
+    }
+}
+
+/// Reads how often something has changed.
+pub(crate) fn count(cursor: Cursor<'_>, least: u64) -> Result<u64, Error> {
+    match cursor.u64()? {
+        number if (least..=Record::LAST).contains(&number) => Ok(number),
+        other => {
+            let rule = format!("must be a whole number from {least} to {}", Record::LAST);
+            Err(cursor.locate(Error::invalid(rule).with_value(&other)))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A snapshot as one JSON document.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
-    Design, DesignRef, Experiment, Flag, Segment, Settings, Status, Strategy, check_allocations,
-    lay_out, read_partition,
+    Design, DesignRef, Experiment, Flag, Iteration, Segment, Settings, Status, Strategy,
+    check_allocations, count, lay_out, read_partition,
 };
 use crate::time::Timestamp;
 
@@ -160,7 +161,7 @@ impl FromJson for Snapshot {
             return Err(format.locate(error));
         }
         let mut snapshot = Self {
-            sequence: object.or_default("sequence")?,
+            sequence: object.get("sequence").map_or(Ok(0), |cursor| count(cursor, 0))?,
             updated_at: object.or_default("updated_at")?,
             settings: object.or_default("settings")?,
             ..Self::default()
@@ -188,6 +189,7 @@ impl FromJson for Snapshot {
             snapshot.put_experiment(experiment);
             Ok(())
         })?;
+        past.check_used().map_err(|error| object.locate(error))?;
         Ok(snapshot)
     }
 }
@@ -247,6 +249,7 @@ impl Snapshot {
             self.check_references(experiment)?;
         }
         let in_iteration = |error: Error| error.at("iteration");
+        check_times(&experiment.iteration, experiment.status).map_err(in_iteration)?;
         let runs = matches!(experiment.status, Status::Active | Status::Paused);
         match design {
             Some(_) if experiment.status == Status::Draft => {
@@ -289,15 +292,17 @@ impl Snapshot {
             Error::new(Code::UnknownReference, rule).with_value(&version)
         };
         let id = experiment.flag_id();
-        let flag = self.shared_flag(id.as_str()).into_iter().chain(&past.flags);
-        let flag = flag
-            .into_iter()
-            .find(|flag| flag.id() == id && flag.version() == design.flag_version)
-            .ok_or_else(|| no_version("flag", design.flag_version).at("flag_version"))?;
+        let flag = Revision::find(self.shared_flag(id.as_str()), &past.flags, |flag| {
+            flag.id() == id && flag.version() == design.flag_version
+        });
+        let no_flag = || no_version("flag", design.flag_version).at("flag_version");
+        let flag = flag.ok_or_else(no_flag)?;
         let mut segments = Vec::new();
         for (id, version) in design.segment_versions {
-            let known = self.shared_segment(id.as_str()).into_iter().chain(&past.segments);
-            let segment = known.into_iter().find(|s| *s.id() == id && s.version() == version);
+            let known = self.shared_segment(id.as_str());
+            let segment = Revision::find(known, &past.segments, |segment| {
+                *segment.id() == id && segment.version() == version
+            });
             let unknown =
                 || no_version("segment", version).at_key(id.as_str()).at("segment_versions");
             segments.push(Arc::clone(segment.ok_or_else(unknown)?));
@@ -398,6 +403,24 @@ impl Snapshot {
     }
 }
 
+/// Checks that a run has begun and ended only if its experiment has.
+fn check_times(iteration: &Iteration, status: Status) -> Result<(), Error> {
+    let (begun, ended) = match status {
+        Status::Draft => (false, false),
+        Status::Active | Status::Paused => (true, false),
+        Status::Completed | Status::Archived => (true, true),
+    };
+    let too_early = |key| {
+        let rule = format!("must not stand here, since the experiment is {status}");
+        Err(Error::invalid(rule).at(key))
+    };
+    match iteration {
+        Iteration { started_at: Some(_), .. } if !begun => too_early("started_at"),
+        Iteration { ended_at: Some(_), .. } if !ended => too_early("ended_at"),
+        _ => Ok(()),
+    }
+}
+
 /// What stands in the way of an experiment that should start.
 pub(crate) fn not_ready(readiness: Readiness) -> Error {
     Error::new(Code::NotReady, "the experiment is not ready to be active")
@@ -407,8 +430,13 @@ pub(crate) fn not_ready(readiness: Readiness) -> Error {
 /// What the document's runs rest on and its entities no longer are.
 #[derive(Default)]
 struct Past {
-    flags: Vec<Arc<Flag>>,
-    segments: Vec<Arc<Segment>>,
+    flags: Vec<Revision<Flag>>,
+    segments: Vec<Revision<Segment>>,
+}
+
+struct Revision<T> {
+    entity: Arc<T>,
+    used: Cell<bool>,
 }
 
 impl Past {
@@ -417,15 +445,49 @@ impl Past {
         if let Some(cursor) = document.get("revisions") {
             let object = cursor.object(&["flags", "segments"])?;
             each(&object, "flags", |cursor| {
-                past.flags.push(Arc::new(cursor.read()?));
+                past.flags.push(Revision::new(cursor.read()?));
                 Ok(())
             })?;
             each(&object, "segments", |cursor| {
-                past.segments.push(Arc::new(cursor.read()?));
+                past.segments.push(Revision::new(cursor.read()?));
                 Ok(())
             })?;
         }
         Ok(past)
+    }
+
+    /// Checks that there is no revision that nothing rests on: one too many, or one of a version
+    /// that stands elsewhere in the document.
+    fn check_used(&self) -> Result<(), Error> {
+        let flags = self.flags.iter().position(|revision| !revision.used.get());
+        let segments = self.segments.iter().position(|revision| !revision.used.get());
+        match flags.map(|index| ("flags", index)).or(segments.map(|index| ("segments", index))) {
+            Some((key, index)) => {
+                let error =
+                    Error::invalid("must be a version that a run rests on and nobody else has");
+                Err(error.at_index(index).at(key).at("revisions"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl<T> Revision<T> {
+    fn new(entity: T) -> Self {
+        Self { entity: Arc::new(entity), used: Cell::new(false) }
+    }
+
+    /// The present entity if it is the one that is asked for, or else the revision that is.
+    fn find<'r>(
+        present: Option<&'r Arc<T>>,
+        revisions: &'r [Self],
+        is: impl Fn(&T) -> bool,
+    ) -> Option<&'r Arc<T>> {
+        present.filter(|entity| is(entity)).or_else(|| {
+            let revision = revisions.iter().find(|revision| is(&revision.entity))?;
+            revision.used.set(true);
+            Some(&revision.entity)
+        })
     }
 }
 

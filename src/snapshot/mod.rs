@@ -151,7 +151,7 @@ impl Snapshot {
         self.experiments.get(id.as_ref()).map(|held| &held.experiment)
     }
 
-    /// All experiments, in an order that depends only on which there are.
+    /// All experiments, in an order that depends only on which there are; sort for people.
     pub fn experiments(&self) -> impl Iterator<Item = &Experiment> {
         self.experiments.values().map(|held| &held.experiment)
     }
@@ -166,7 +166,7 @@ impl Snapshot {
         self.flags.get(id.as_ref()).map(|flag| &**flag)
     }
 
-    /// All flags, in an order that depends only on which there are.
+    /// All flags, in an order that depends only on which there are; sort for people.
     pub fn flags(&self) -> impl Iterator<Item = &Flag> {
         self.flags.values().map(|flag| &**flag)
     }
@@ -182,7 +182,7 @@ impl Snapshot {
         self.segments.get(id.as_ref()).map(|segment| &**segment)
     }
 
-    /// All segments, in an order that depends only on which there are.
+    /// All segments, in an order that depends only on which there are; sort for people.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.values().map(|segment| &**segment)
     }

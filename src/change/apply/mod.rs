@@ -13,6 +13,7 @@ use super::{
 };
 use crate::error::{Code, Error};
 use crate::id::{Entropy, ExperimentId, FlagId, SegmentId, VariationId};
+use crate::model::Record;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
@@ -105,6 +106,10 @@ impl Snapshot {
         let Work { mut next, effects, .. } = work;
         if effects.is_empty() {
             return Ok(Commit { snapshot: Arc::new(next), event: None });
+        }
+        if next.sequence == Record::LAST {
+            let error = Error::new(Code::LimitExceeded, "must not be the last that can be counted");
+            return Err(error.with_value(&next.sequence).at("sequence"));
         }
         next.sequence += 1;
         next.updated_at = now;
