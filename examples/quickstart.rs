@@ -56,8 +56,7 @@ fn split(snapshot: &Snapshot, devices: &[String]) -> Result<(), Box<dyn Error>> 
         let (id, weight) = (&arm.variation_id, arm.weight.unwrap_or_default());
         let own = count(arms.iter().flatten().filter(|own| **own == id));
         println!("  {id:<11}  {weight:>6} %  {:>9}  {}", grouped(own), share(own, entered));
-        // A weight counts millionths of a percent.
-        let expected = float(entered) * float(weight.millionths()) / 1e8;
+        let expected = float(entered) * weight.as_f64() / 100.0;
         chi_square += (float(own) - expected).powi(2) / expected;
     }
     // Three arms leave two degrees of freedom, for which this formula is exact.

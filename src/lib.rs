@@ -1,4 +1,4 @@
-#![doc = "draft"]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![deny(missing_docs, unreachable_pub)]
 

@@ -9,13 +9,12 @@ use serde::{Serialize, Serializer};
 use super::iteration::{DesignRef, Iteration};
 use super::{
     Description, Flow, Name, Record, Salt, Status, SubjectKind, Tag, check_count, check_distinct,
-    checked, keys,
+    checked, entity, keys,
 };
 use crate::error::{Error, codes};
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::number::{Percentage, Weight};
-use crate::time::Timestamp;
 
 /// The most allocations of an experiment.
 pub(crate) const MAX_ALLOCATIONS: usize = 20;
@@ -54,22 +53,9 @@ pub struct Experiment {
     pub(crate) record: Record,
 }
 
+entity!(Experiment ExperimentId);
+
 impl Experiment {
-    /// The id.
-    pub fn id(&self) -> &ExperimentId {
-        &self.id
-    }
-
-    /// The name.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// What it is about.
-    pub fn description(&self) -> Option<&Description> {
-        self.description.as_ref()
-    }
-
     /// Words to find it by, at most 100, none twice.
     pub fn tags(&self) -> &[Tag] {
         &self.tags
@@ -130,21 +116,6 @@ impl Experiment {
     /// Its present run.
     pub fn iteration(&self) -> &Iteration {
         &self.iteration
-    }
-
-    /// How often it has changed, counting from 1.
-    pub fn version(&self) -> u64 {
-        self.record.version
-    }
-
-    /// When it was created.
-    pub fn created_at(&self) -> Timestamp {
-        self.record.created_at
-    }
-
-    /// When it last changed.
-    pub fn updated_at(&self) -> Timestamp {
-        self.record.updated_at
     }
 
     /// Reads an experiment and what its iteration refers to, which the snapshot has to supply.

@@ -7,11 +7,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Description, FlagStatus, Name, Record, check_distinct, checked, keys};
+use super::{Description, FlagStatus, Name, Record, check_distinct, checked, entity, keys};
 use crate::error::{Code, Error, codes};
 use crate::id::{FlagId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::time::Timestamp;
 
 /// The most parameters of a flag.
 const MAX_PARAMETERS: usize = 10;
@@ -29,7 +28,7 @@ const MAX_PARAMETER_TEXT: usize = 255;
 ///
 /// A flag has 1 to 10 parameters and at most 100 variations. Its name is its own among all flags,
 /// archived ones included. It can be activated with two variations or more; archived, it no longer
-/// changes.
+/// changes. A change of one of its variations is a change of the flag, and counts in its version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flag {
     pub(crate) id: FlagId,
@@ -41,22 +40,9 @@ pub struct Flag {
     pub(crate) record: Record,
 }
 
+entity!(Flag FlagId);
+
 impl Flag {
-    /// The id.
-    pub fn id(&self) -> &FlagId {
-        &self.id
-    }
-
-    /// The name.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// What it is about.
-    pub fn description(&self) -> Option<&Description> {
-        self.description.as_ref()
-    }
-
     /// Where it stands in its life.
     pub fn status(&self) -> FlagStatus {
         self.status
@@ -70,21 +56,6 @@ impl Flag {
     /// The variations by id.
     pub fn variations(&self) -> &BTreeMap<VariationId, Variation> {
         &self.variations
-    }
-
-    /// How often it has changed, its variations included, counting from 1.
-    pub fn version(&self) -> u64 {
-        self.record.version
-    }
-
-    /// When it was created.
-    pub fn created_at(&self) -> Timestamp {
-        self.record.created_at
-    }
-
-    /// When it or one of its variations last changed.
-    pub fn updated_at(&self) -> Timestamp {
-        self.record.updated_at
     }
 
     /// The complete config of each variation: the defaults, overlaid with its overrides.
@@ -263,22 +234,9 @@ pub struct Variation {
     pub(crate) config: Arc<Config>,
 }
 
+entity!(Variation VariationId);
+
 impl Variation {
-    /// The id.
-    pub fn id(&self) -> &VariationId {
-        &self.id
-    }
-
-    /// The name.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// What it is about.
-    pub fn description(&self) -> Option<&Description> {
-        self.description.as_ref()
-    }
-
     /// What differs from the flag's defaults.
     pub fn overrides(&self) -> &BTreeMap<Arc<str>, Value> {
         &self.overrides
@@ -287,21 +245,6 @@ impl Variation {
     /// The value of every parameter of the flag: the defaults, overlaid with the overrides.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// How often it has changed, counting from 1.
-    pub fn version(&self) -> u64 {
-        self.record.version
-    }
-
-    /// When it was created.
-    pub fn created_at(&self) -> Timestamp {
-        self.record.created_at
-    }
-
-    /// When it last changed.
-    pub fn updated_at(&self) -> Timestamp {
-        self.record.updated_at
     }
 }
 

@@ -72,6 +72,44 @@ impl Record {
     }
 }
 
+/// What every entity can be asked.
+macro_rules! entity {
+    ($name:ident $id:ident) => {
+        impl $name {
+            /// The id.
+            pub fn id(&self) -> &$id {
+                &self.id
+            }
+
+            /// The name.
+            pub fn name(&self) -> &crate::model::Name {
+                &self.name
+            }
+
+            /// What it is about.
+            pub fn description(&self) -> Option<&crate::model::Description> {
+                self.description.as_ref()
+            }
+
+            /// How often it has changed, counting from 1.
+            pub fn version(&self) -> u64 {
+                self.record.version
+            }
+
+            /// When it was created.
+            pub fn created_at(&self) -> crate::Timestamp {
+                self.record.created_at
+            }
+
+            /// When it last changed.
+            pub fn updated_at(&self) -> crate::Timestamp {
+                self.record.updated_at
+            }
+        }
+    };
+}
+pub(crate) use entity;
+
 /// Reads how often something has changed.
 pub(crate) fn count(cursor: Cursor<'_>, least: u64) -> Result<u64, Error> {
     match cursor.u64()? {

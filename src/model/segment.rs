@@ -3,11 +3,10 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Description, Name, Record, SegmentStatus, checked, keys};
+use super::{Description, Name, Record, SegmentStatus, checked, entity, keys};
 use crate::error::{Code, Error};
 use crate::id::SegmentId;
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::time::Timestamp;
 
 /// The most attributes in one `match` or `not_match`.
 const MAX_CONDITIONS: usize = 10;
@@ -38,22 +37,9 @@ pub struct Segment {
     pub(crate) record: Record,
 }
 
+entity!(Segment SegmentId);
+
 impl Segment {
-    /// The id.
-    pub fn id(&self) -> &SegmentId {
-        &self.id
-    }
-
-    /// The name.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// What it is about.
-    pub fn description(&self) -> Option<&Description> {
-        self.description.as_ref()
-    }
-
     /// Where it stands in its life.
     pub fn status(&self) -> SegmentStatus {
         self.status
@@ -62,21 +48,6 @@ impl Segment {
     /// The rules, any of which may match.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
-    }
-
-    /// How often it has changed, counting from 1.
-    pub fn version(&self) -> u64 {
-        self.record.version
-    }
-
-    /// When it was created.
-    pub fn created_at(&self) -> Timestamp {
-        self.record.created_at
-    }
-
-    /// When it last changed.
-    pub fn updated_at(&self) -> Timestamp {
-        self.record.updated_at
     }
 }
 
