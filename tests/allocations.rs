@@ -1,0 +1,283 @@
+//! Assigning allocates nothing: counted by the allocator, per thread, for both strategies and every
+//! reason.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::hint::black_box;
+
+use common::{apply, brought_to, ok, p, share, world};
+use serde_json::json;
+use variate::{
+    Allocation, Attributes, Change, Engine, ExperimentPatch, Expression, NewExperiment, NewSegment,
+    Rule, Scratch, Snapshot, Status, Subject,
+};
+
+thread_local! {
+    // Const, so that counting allocates nothing itself.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count() {
+    // Threads that end still allocate when their locals are gone.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// How often this thread allocates while it does something.
+fn allocations<T>(work: impl FnOnce() -> T) -> usize {
+    let before = COUNT.get();
+    // The compiler leaves out an allocation that nobody looks at.
+    let result = black_box(work());
+    let after = COUNT.get();
+    drop(result);
+    after - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| 7), 0);
+    assert_eq!(allocations(|| Box::new(7)), 1);
+    assert_eq!(allocations(|| vec![0_u8; 100]), 1);
+    assert_eq!(
+        allocations(|| {
+            let mut grown = black_box(Vec::with_capacity(1));
+            grown.extend([1, 2, 3]);
+            grown
+        }),
+        2
+    );
+    // Others do not disturb.
+    let other = || std::thread::scope(|scope| scope.spawn(|| allocations(|| vec![1; 9])).join());
+    assert_eq!(other().unwrap(), 1);
+}
+
+const IDS: [&str; 13] = [
+    "exp_weights",
+    "exp_segments",
+    "exp_eight",
+    "exp_shut",
+    "exp_shutsegments",
+    "exp_user",
+    "exp_draft",
+    "exp_paused",
+    "exp_done",
+    "exp_away",
+    "exp_none",
+    "",
+    "flg_a",
+];
+
+/// An experiment of each strategy and status, with traffic for all, some and none, one rebalanced,
+/// and segments with every operator.
+fn many() -> Snapshot {
+    let halves = |id: &str| {
+        NewExperiment::by_percentage(format!("Named {id}"), p("flg_a"))
+            .id(p(id))
+            .allocation(share("var_a", "50").control())
+            .allocation(share("var_b", "50"))
+    };
+    let hard = Rule::new()
+        .when("country", Expression::one_of((0..40).map(|n| format!("X{n}"))))
+        .when("agent", Expression::contains(["a", "b"]))
+        .unless("agent", Expression::ends_with(["bot"]));
+    let absent = Rule::new()
+        .when("nothing", Expression::Exists(false))
+        .when("platform", Expression::starts_with(["web"]));
+    let shut = NewExperiment::by_segment("Shut segments", p("flg_a"))
+        .id(p("exp_shutsegments"))
+        .allocation(Allocation::segment(p("var_b"), p("seg_hard"), 1).unwrap())
+        .allocation(Allocation::fallback(p("var_a")).control())
+        .traffic(p("0"));
+    let snapshot = ok(
+        &world(),
+        vec![
+            NewSegment::new("Hard").id(p("seg_hard")).rule(hard).rule(absent).into(),
+            halves("exp_eight").traffic(p("50")).outside_variation_id(p("var_d")).into(),
+            halves("exp_shut").traffic(p("0")).outside_variation_id(p("var_d")).into(),
+            shut.into(),
+            halves("exp_user").subject_kind("user").into(),
+            halves("exp_draft").into(),
+            halves("exp_paused").into(),
+            halves("exp_done").into(),
+            halves("exp_away").into(),
+            Change::patch_experiment(
+                &p("exp_segments"),
+                ExperimentPatch::new().allocations(vec![
+                    Allocation::segment(p("var_d"), p("seg_hard"), 9).unwrap(),
+                    Allocation::segment(p("var_b"), p("seg_germany"), 1).unwrap(),
+                    Allocation::segment(p("var_c"), p("seg_ios"), 2).unwrap(),
+                    Allocation::fallback(p("var_a")).control(),
+                ]),
+            ),
+        ],
+    );
+    let statuses = [
+        ("exp_weights", Status::Active),
+        ("exp_segments", Status::Active),
+        ("exp_eight", Status::Active),
+        ("exp_shut", Status::Active),
+        ("exp_shutsegments", Status::Active),
+        ("exp_user", Status::Active),
+        ("exp_paused", Status::Paused),
+        ("exp_done", Status::Completed),
+        ("exp_away", Status::Archived),
+    ];
+    let snapshot = statuses
+        .into_iter()
+        .fold(snapshot, |snapshot, (id, status)| brought_to(&snapshot, id, status));
+    let arms = ["var_a", "var_b", "var_c", "var_d"].map(|id| share(id, "25"));
+    let [a, b, c, d] = arms;
+    let patch = ExperimentPatch::new().allocations(vec![d, a.control(), c, b]);
+    let id = p("exp_eight");
+    ok(
+        &snapshot,
+        vec![
+            Change::set_experiment_status(&id, Status::Paused),
+            Change::patch_experiment(&id, patch),
+            Change::set_experiment_status(&id, Status::Active),
+        ],
+    )
+}
+
+/// What subjects know of themselves, in every shape.
+fn shapes() -> Vec<Box<dyn Attributes>> {
+    let pairs = |country: &str, platform: &str, agent: &str| {
+        [("country", country), ("platform", platform), ("agent", agent)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    vec![
+        Box::new(()),
+        Box::new(pairs("DE", "ios17", "a")),
+        Box::new(pairs("FR", "ios17", "a").to_vec()),
+        Box::new(HashMap::from(pairs("X7", "android", "ab"))),
+        Box::new(HashMap::from(pairs("X7", "android", "abot"))),
+        Box::new(json!({"country": "US", "platform": "web", "agent": null})),
+        Box::new(json!({"country": 7, "platform": ["web"]})),
+    ]
+}
+
+/// Every subject that these tests ask for, by what it has.
+fn subjects(shapes: &[Box<dyn Attributes>]) -> Vec<Subject<'_>> {
+    let both = Subject::of("user", "u-1").with_id("device", "d-1");
+    let mut subjects = vec![Subject::new(""), Subject::of("user", "u-7"), both];
+    for shape in shapes {
+        subjects.push(Subject::new("device-42").with_attributes(&**shape));
+        subjects.push(Subject::new("device-44").with_attributes(&**shape));
+        subjects.push(Subject::of("user", "🙂").with_attributes(&**shape));
+    }
+    subjects
+}
+
+#[test]
+fn asking_for_one_experiment_allocates_nothing() {
+    let snapshot = many();
+    let shapes = shapes();
+    let mut reasons = BTreeSet::new();
+    for subject in &subjects(&shapes) {
+        for id in IDS {
+            let mut reason = "";
+            let count = allocations(|| {
+                let decision = snapshot.assign(id, subject);
+                reason = decision.reason().as_str();
+                // What it says is lent, too.
+                let served = decision.config().map_or(0, |config| config.len());
+                (served, decision.assignment().is_some(), decision.variation_id().is_some())
+            });
+            assert_eq!(count, 0, "{id:?}, {reason}");
+            reasons.insert(reason);
+            let count = allocations(|| snapshot.plan(id).map(|plan| plan.assign(subject)));
+            assert_eq!(count, 0, "the plan of {id:?}, {reason}");
+        }
+    }
+    assert_eq!(reasons.len(), 10, "{reasons:?}");
+}
+
+#[test]
+fn asking_for_all_experiments_allocates_nothing_after_the_first() {
+    let snapshot = many();
+    let shapes = shapes();
+    let subjects = subjects(&shapes);
+    let mut scratch = Scratch::new();
+    let mut decisions = Vec::new();
+    decisions.extend(snapshot.assign_all(&subjects[3], &mut scratch));
+    assert_eq!(decisions.len(), 6);
+    for subject in &subjects {
+        let count = allocations(|| {
+            decisions.clear();
+            decisions.extend(snapshot.assign_all(subject, &mut scratch));
+        });
+        assert_eq!(count, 0, "{subject:?}");
+        assert_eq!(decisions.len(), 6);
+    }
+    // Nor does another snapshot of the same size make it grow.
+    let patch = ExperimentPatch::new().traffic(p("60"));
+    let next = apply(&snapshot, Change::patch_experiment(&p("exp_shut"), patch)).unwrap();
+    let mut all = Vec::with_capacity(6);
+    let count = allocations(|| all.extend(next.snapshot.assign_all(&subjects[4], &mut scratch)));
+    assert_eq!((count, all.len()), (0, 6));
+}
+
+#[test]
+fn reading_allocates_nothing() {
+    let engine = Engine::from_snapshot(many());
+    let mut reader = engine.reader();
+    let read = |reader: &mut variate::Reader| reader.snapshot().sequence();
+    assert_eq!(allocations(|| read(&mut reader)), 0);
+    let patch = ExperimentPatch::new().traffic(p("60"));
+    engine.commit(Change::patch_experiment(&p("exp_weights"), patch)).unwrap();
+    assert_eq!(allocations(|| read(&mut reader)), 0, "not even the first time after a commit");
+    assert_eq!(allocations(|| engine.snapshot()), 0);
+    assert_eq!(allocations(|| engine.reader()), 0);
+}
+
+#[test]
+fn a_subject_with_one_id_allocates_nothing() {
+    let shapes = shapes();
+    for shape in &shapes {
+        let count = allocations(|| Subject::new("device-42").with_attributes(&**shape));
+        assert_eq!(count, 0);
+        assert_eq!(allocations(|| Subject::of("user", "").with_attributes(&**shape)), 0);
+    }
+    let subject = Subject::new("device-42").with_attributes(&*shapes[1]);
+    assert_eq!(allocations(|| subject.clone()), 0);
+    assert_eq!(allocations(|| subject.id("device").is_some() && subject.id("user").is_none()), 0);
+    let again = subject.clone();
+    assert_eq!(allocations(|| again.with_id("device", "device-43")), 0, "the id is replaced");
+}

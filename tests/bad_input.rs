@@ -1,0 +1,2512 @@
+//! What is not exactly right is refused, with its JSON path, its value, the rule and a stable code:
+//! every key of every document with every kind of value, keys unknown, missing and twice, numbers,
+//! text, nesting, size and limits. A refusal changes nothing, and nothing at all panics.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may"
+)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use common::{apply, p, world};
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use variate::{
+    Allocation, Change, Code, Effect, Error, Event, ExperimentPatch, Expression, Flag, FlagPatch,
+    Limits, NewExperiment, NewFlag, NewSegment, NewVariation, Parameter, Percentage, Rule, Segment,
+    SegmentPatch, Settings, SettingsPatch, Snapshot, Transaction, VariationPatch, Weight,
+};
+
+/// A document that uses every key there is.
+const FULL: &str = r#"{
+  "format": "variate/1",
+  "sequence": 9,
+  "updated_at": "2026-11-21T12:00:00.250Z",
+  "settings": {"active_limit": "per_flow"},
+  "flags": [{
+    "id": "flg_a",
+    "name": "Sign-in screen",
+    "description": "What a visitor sees",
+    "status": "active",
+    "parameters": {
+      "bold": {"type": "boolean", "value": true},
+      "headline": {"type": "string", "value": "Welcome back", "description": "The first line"},
+      "list": {"type": "array", "value": [1, "two", {"three": null}]},
+      "map": {"type": "object", "value": {"deep": {"er": [false]}}},
+      "size": {"type": "number", "value": 12}
+    },
+    "variations": [
+      {
+        "id": "var_a", "name": "control", "description": "As it is", "overrides": {},
+        "version": 1, "created_at": "2026-11-20T12:00:00.000Z",
+        "updated_at": "2026-11-20T13:00:00.000Z"
+      },
+      {"id": "var_b", "name": "short", "overrides": {"headline": "Hi", "map": {"x": 1}}},
+      {"id": "var_c", "name": "bare"}
+    ],
+    "version": 3,
+    "created_at": "2026-11-20T12:00:00.000Z",
+    "updated_at": "2026-11-20T14:00:00.000Z"
+  }],
+  "segments": [{
+    "id": "seg_a",
+    "name": "German phones",
+    "description": "Phones in Germany",
+    "status": "active",
+    "rules": [{
+      "match": {
+        "country": ["DE", "AT"],
+        "mail": {"ends_with": ["@example.com"]},
+        "platform": {"starts_with": ["ios"]},
+        "url": {"contains": ["sign"]}
+      },
+      "not_match": {"partner": {"exists": true}}
+    }],
+    "version": 2,
+    "created_at": "2026-11-20T12:00:00.000Z",
+    "updated_at": "2026-11-20T14:00:00.000Z"
+  }],
+  "experiments": [
+    {
+      "id": "exp_a",
+      "name": "By weight",
+      "description": "Which headline",
+      "tags": ["autumn", "copy"],
+      "flag_id": "flg_a",
+      "flow": "login",
+      "subject_kind": "user",
+      "strategy": "percentage",
+      "allocations": [
+        {"variation_id": "var_a", "weight": 40, "is_control": true},
+        {"variation_id": "var_b", "weight": 60, "is_control": false}
+      ],
+      "traffic": 80,
+      "outside_variation_id": "var_c",
+      "hash": "xxh64-v1",
+      "salt": "pepper",
+      "status": "paused",
+      "iteration": {
+        "number": 2,
+        "started_at": "2026-11-20T15:00:00.000Z",
+        "flag_version": 2,
+        "allocations": [
+          {"variation_id": "var_a", "weight": 50, "is_control": true},
+          {"variation_id": "var_b", "weight": 50, "is_control": false}
+        ],
+        "outside_variation_id": null,
+        "salt": "thyme",
+        "partition": [
+          {"start": 0, "variation_id": "var_b"},
+          {"start": 2147483648, "variation_id": "var_a"}
+        ]
+      },
+      "version": 6,
+      "created_at": "2026-11-20T12:00:00.000Z",
+      "updated_at": "2026-11-20T16:00:00.000Z"
+    },
+    {
+      "id": "exp_b",
+      "name": "By segment",
+      "flag_id": "flg_a",
+      "strategy": "segment",
+      "allocations": [
+        {"variation_id": "var_b", "segment_id": "seg_a", "priority": 1, "is_control": false},
+        {"variation_id": "var_a", "is_control": true, "is_fallback": true}
+      ],
+      "status": "completed",
+      "iteration": {
+        "started_at": "2026-11-20T15:00:00.000Z",
+        "ended_at": "2026-11-20T17:00:00.000Z",
+        "flag_version": 3,
+        "segment_versions": {"seg_a": 1}
+      }
+    }
+  ],
+  "revisions": {
+    "flags": [{
+      "id": "flg_a",
+      "name": "Sign-in screen",
+      "parameters": {"headline": {"type": "string", "value": "Welcome"}},
+      "variations": [
+        {"id": "var_a", "name": "control"},
+        {"id": "var_b", "name": "short", "overrides": {"headline": "Hi"}}
+      ],
+      "version": 2
+    }],
+    "segments": [{
+      "id": "seg_a",
+      "name": "German phones",
+      "rules": [{"match": {"country": ["DE"]}}]
+    }]
+  }
+}"#;
+
+/// Every kind of change, with every key.
+const CHANGES: &str = r#"[
+  {
+    "change": "create_flag",
+    "id": "flg_b",
+    "name": "Checkout",
+    "description": "What a buyer sees",
+    "parameters": {
+      "color": {"type": "string", "value": "red", "description": "Of the button"},
+      "list": {"type": "array", "value": [1, {"two": null}]}
+    },
+    "variations": [
+      {"id": "var_x", "name": "control", "description": "As it is", "overrides": {}},
+      {"id": "var_y", "name": "blue", "overrides": {"color": "blue", "list": [[]]}}
+    ]
+  },
+  {
+    "change": "create_segment",
+    "id": "seg_b",
+    "name": "Partners",
+    "description": "Who comes from a partner",
+    "rules": [{"match": {"partner": {"exists": true}}, "not_match": {"country": ["US"]}}]
+  },
+  {
+    "change": "create_experiment",
+    "id": "exp_c",
+    "name": "Colors",
+    "description": "Which color",
+    "tags": ["autumn"],
+    "flag_id": "flg_b",
+    "flow": "checkout",
+    "subject_kind": "user",
+    "strategy": "segment",
+    "allocations": [
+      {"variation_id": "var_y", "segment_id": "seg_b", "priority": 1, "is_control": false},
+      {"variation_id": "var_x", "is_control": true, "is_fallback": true},
+      {"variation_id": "var_x", "weight": 0.5}
+    ],
+    "traffic": 12.5,
+    "outside_variation_id": "var_x",
+    "hash": "xxh64-v1",
+    "salt": "pepper"
+  },
+  {
+    "change": "create_variation",
+    "flag_id": "flg_b",
+    "variation": {
+      "id": "var_z", "name": "green", "description": "Calm", "overrides": {"color": "green"}
+    }
+  },
+  {
+    "change": "patch_flag",
+    "id": "flg_b",
+    "if_version": 2,
+    "patch": {
+      "name": "Check-out",
+      "parameters": {"color": {"type": "string", "value": "black", "description": "Of it"}},
+      "description": null
+    }
+  },
+  {
+    "change": "patch_variation",
+    "id": "var_z",
+    "if_version": 1,
+    "patch": {"name": "dark green", "overrides": {"color": "olive"}, "description": "Calmer"}
+  },
+  {
+    "change": "patch_segment",
+    "id": "seg_b",
+    "if_version": 1,
+    "patch": {
+      "name": "Partner",
+      "rules": [{"match": {"partner": {"contains": ["x"]}}}],
+      "description": "Who came"
+    }
+  },
+  {
+    "change": "patch_experiment",
+    "id": "exp_c",
+    "if_version": 1,
+    "patch": {
+      "name": "Colours",
+      "tags": [],
+      "subject_kind": "device",
+      "allocations": [{"variation_id": "var_x", "is_control": true, "is_fallback": true}],
+      "traffic": 99.999999,
+      "description": "Which one",
+      "flow": "pay",
+      "outside_variation_id": "var_y"
+    }
+  },
+  {"change": "patch_settings", "patch": {"active_limit": "one"}},
+  {"change": "set_flag_status", "id": "flg_b", "if_version": 2, "status": "active"},
+  {"change": "set_segment_status", "id": "seg_b", "if_version": 2, "status": "archived"},
+  {
+    "change": "set_experiment_status", "id": "exp_c", "if_version": 2,
+    "status": "active", "refresh": true
+  },
+  {"change": "reshuffle", "id": "exp_c", "if_version": 3, "salt": "thyme"},
+  {"change": "delete_flag", "id": "flg_b", "if_version": 3},
+  {"change": "delete_variation", "id": "var_z", "if_version": 2},
+  {"change": "delete_segment", "id": "seg_b", "if_version": 2},
+  {"change": "delete_experiment", "id": "exp_c", "if_version": 9}
+]"#;
+
+const TRANSACTION: &str = r#"{
+  "changes": [{"change": "delete_flag", "id": "flg_b"}],
+  "comment": "the autumn test"
+}"#;
+
+const EVENT: &str = r#"{
+  "sequence": 7,
+  "at": "2026-11-21T12:00:00.250Z",
+  "comment": "the autumn test",
+  "changes": [{"change": "delete_flag", "id": "flg_b"}],
+  "effects": [
+    {
+      "effect": "transitioned",
+      "entity": "experiment",
+      "id": "exp_c",
+      "version": 3,
+      "fields": ["name"],
+      "from": "draft",
+      "to": "active",
+      "froze": true
+    }
+  ]
+}"#;
+
+/// What is put in the place of every value in turn.
+const REPLACEMENTS: [&str; 9] = ["null", "true", "7", "-1", "1.5", "1e300", "\"x\"", "[]", "{}"];
+
+/// What comes of each replacement at each key of a snapshot's document.
+///
+/// After the path stand the replacements that load, `any` for all; those that are refused for
+/// another reason than their type, with the code; and what comes of leaving the key out, if it does
+/// not load, `required` for a key that is missed. After `@` stands the path of the error if it is
+/// not this one or one within, `^` for the one above. Everything else is of the wrong type. `[]` is
+/// every item that has no line of its own, and what holds for `flags` and `segments` holds for
+/// those of `revisions` that have no lines of their own.
+const SNAPSHOT_RULES: &str = r#"
+: {}=missing_key
+format: required "x"=unsupported_format
+sequence: 7
+updated_at: "x"=invalid_value
+settings: {}
+settings.active_limit: "x"=invalid_value
+
+flags: []=unknown_reference@experiments[0].flag_id absent=unknown_reference@experiments[0].flag_id
+flags[]: {}=missing_key
+flags[].id: required "x"=invalid_value
+flags[].name: required "x"=invalid_value
+flags[].description: "x"=invalid_value
+flags[].status: "x"=invalid_value
+flags[].parameters: required {}=limit_exceeded
+flags[].parameters.bold: {}=missing_key
+flags[].parameters.bold.type: required "x"=invalid_value
+flags[].parameters.bold.value: required true
+flags[].parameters.headline: {}=missing_key absent=unknown_reference@flags[0].variations[1].overrides.headline
+flags[].parameters.headline.type: required "x"=invalid_value
+flags[].parameters.headline.value: required "x"
+flags[].parameters.headline.description: "x"
+flags[].parameters.list: {}=missing_key
+flags[].parameters.list.type: required "x"=invalid_value
+flags[].parameters.list.value: required []
+flags[].parameters.list.value[]: any
+flags[].parameters.list.value[].three: any
+flags[].parameters.map: {}=missing_key absent=unknown_reference@flags[0].variations[1].overrides.map
+flags[].parameters.map.type: required "x"=invalid_value
+flags[].parameters.map.value: required {}
+flags[].parameters.map.value.deep: any
+flags[].parameters.map.value.deep.er: any
+flags[].parameters.map.value.deep.er[]: any
+flags[].parameters.size: {}=missing_key
+flags[].parameters.size.type: required "x"=invalid_value
+flags[].parameters.size.value: required 7 -1 1.5 1e300
+flags[].variations: []=unknown_reference@experiments[0].allocations[0].variation_id absent=unknown_reference@experiments[0].allocations[0].variation_id
+flags[].variations[]: {}=missing_key
+flags[].variations[].id: required "x"=invalid_value
+flags[].variations[].name: required "x"=invalid_value
+flags[].variations[].description: "x"=invalid_value
+flags[].variations[].overrides: {}
+flags[].variations[].overrides.headline: "x" null=invalid_value true=invalid_value 7=invalid_value -1=invalid_value 1.5=invalid_value 1e300=invalid_value []=invalid_value {}=invalid_value
+flags[].variations[].overrides.map: {} null=invalid_value true=invalid_value 7=invalid_value -1=invalid_value 1.5=invalid_value 1e300=invalid_value "x"=invalid_value []=invalid_value
+flags[].variations[].overrides.map.x: any
+flags[].variations[].version: 7
+flags[].variations[].created_at: "x"=invalid_value
+flags[].variations[].updated_at: "x"=invalid_value
+flags[].version: 7=unknown_reference@experiments[1].iteration.flag_version absent=unknown_reference@experiments[1].iteration.flag_version
+flags[].created_at: "x"=invalid_value
+flags[].updated_at: "x"=invalid_value
+
+segments: []=unknown_reference@experiments[1].allocations[0].segment_id absent=unknown_reference@experiments[1].allocations[0].segment_id
+segments[]: {}=missing_key
+segments[].id: required "x"=invalid_value
+segments[].name: required "x"=invalid_value
+segments[].description: "x"=invalid_value
+segments[].status: "x"=invalid_value
+segments[].rules: required []=invalid_value
+segments[].rules[]: {}=invalid_value
+segments[].rules[].match: {}=invalid_value
+segments[].rules[].match.country: []=invalid_value
+segments[].rules[].match.country[]: "x"
+segments[].rules[].match.mail: []=invalid_value
+segments[].rules[].match.mail.ends_with: []=invalid_value absent=wrong_type@^
+segments[].rules[].match.mail.ends_with[]: "x"
+segments[].rules[].match.platform: []=invalid_value
+segments[].rules[].match.platform.starts_with: []=invalid_value absent=wrong_type@^
+segments[].rules[].match.platform.starts_with[]: "x"
+segments[].rules[].match.url: []=invalid_value
+segments[].rules[].match.url.contains: []=invalid_value absent=wrong_type@^
+segments[].rules[].match.url.contains[]: "x"
+segments[].rules[].not_match: {}=invalid_value
+segments[].rules[].not_match.partner: []=invalid_value absent=invalid_value@^
+segments[].rules[].not_match.partner.exists: true absent=wrong_type@^
+segments[].version: 7 absent=invalid_value@revisions.segments[0]
+segments[].created_at: "x"=invalid_value
+segments[].updated_at: "x"=invalid_value
+
+experiments: []=invalid_value@revisions.flags[0] absent=invalid_value@revisions.flags[0]
+experiments[]: {}=missing_key
+experiments[].id: required "x"=invalid_value
+experiments[].name: required "x"=invalid_value
+experiments[].description: "x"=invalid_value
+experiments[].tags: []
+experiments[].tags[]: "x"
+experiments[].flag_id: required "x"=invalid_value
+experiments[].flow: "x"
+experiments[].subject_kind: "x"
+experiments[].strategy: required "x"=invalid_value
+experiments[].allocations: required []
+experiments[].allocations[]: {}=missing_key
+experiments[].allocations[].variation_id: required "x"=invalid_value
+experiments[].allocations[].weight: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].allocations[].is_control: true
+experiments[].traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].outside_variation_id: "x"=invalid_value
+experiments[].hash: "x"=invalid_value
+experiments[].salt: "x"
+experiments[].status: "x"=invalid_value absent=invalid_value@experiments[0].iteration.started_at
+experiments[].version: 7
+experiments[].created_at: "x"=invalid_value
+experiments[].updated_at: "x"=invalid_value
+experiments[].iteration: {}=invalid_value@revisions.flags[0] absent=invalid_value@revisions.flags[0]
+experiments[].iteration.number: 7
+experiments[].iteration.started_at: "x"=invalid_value
+experiments[].iteration.ended_at: "x"=invalid_value
+experiments[].iteration.flag_version: 7=unknown_reference absent=invalid_value@experiments[0].iteration.allocations
+experiments[].iteration.allocations: []=not_ready absent=invalid_value@experiments[0].iteration.partition
+experiments[].iteration.allocations[]: {}=missing_key
+experiments[].iteration.allocations[].variation_id: required "x"=invalid_value
+experiments[].iteration.allocations[].weight: 7=not_ready@experiments[0].iteration.allocations 1.5=not_ready@experiments[0].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[0].iteration.allocations
+experiments[0].iteration.allocations[0].is_control: true absent=not_ready@experiments[0].iteration.allocations
+experiments[0].iteration.allocations[1].is_control: true=not_ready@experiments[0].iteration.allocations
+experiments[].iteration.outside_variation_id: null "x"=invalid_value absent=unknown_reference@experiments[0].iteration.allocations
+experiments[].iteration.salt: "x"
+experiments[].iteration.partition: []=invalid_value
+experiments[].iteration.partition[]: {}=missing_key
+experiments[].iteration.partition[].start: required 7=invalid_value@experiments[0].iteration.partition
+experiments[].iteration.partition[].variation_id: required "x"=invalid_value
+
+experiments[1].status: "x"=invalid_value absent=invalid_value@experiments[1].iteration.started_at
+experiments[1].allocations: required []=not_ready@experiments[1].iteration.allocations
+experiments[1].allocations[0].segment_id: "x"=invalid_value absent=not_ready@experiments[1].iteration.allocations
+experiments[1].allocations[0].priority: 7 absent=not_ready@experiments[1].iteration.allocations
+experiments[1].allocations[0].is_control: true=not_ready@experiments[1].iteration.allocations
+experiments[1].allocations[1].is_control: true absent=not_ready@experiments[1].iteration.allocations
+experiments[1].allocations[1].is_fallback: true absent=not_ready@experiments[1].iteration.allocations
+experiments[1].iteration: {}=invalid_value@revisions.segments[0] absent=invalid_value@revisions.segments[0]
+experiments[1].iteration.flag_version: 7=unknown_reference absent=invalid_value@experiments[1].iteration.segment_versions
+experiments[1].iteration.segment_versions: {}=invalid_value absent=invalid_value@experiments[1].iteration.segment_versions
+experiments[1].iteration.segment_versions.seg_a: 7=unknown_reference absent=invalid_value@experiments[1].iteration.segment_versions
+
+revisions: {}=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
+revisions.flags: []=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
+revisions.flags[].parameters.headline: {}=missing_key absent=limit_exceeded@^
+revisions.flags[].variations: []=unknown_reference@experiments[0].iteration.allocations absent=unknown_reference@experiments[0].iteration.allocations
+revisions.flags[].version: 7=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
+revisions.segments: []=unknown_reference@experiments[1].iteration.segment_versions.seg_a absent=unknown_reference@experiments[1].iteration.segment_versions.seg_a
+revisions.segments[].rules[].match: {}=invalid_value absent=invalid_value@^
+revisions.segments[].rules[].match.country: []=invalid_value absent=invalid_value@^
+"#;
+
+/// The same for changes, which are read before they are checked: texts are any, and lists may be
+/// empty. Before `/` stands the kind of change where it matters.
+const CHANGE_RULES: &str = r#"
+: {}=missing_key
+change: required "x"=invalid_value
+id: required "x"=invalid_value
+create_flag/id: "x"=invalid_value
+create_segment/id: "x"=invalid_value
+create_experiment/id: "x"=invalid_value
+if_version: 7
+name: required "x"
+description: "x"
+parameters: required {}
+parameters.color: {}=missing_key
+parameters.color.type: required "x"=invalid_value
+parameters.color.value: required "x"
+parameters.color.description: "x"
+parameters.list: {}=missing_key
+parameters.list.type: required "x"=invalid_value
+parameters.list.value: required []
+parameters.list.value[]: any
+parameters.list.value[].two: any
+variations: []
+variations[]: {}=missing_key
+variations[].id: "x"=invalid_value
+variations[].name: required "x"
+variations[].description: "x"
+variations[].overrides: {}
+variations[].overrides.color: any
+variations[].overrides.list: any
+variations[].overrides.list[]: any
+rules: required []
+rules[]: {}
+rules[].match: {}=invalid_value
+rules[].match.partner: [] absent=invalid_value@^
+rules[].match.partner.exists: true absent=wrong_type@^
+rules[].not_match: {}=invalid_value
+rules[].not_match.country: [] absent=invalid_value@^
+rules[].not_match.country[]: "x"
+tags: []
+tags[]: "x"
+flag_id: required "x"=invalid_value
+flow: "x"
+subject_kind: "x"
+strategy: required "x"=invalid_value
+allocations: []
+allocations[]: {}=missing_key
+allocations[].variation_id: required "x"=invalid_value
+allocations[].weight: 7 1.5 -1=invalid_value 1e300=invalid_value
+allocations[].segment_id: "x"=invalid_value
+allocations[].priority: 7
+allocations[].is_control: true
+allocations[].is_fallback: true
+traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
+outside_variation_id: "x"=invalid_value
+hash: "x"=invalid_value
+salt: "x"
+variation: required {}=missing_key
+variation.id: "x"=invalid_value
+variation.name: required "x"
+variation.description: "x"
+variation.overrides: {}
+variation.overrides.color: any
+status: required "x"=invalid_value
+refresh: true
+patch: required {}
+patch.name: "x" null=not_nullable
+patch.description: null "x"
+patch.parameters: {} null=not_nullable
+patch.parameters.color: {}=missing_key
+patch.parameters.color.type: required "x"=invalid_value
+patch.parameters.color.value: required "x"
+patch.parameters.color.description: "x"
+patch.overrides: {} null=not_nullable
+patch.overrides.color: any
+patch.rules: [] null=not_nullable
+patch.rules[]: {}
+patch.rules[].match: {}=invalid_value
+patch.rules[].match.partner: [] absent=invalid_value@^
+patch.rules[].match.partner.contains: [] absent=wrong_type@^
+patch.rules[].match.partner.contains[]: "x"
+patch.tags: [] null=not_nullable
+patch.tags[]: "x"
+patch.subject_kind: "x" null=not_nullable
+patch.allocations: [] null=not_nullable
+patch.allocations[]: {}=missing_key
+patch.allocations[].variation_id: required "x"=invalid_value
+patch.allocations[].is_control: true
+patch.allocations[].is_fallback: true
+patch.traffic: 7 1.5 null=not_nullable -1=invalid_value 1e300=invalid_value
+patch.flow: null "x"
+patch.outside_variation_id: null "x"=invalid_value
+patch.active_limit: null=not_nullable "x"=invalid_value
+"#;
+
+/// The same for transactions and events.
+const EVENT_RULES: &str = r#"
+: {}=missing_key
+sequence: required 7
+at: required "x"=invalid_value
+comment: "x"
+changes: required []
+changes[]: {}=missing_key
+changes[].change: required "x"=invalid_value
+changes[].id: required "x"=invalid_value
+effects: required []
+effects[]: {}=missing_key
+effects[].effect: required "x"=invalid_value
+effects[].entity: required "x"=invalid_value
+effects[].id: "x"
+effects[].version: 7
+effects[].fields: []
+effects[].fields[]: "x"
+effects[].from: "x"
+effects[].to: "x"
+effects[].froze: true
+"#;
+
+/// A value in a document: its path as errors write it, and as a JSON pointer.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    path: String,
+    pointer: String,
+}
+
+/// Every place in a document, the root first.
+fn places(document: &Value) -> Vec<Place> {
+    fn visit(value: &Value, place: Place, all: &mut Vec<Place>) {
+        all.push(place.clone());
+        let Place { path, pointer } = place;
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    visit(item, Place { path, pointer: format!("{pointer}/{index}") }, all);
+                }
+            }
+            Value::Object(members) => {
+                for (key, member) in members {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    visit(member, Place { path, pointer: format!("{pointer}/{key}") }, all);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    visit(document, Place::default(), &mut all);
+    all
+}
+
+/// What is read from a document and prints as one.
+trait Read: Sized + PartialEq + serde::Serialize + DeserializeOwned {
+    fn read(json: &[u8]) -> Result<Self, Error>;
+}
+
+macro_rules! reads {
+    ($($name:ident)+) => {$(
+        impl Read for $name {
+            fn read(json: &[u8]) -> Result<Self, Error> {
+                Self::from_json(json)
+            }
+        }
+    )+};
+}
+
+reads! { Snapshot Change Transaction Event }
+
+/// Reads a document that must be right, by serde alone as well, and shows that it prints as one
+/// that leads to the same.
+#[track_caller]
+fn loads<T: Read>(json: &str) -> T {
+    let read = T::read(json.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{json}"));
+    let printed = serde_json::to_string(&read).unwrap();
+    let again = T::read(printed.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    assert!(again == read, "{json}\nmust survive\n{printed}");
+    assert_eq!(serde_json::to_string(&again).unwrap(), printed);
+    assert!(serde_json::from_str::<T>(json).unwrap() == read, "serde reads {json} otherwise");
+    read
+}
+
+/// Reads a document that must be refused, by serde alone as well.
+#[track_caller]
+fn refuses<T: Read>(json: &str) -> Error {
+    assert!(serde_json::from_str::<T>(json).is_err(), "serde alone must refuse {json}");
+    refuses_strictly::<T>(json.as_bytes())
+}
+
+/// Reads a document that must be refused by the crate's own functions.
+#[track_caller]
+fn refuses_strictly<T: Read>(json: &[u8]) -> Error {
+    let Err(error) = T::read(json) else {
+        panic!("must be refused: {}", String::from_utf8_lossy(json));
+    };
+    let text = error.to_string();
+    assert!(!error.rule().is_empty() && text.contains(error.rule()), "{text}");
+    assert!(text.starts_with(error.path()), "{text}");
+    assert!(text.contains(error.value().unwrap_or_default()), "{text}");
+    assert_eq!(error.change(), None);
+    error
+}
+
+/// The line of rules for a path.
+fn line<'r>(rules: &'r str, path: &str) -> Option<&'r str> {
+    let find =
+        |path: &str| rules.lines().find_map(|line| line.strip_prefix(path)?.strip_prefix(':'));
+    let mut inside = false;
+    let general: String = path
+        .chars()
+        .filter(|c| {
+            inside = *c == '[' || (inside && *c != ']');
+            *c == '[' || !inside
+        })
+        .collect();
+    let present = general.strip_prefix("revisions.");
+    find(path).or_else(|| find(&general)).or_else(|| find(present?))
+}
+
+/// What must come of a document: it loads, or is refused with this code at this path or, if the
+/// flag is set, within.
+type Wanted = Option<(String, String, bool)>;
+
+/// What the rules say of a replacement, or of leaving the key out (`absent`).
+fn wanted(line: &str, path: &str, token: &str) -> Wanted {
+    let here = |code: &str, within| Some((code.to_owned(), path.to_owned(), within));
+    for word in line.split_whitespace() {
+        if word == token || (word == "any" && token != "absent") {
+            return None;
+        }
+        if word == "required" && token == "absent" {
+            return here("missing_key", false);
+        }
+        let Some(outcome) = word.strip_prefix(token).and_then(|rest| rest.strip_prefix('=')) else {
+            continue;
+        };
+        return match outcome.split_once('@') {
+            None => here(outcome, true),
+            Some((code, "^")) => {
+                let above = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+                Some((code.to_owned(), above.to_owned(), false))
+            }
+            Some((code, path)) => Some((code.to_owned(), path.to_owned(), false)),
+        };
+    }
+    if token == "absent" { None } else { here("wrong_type", false) }
+}
+
+/// Compares what comes of a document with what must; `None` if it is the same.
+fn difference<T: Read>(json: &Value, replacement: Option<&str>, wanted: &Wanted) -> Option<String> {
+    let text = json.to_string();
+    let Some((code, path, within)) = wanted else {
+        return match T::read(text.as_bytes()) {
+            Ok(_) => {
+                loads::<T>(&text);
+                None
+            }
+            Err(error) => Some(format!("must load, but {error:?}")),
+        };
+    };
+    if T::read(text.as_bytes()).is_ok() {
+        return Some(format!("must be {code} at {path}, but loads"));
+    }
+    let error = refuses::<T>(&text);
+    let fits = error.path() == path || (*within && error.path().starts_with(&**path));
+    if error.code().as_str() != code || !fits {
+        return Some(format!("must be {code} at {path}, but {error:?}"));
+    }
+    let shown = error.value().map(|value| value.parse::<Value>().unwrap());
+    let put = replacement.map(|replacement| replacement.parse::<Value>().unwrap());
+    if error.code() == Code::WrongType && put.is_some() && shown != put {
+        return Some(format!("must show the value, but {error:?}"));
+    }
+    None
+}
+
+/// Replaces every value of a document by every replacement and leaves out every key, and compares
+/// what comes of it with the rules. `kind` is put before a path where the rules have it so.
+#[track_caller]
+fn check_replacements<T: Read>(document: &Value, kind: &str, rules: &str) {
+    loads::<T>(&document.to_string());
+    let mut faults = String::new();
+    for Place { path, pointer } in places(document) {
+        let line = line(rules, &format!("{kind}{path}")).or_else(|| line(rules, &path));
+        let Some(line) = line else {
+            writeln!(faults, "{kind}{path}: has no rule").unwrap();
+            continue;
+        };
+        for token in REPLACEMENTS {
+            let mut changed = document.clone();
+            *changed.pointer_mut(&pointer).unwrap() = token.parse().unwrap();
+            let wanted = wanted(line, &path, token);
+            if let Some(fault) = difference::<T>(&changed, Some(token), &wanted) {
+                writeln!(faults, "{kind}{path} as {token}: {fault}").unwrap();
+            }
+        }
+        let mut changed = document.clone();
+        let parent = pointer
+            .rsplit_once('/')
+            .and_then(|(parent, key)| Some((changed.pointer_mut(parent)?.as_object_mut()?, key)));
+        if let Some((parent, key)) = parent {
+            parent.remove(key).unwrap();
+            let wanted = wanted(line, &path, "absent");
+            if let Some(fault) = difference::<T>(&changed, None, &wanted) {
+                writeln!(faults, "{kind}{path} left out: {fault}").unwrap();
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+}
+
+fn full() -> Value {
+    FULL.parse().unwrap()
+}
+
+/// Each kind of change, with its name.
+fn changes() -> Vec<(String, Value)> {
+    let all: Vec<Value> = serde_json::from_str(CHANGES).unwrap();
+    all.into_iter().map(|change| (change["change"].as_str().unwrap().to_owned(), change)).collect()
+}
+
+#[test]
+fn every_value_of_a_snapshot_is_of_its_type() {
+    check_replacements::<Snapshot>(&full(), "", SNAPSHOT_RULES);
+}
+
+#[test]
+fn every_value_of_a_change_is_of_its_type() {
+    for (kind, change) in changes() {
+        check_replacements::<Change>(&change, &format!("{kind}/"), CHANGE_RULES);
+    }
+}
+
+#[test]
+fn every_value_of_a_transaction_and_an_event_is_of_its_type() {
+    check_replacements::<Transaction>(&TRANSACTION.parse().unwrap(), "", EVENT_RULES);
+    check_replacements::<Event>(&EVENT.parse().unwrap(), "", EVENT_RULES);
+}
+
+/// The documents above use every key of every object: those that the refusal of another lists.
+#[test]
+fn the_documents_use_every_key() {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for document in documents() {
+        for place in places(&document).iter().filter(|place| has_fixed_keys(&document, place)) {
+            let error = unknown_key(&document, place);
+            let (_, listed) = error.rule().split_once("the keys are ").unwrap();
+            let members = document.pointer(&place.pointer).unwrap().as_object().unwrap();
+            used.entry(listed.to_owned()).or_default().extend(members.keys().cloned());
+        }
+    }
+    for (listed, used) in used {
+        let unused: Vec<_> = listed.split(", ").filter(|key| !used.contains(*key)).collect();
+        assert!(unused.is_empty(), "{unused:?} of {listed}");
+    }
+}
+
+/// Whether a place holds an object whose keys are not data.
+fn has_fixed_keys(document: &Value, place: &Place) -> bool {
+    let last = place.pointer.rsplit('/').next().unwrap();
+    let maps = ["parameters", "overrides", "match", "not_match", "segment_versions", "value"];
+    document.pointer(&place.pointer).unwrap().is_object()
+        && !maps.contains(&last)
+        && !["/value/", "/overrides/"].iter().any(|data| place.pointer.contains(data))
+}
+
+/// Reads a text as a document of the same kind as another.
+#[track_caller]
+fn read_like(document: &Value, text: &str) -> Result<(), Error> {
+    #[track_caller]
+    fn read<T: Read>(text: &str) -> Result<(), Error> {
+        match T::read(text.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(refuses::<T>(text)),
+        }
+    }
+    let has = |key: &str| document.get(key).is_some();
+    match () {
+        () if has("format") => read::<Snapshot>(text),
+        () if has("effects") => read::<Event>(text),
+        () if has("changes") => read::<Transaction>(text),
+        () => read::<Change>(text),
+    }
+}
+
+/// All four kinds of documents.
+fn documents() -> Vec<Value> {
+    let mut all = vec![full(), EVENT.parse().unwrap(), TRANSACTION.parse().unwrap()];
+    all.extend(changes().into_iter().map(|(_, change)| change));
+    all
+}
+
+/// A key put into the document at a place, and how it is refused.
+#[track_caller]
+fn unknown_key(document: &Value, place: &Place) -> Error {
+    let mut changed = document.clone();
+    let object = changed.pointer_mut(&place.pointer).unwrap().as_object_mut().unwrap();
+    object.insert("zz top".to_owned(), json!(null));
+    let error = read_like(document, &changed.to_string()).unwrap_err();
+    assert_eq!(error.code(), Code::UnknownKey, "{error}");
+    assert_eq!(error.path(), format!("{}[\"zz top\"]", place.path));
+    error
+}
+
+#[test]
+fn an_unknown_key_is_refused_at_every_level() {
+    let mut checked = 0;
+    for document in documents() {
+        for place in places(&document) {
+            if has_fixed_keys(&document, &place) {
+                let error = unknown_key(&document, &place);
+                assert!(error.rule().contains("the keys are "), "{error}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 50, "{checked}");
+}
+
+/// Prints a document; the object at a path, if one is named, with its first key a second time at
+/// the end, spelled with an escape.
+fn print(value: &Value, here: &str, twice: Option<&str>, escape: bool) -> String {
+    match value {
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            let printed: Vec<_> = items
+                .map(|(index, item)| print(item, &format!("{here}/{index}"), twice, escape))
+                .collect();
+            format!("[{}]", printed.join(","))
+        }
+        Value::Object(members) => {
+            let mut printed: Vec<_> = members
+                .iter()
+                .map(|(key, member)| {
+                    let member = print(member, &format!("{here}/{key}"), twice, escape);
+                    format!("{}:{member}", json!(key))
+                })
+                .collect();
+            if twice == Some(here) {
+                let (key, member) = members.iter().next().unwrap();
+                let (first, rest) = key.split_at(1);
+                let spelled = match escape {
+                    true => format!("\\u{:04x}{rest}", first.as_bytes()[0]),
+                    false => key.clone(),
+                };
+                printed.push(format!("\"{spelled}\":{member}"));
+            }
+            format!("{{{}}}", printed.join(","))
+        }
+        _ => value.to_string(),
+    }
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused_at_every_level() {
+    let mut checked = 0;
+    for document in documents() {
+        for Place { path, pointer } in places(&document) {
+            let first = match document.pointer(&pointer).unwrap() {
+                Value::Object(members) if !members.is_empty() => members.keys().next().unwrap(),
+                _ => continue,
+            };
+            for escape in [false, true] {
+                let text = print(&document, "", Some(&pointer), escape);
+                let error = read_like(&document, &text).unwrap_err();
+                assert_eq!((error.code(), error.path()), (Code::DuplicateKey, &*path), "{text}");
+                assert_eq!(error.value(), Some(&*json!(first).to_string()));
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 150, "{checked}");
+    // In a long object too, wherever the two stand.
+    for (one, other) in [(0, 40), (0, 1), (17, 18), (39, 40), (5, 23)] {
+        let mut keys: Vec<_> = (0..40).map(|number| format!("\"k{number}\":0")).collect();
+        keys.insert(other, keys[one].clone());
+        let value = format!("{{{}}}", keys.join(","));
+        let parameter = format!(r#"{{"type":"object","value":{value}}}"#);
+        let json =
+            format!(r#"{{"change":"create_flag","name":"x","parameters":{{"p":{parameter}}}}}"#);
+        let error = refuses::<Change>(&json);
+        assert_eq!((error.code(), error.path()), (Code::DuplicateKey, "parameters.p.value"));
+        assert_eq!(error.value(), Some(&*format!("\"k{one}\"")));
+    }
+}
+
+#[test]
+fn an_array_is_no_object_at_any_level() {
+    let mut checked = 0;
+    for document in documents() {
+        for Place { path, pointer } in places(&document) {
+            let values: Vec<Value> = match document.pointer(&pointer).unwrap() {
+                Value::Object(members) => members.values().cloned().collect(),
+                _ => continue,
+            };
+            // Within a value an array is as good as an object.
+            if ["/value/", "/overrides/"].iter().any(|data| pointer.contains(data)) {
+                continue;
+            }
+            for array in [json!(values), json!([])] {
+                // Which is how a condition writes a list.
+                if array == json!([]) && pointer.contains("match/") {
+                    continue;
+                }
+                let mut changed = document.clone();
+                *changed.pointer_mut(&pointer).unwrap() = array;
+                let error = read_like(&document, &changed.to_string()).unwrap_err();
+                assert_eq!(error.code(), Code::WrongType, "{error}");
+                let within = pointer.contains("match/") && error.path() == format!("{path}[0]");
+                assert!(within || error.path() == path, "{path}: {error}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 150, "{checked}");
+}
+
+/// serde alone reads a part of a document, but not from a list of its values.
+#[track_caller]
+fn check_part<T: DeserializeOwned>(part: &Value) {
+    let text = part.to_string();
+    assert!(serde_json::from_str::<T>(&text).is_ok(), "{text}");
+    let values: Vec<_> = part.as_object().unwrap().values().collect();
+    let text = json!(values).to_string();
+    assert!(serde_json::from_str::<T>(&text).is_err(), "{text}");
+    for wrong in ["[]", "null", "7", "\"x\"", "true"] {
+        assert!(serde_json::from_str::<T>(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn serde_alone_takes_no_array_for_an_object() {
+    let full = full();
+    check_part::<Snapshot>(&full);
+    check_part::<Settings>(&full["settings"]);
+    check_part::<Flag>(&full["flags"][0]);
+    check_part::<Parameter>(&full["flags"][0]["parameters"]["headline"]);
+    check_part::<Segment>(&full["segments"][0]);
+    check_part::<Rule>(&full["segments"][0]["rules"][0]);
+    check_part::<Allocation>(&full["experiments"][0]["allocations"][0]);
+    let event: Value = EVENT.parse().unwrap();
+    check_part::<Event>(&event);
+    check_part::<Effect>(&event["effects"][0]);
+    check_part::<Transaction>(&TRANSACTION.parse().unwrap());
+    for (kind, mut change) in changes() {
+        check_part::<Change>(&change);
+        match &*kind {
+            "patch_flag" => check_part::<FlagPatch>(&change["patch"]),
+            "patch_variation" => check_part::<VariationPatch>(&change["patch"]),
+            "patch_segment" => check_part::<SegmentPatch>(&change["patch"]),
+            "patch_experiment" => check_part::<ExperimentPatch>(&change["patch"]),
+            "patch_settings" => check_part::<SettingsPatch>(&change["patch"]),
+            "create_variation" => check_part::<NewVariation>(&change["variation"]),
+            _ => {}
+        }
+        change.as_object_mut().unwrap().remove("change");
+        match &*kind {
+            "create_flag" => check_part::<NewFlag>(&change),
+            "create_segment" => check_part::<NewSegment>(&change),
+            "create_experiment" => check_part::<NewExperiment>(&change),
+            _ => {}
+        }
+    }
+}
+
+/// A flag with one parameter of this default, as JSON text, in a document.
+fn with_default(kind: &str, value: &str) -> String {
+    let parameter = format!(r#"{{"type":"{kind}","value":{value}}}"#);
+    let flag = format!(r#"{{"id":"flg_a","name":"Flag","parameters":{{"p":{parameter}}}}}"#);
+    format!(r#"{{"format":"variate/1","flags":[{flag}]}}"#)
+}
+
+/// A number as the default of a parameter: what it reads as, or the code of the refusal.
+#[track_caller]
+fn check_number(literal: &str, wanted: &Result<Value, Code>) {
+    let path = "flags[0].parameters.p.value";
+    for (text, path) in [
+        (with_default("number", literal), path.to_owned()),
+        (with_default("array", &format!("[0,[{literal}]]")), format!("{path}[1][0]")),
+        (
+            with_default("object", &format!(r#"{{"a\"b":{literal}}}"#)),
+            format!("{path}[\"a\\\"b\"]"),
+        ),
+    ] {
+        match wanted {
+            Ok(value) => {
+                let snapshot = loads::<Snapshot>(&text);
+                let parameters = snapshot.flag("flg_a").unwrap().parameters();
+                let read = parameters["p"].value();
+                let read = read.get(1).map_or(read, |list| &list[0]);
+                let read = read.get("a\"b").unwrap_or(read);
+                assert_eq!(read, value, "{literal}");
+                assert_eq!(read.to_string(), value.to_string(), "{literal}");
+            }
+            Err(code) => {
+                let error = refuses_strictly::<Snapshot>(text.as_bytes());
+                assert_eq!(error.code(), *code, "{literal}: {error}");
+                if *code == Code::InvalidValue {
+                    assert_eq!(error.path(), path, "{literal}: {error}");
+                    assert!(error.to_string().contains(literal), "{error} must show {literal}");
+                } else {
+                    // What begins like a number is missed only after its end.
+                    let near = error.path().starts_with("flags[0].parameters.p");
+                    assert!(near, "{literal}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_number_is_read_exactly_or_not_at_all() {
+    for (literal, value) in [
+        ("0", json!(0)),
+        ("-0", json!(-0.0)),
+        ("-0.0", json!(-0.0)),
+        ("1.0", json!(1.0)),
+        ("1e2", json!(100.0)),
+        ("0.1", json!(0.1)),
+        ("0e-400", json!(0.0)),
+        ("0e400", json!(0.0)),
+        ("0.000e-99999", json!(0.0)),
+        ("1e308", json!(1e308)),
+        ("5e-324", json!(5e-324)),
+        ("2.2250738585072011e-308", json!(2.225_073_858_507_201e-308)),
+        ("9007199254740993", json!(9_007_199_254_740_993_u64)),
+        ("18446744073709551615", json!(u64::MAX)),
+        ("-9223372036854775808", json!(i64::MIN)),
+        // Each prints and reads as itself only with `float_roundtrip`.
+        ("0.30000000000000004", json!(0.300_000_000_000_000_04)),
+        ("8.41", json!(8.41)),
+        ("1.7976931348623157e308", json!(f64::MAX)),
+        ("2.4703282292062328e-324", json!(5e-324)),
+    ] {
+        check_number(literal, &Ok(value));
+    }
+    for literal in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "123456789012345678901234567890",
+        "100000000000000000000000000000000000000000",
+        "1e-400",
+        "-1e-400",
+        "1E-400",
+        "0.1e-400",
+        "2e-324",
+        "1e-99999",
+    ] {
+        check_number(literal, &Err(Code::InvalidValue));
+    }
+    check_number(&format!("0.{}1", "0".repeat(400)), &Err(Code::InvalidValue));
+    for literal in [
+        "1e400",
+        "-1e400",
+        "1E+400",
+        "1e99999",
+        "NaN",
+        "-NaN",
+        "nan",
+        "Infinity",
+        "-Infinity",
+        "inf",
+        "+1",
+        "01",
+        "-01",
+        ".5",
+        "1.",
+        "1.e1",
+        "1e",
+        "1e+",
+        "0x10",
+        "1_000",
+        "--1",
+        "-",
+        "١",
+    ] {
+        check_number(literal, &Err(Code::InvalidJson));
+    }
+}
+
+/// A number at a key of the full document: whether it is taken, or the code.
+#[track_caller]
+fn check_number_at(pointer: &str, literal: &str, wanted: Option<Code>) {
+    let marker = 4_321_012_345_u64;
+    let mut document = full();
+    let path = places(&document).into_iter().find(|place| place.pointer == pointer).unwrap().path;
+    *document.pointer_mut(pointer).unwrap() = json!(marker);
+    let text = document.to_string().replace(&marker.to_string(), literal);
+    match wanted {
+        None => drop(loads::<Snapshot>(&text)),
+        Some(code) => {
+            let error = refuses_strictly::<Snapshot>(text.as_bytes());
+            assert_eq!((error.code(), error.path()), (code, &*path), "{literal}: {error}");
+            if let Some(shown) = error.value() {
+                let [shown, literal] = [shown, literal].map(|text| text.parse::<Value>().unwrap());
+                let is_same = shown == literal || shown.as_f64() == literal.as_f64();
+                assert!(is_same && shown.is_number() == literal.is_number(), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_number_has_its_range_and_decimals() {
+    let (value, kind, json) =
+        (Some(Code::InvalidValue), Some(Code::WrongType), Some(Code::InvalidJson));
+    for pointer in ["/experiments/0/allocations/0/weight", "/experiments/0/traffic"] {
+        let taken = [
+            "0",
+            "100",
+            "100.0",
+            "1e2",
+            "0.000001",
+            "1e-6",
+            "99.999999",
+            "33.333333",
+            "50.0000000",
+            "0e0",
+            "0.1e1",
+        ];
+        for literal in taken {
+            check_number_at(pointer, literal, None);
+        }
+        for literal in [
+            "-0",
+            "-1",
+            "-0.000001",
+            "100.000001",
+            "101",
+            "1e3",
+            "1000000001",
+            "0.0000001",
+            "1e-7",
+            "33.3333333",
+            "99.9999999",
+            "1e300",
+            "18446744073709551615",
+        ] {
+            check_number_at(pointer, literal, value);
+        }
+        check_number_at(pointer, "18446744073709551616", value);
+        check_number_at(pointer, "1e-400", value);
+        check_number_at(pointer, "1e400", json);
+        check_number_at(pointer, "NaN", json);
+        for text in ["\"50\"", "\"33.333\"", "\"0\""] {
+            check_number_at(pointer, text, kind);
+        }
+    }
+    let whole = |pointer: &str, taken: &[&str], beyond: &[&str]| {
+        for literal in taken {
+            check_number_at(pointer, literal, None);
+        }
+        for literal in beyond {
+            check_number_at(pointer, literal, value);
+        }
+        for literal in ["-0", "-1", "1.0", "1e2", "1.5", "0.1e1", "\"1\""] {
+            check_number_at(pointer, literal, kind);
+        }
+        for literal in ["18446744073709551616", "123456789012345678901234567890", "1e-400"] {
+            check_number_at(pointer, literal, value);
+        }
+        check_number_at(pointer, "1e400", json);
+    };
+    let largest = "9007199254740991";
+    let too_large = "9007199254740992";
+    whole("/sequence", &["0", "1", largest], &[]);
+    whole("/experiments/0/version", &["1", largest], &["0", too_large]);
+    whole("/segments/0/version", &["2", "1000", largest], &["0", too_large]);
+    whole("/flags/0/variations/0/version", &["1", largest], &["0", too_large]);
+    whole("/experiments/0/iteration/number", &["1", "4294967295"], &["0"]);
+    whole("/experiments/1/allocations/0/priority", &["1", "4294967295"], &["0"]);
+    for pointer in [
+        "/experiments/0/iteration/number",
+        "/experiments/1/allocations/0/priority",
+        "/experiments/0/iteration/partition/1/start",
+    ] {
+        check_number_at(pointer, "4294967296", kind);
+        check_number_at(pointer, "18446744073709551615", kind);
+    }
+}
+
+#[test]
+fn numbers_from_rust_are_held_to_the_same() {
+    let refused = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -0.0, 1e-7, 1e10, f64::MAX];
+    for float in refused {
+        for error in [Weight::try_from(float).err(), Percentage::try_from(float).err()] {
+            let error = error.unwrap_or_else(|| panic!("{float}"));
+            assert_eq!(error.code(), Code::InvalidValue);
+            assert!(error.value().is_some());
+        }
+    }
+    // What serde_json makes of a float that is not finite is no value of a parameter.
+    for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let default = NewFlag::new("Flag").parameter("p", float);
+        let error = refuses_change(&Snapshot::new(), default.into());
+        assert_eq!((error.code(), error.path()), (Code::WrongType, "parameters.p.value"));
+        let variation = NewVariation::new("variation").with("size", float);
+        let error = refuses_change(&world(), Change::create_variation(&p("flg_a"), variation));
+        assert_eq!((error.code(), error.path()), (Code::InvalidValue, "variation.overrides.size"));
+    }
+    // A weight beyond 100 exists, but not in an allocation.
+    let arms = vec![common::share("var_a", "100.000001").control()];
+    let patch = ExperimentPatch::new().allocations(arms);
+    let error = refuses_change(&world(), Change::patch_experiment(&p("exp_weights"), patch));
+    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "allocations[0].weight"));
+    assert_eq!(error.value(), Some("100.000001"));
+    assert!(Allocation::segment(p("var_a"), p("seg_ios"), 0).is_err());
+}
+
+#[test]
+fn rules_from_rust_are_held_to_the_same() {
+    let none: [&str; 0] = [];
+    let any = || Expression::Exists(true);
+    let eleven = (0..11).fold(Rule::new(), |rule, number| rule.unless(format!("a{number}"), any()));
+    for (rule, code, path) in [
+        (Rule::new(), Code::InvalidValue, "rules[1]"),
+        (Rule::new().when("a", any()).when("a", any()), Code::DuplicateKey, "rules[1].match"),
+        (
+            Rule::new().unless("a", any()).unless("a", any()),
+            Code::DuplicateKey,
+            "rules[1].not_match",
+        ),
+        (Rule::new().when("", any()), Code::InvalidValue, "rules[1].match"),
+        (Rule::new().when("a", Expression::one_of(none)), Code::InvalidValue, "rules[1].match.a"),
+        (
+            Rule::new().when("a b", Expression::contains(none)),
+            Code::InvalidValue,
+            "rules[1].match[\"a b\"].contains",
+        ),
+        (eleven, Code::LimitExceeded, "rules[1].not_match"),
+    ] {
+        let good = Rule::new().when("a", any()).unless("a", Expression::one_of(["x"]));
+        let create = NewSegment::new("Segment").rule(good.clone()).rule(rule.clone());
+        let patch = SegmentPatch::new().rules([good, rule]);
+        for change in [create.into(), Change::patch_segment(&p("seg_ios"), patch)] {
+            let error = refuses_change(&world(), change);
+            assert_eq!((error.code(), error.path()), (code, path), "{error}");
+        }
+    }
+}
+
+/// Applies a change that must be refused, and shows that it left no trace.
+#[track_caller]
+fn refuses_change(snapshot: &Snapshot, change: Change) -> Error {
+    let before = snapshot.to_json();
+    let error = apply(snapshot, change).unwrap_err();
+    assert_eq!(snapshot.to_json(), before);
+    error
+}
+
+/// Text in place of the name of a flag; it is refused as no JSON, at that place if the parser gets
+/// there.
+#[track_caller]
+fn check_no_json(text: impl AsRef<[u8]>, path: &str) {
+    let text = text.as_ref();
+    let error = refuses_strictly::<Snapshot>(text);
+    let shown = String::from_utf8_lossy(text);
+    assert_eq!((error.code(), error.path()), (Code::InvalidJson, path), "{shown}: {error}");
+    assert!(serde_json::from_slice::<Snapshot>(text).is_err());
+    for refused in [
+        Change::from_json(text).err(),
+        Transaction::from_json(text).err(),
+        Event::from_json(text).err(),
+    ] {
+        assert_eq!(refused.unwrap().code(), Code::InvalidJson, "{shown}");
+    }
+}
+
+#[test]
+fn what_is_not_json_is_refused() {
+    let good = r#"{"format":"variate/1"}"#;
+    loads::<Snapshot>(good);
+    loads::<Snapshot>(&format!(" \t\r\n{good}\n"));
+    for text in [
+        String::new(),
+        " ".to_owned(),
+        format!("\u{feff}{good}"),
+        format!("{good},"),
+        format!("{good}{good}"),
+        format!("{good}x"),
+        format!("{good}\0"),
+        format!("{good}\u{a0}"),
+        format!("// {good}"),
+        format!("/* c */{good}"),
+        format!("{good} # c"),
+        r#"{"format":"variate/1",}"#.to_owned(),
+        r#"{"format":"variate/1" "sequence":1}"#.to_owned(),
+        "{'format':'variate/1'}".to_owned(),
+        r#"{format:"variate/1"}"#.to_owned(),
+        "{1:2}".to_owned(),
+        "{null:2}".to_owned(),
+        "}".to_owned(),
+        "]".to_owned(),
+    ] {
+        check_no_json(text, "");
+    }
+    check_no_json(format!("[{good}"), "[1]");
+    check_no_json(r#"{"format" "variate/1"}"#, "format");
+    for (value, path) in [
+        ("nul", "sequence"),
+        ("True", "sequence"),
+        ("'1'", "sequence"),
+        ("undefined", "sequence"),
+        ("", "sequence"),
+        ("/**/1", "sequence"),
+        ("[1,]", "sequence[1]"),
+        ("[1 2]", "sequence[1]"),
+        ("[", "sequence[0]"),
+        ("[1", "sequence[1]"),
+        (r#"{"a":1,}"#, "sequence"),
+        (r#"{"a":[0,{"b":nul}]}"#, "sequence.a[1].b"),
+    ] {
+        check_no_json(format!(r#"{{"format":"variate/1","sequence":{value}}}"#), path);
+    }
+    for string in [
+        r"\ud800",
+        r"\udc00",
+        r"\ud800\ud800",
+        r"\ud800x",
+        r"\udc00\ud800",
+        r"\u12",
+        r"\u{41}",
+        r"\x41",
+        r"\'",
+        "\n",
+        "\t",
+        "\0",
+        "\u{1f}",
+        "\\",
+    ] {
+        check_no_json(format!(r#"{{"format":"{string}"}}"#), "format");
+        check_no_json(format!(r#"{{"{string}":1}}"#), "");
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_is_refused() {
+    let faults: [&[u8]; 8] = [
+        b"\x80",
+        b"\xff",
+        b"\xc3",
+        b"\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xf0\x9f\x91",
+        b"\xe9",
+    ];
+    for fault in faults {
+        for (before, after) in [
+            (&br#"{"format":""#[..], &br#""}"#[..]),
+            (br#"{""#, br#"":1}"#),
+            (b"", br#"{"format":"variate/1"}"#),
+            (br#"{"format":"variate/1"}"#, b""),
+        ] {
+            let text = [before, fault, after].concat();
+            check_no_json(&text, "");
+            let error = refuses_strictly::<Snapshot>(&text);
+            let end = format!("byte {}", before.len());
+            assert!(error.rule().contains(&end), "{error} must say {end}");
+        }
+    }
+    let wide: Vec<u8> =
+        r#"{"format":"variate/1"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    check_no_json(wide, "");
+}
+
+#[test]
+fn text_of_every_kind_survives() {
+    let parameters: serde_json::Map<_, _> =
+        ["\0", "\u{7f}", "\u{10ffff}", "👩‍🚀", "e\u{301}", "\u{feff}", "\"\\/"]
+            .iter()
+            .map(|text| {
+                let key = format!("{text} key");
+                (key, json!({"type": "string", "value": text, "description": text}))
+            })
+            .collect();
+    let flag = json!({"id": "flg_a", "name": "Flag \u{10ffff} 👩‍🚀", "parameters": parameters});
+    let document = json!({"format": "variate/1", "flags": [flag]});
+    let snapshot = loads::<Snapshot>(&document.to_string());
+    let escaped = document.to_string().replace("👩", r"\ud83d\udc69");
+    assert!(escaped.contains(r"\ud83d"));
+    assert!(loads::<Snapshot>(&escaped) == snapshot);
+}
+
+/// No text that ends early is a document.
+#[test]
+fn every_prefix_is_refused() {
+    for document in documents() {
+        let text = document.to_string();
+        for end in 0..text.len() {
+            let error = read_like(&document, &text[..end]).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidJson, "{}: {error}", &text[..end]);
+        }
+        read_like(&document, &text).unwrap();
+    }
+}
+
+/// Nested arrays, or objects.
+fn nested(depth: usize, arrays: bool) -> String {
+    let (open, close, last) = if arrays { ("[", "]", "") } else { ("{\"a\":", "}", "0") };
+    format!("{}{last}{}", open.repeat(depth), close.repeat(depth))
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for arrays in [true, false] {
+        let kind = if arrays { "array" } else { "object" };
+        // A default in a document stands five deep.
+        let document = |depth: usize| with_default(kind, &nested(depth - 5, arrays));
+        loads::<Snapshot>(&document(63));
+        loads::<Snapshot>(&document(64));
+        for depth in [65, 66, 127, 128, 129, 200, 10_000, 1_000_000] {
+            let error = refuses::<Snapshot>(&document(depth));
+            assert_eq!(error.code(), Code::InvalidJson);
+            assert!(error.path().starts_with("flags[0].parameters.p.value"), "{error}");
+            assert!(error.rule().contains("at most 64 deep"), "{}", error.rule());
+            // Not closed, or the whole text.
+            for text in [nested(depth, arrays), "[".repeat(depth), "{\"a\":".repeat(depth)] {
+                for code in [
+                    refuses::<Snapshot>(&text).code(),
+                    refuses::<Change>(&text).code(),
+                    refuses::<Transaction>(&text).code(),
+                    refuses::<Event>(&text).code(),
+                ] {
+                    assert_eq!(code, Code::InvalidJson);
+                }
+            }
+        }
+        // Beyond its own limit the parser's takes over.
+        for limit in [0, 3, 120, 1_000, usize::MAX] {
+            let limits = Limits { depth: limit, ..Limits::DEFAULT };
+            for depth in [6, 119, 120, 121, 128, 129, 10_000] {
+                let outcome = Snapshot::from_json_within(document(depth), &limits);
+                match outcome {
+                    Ok(_) => assert!(depth <= limit.min(127), "{depth} within {limit}"),
+                    Err(error) => {
+                        assert_eq!(error.code(), Code::InvalidJson);
+                        assert!(depth > limit.min(120), "{depth} within {limit}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_length_of_a_text_is_bounded() {
+    let text = format!("{{\"format\":\"variate/1\"}}{}", " ".repeat(100));
+    let within = |bytes| Snapshot::from_json_within(&text, &Limits { bytes, ..Limits::DEFAULT });
+    assert!(within(text.len()).is_ok());
+    let error = within(text.len() - 1).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::InvalidJson, ""));
+    assert_eq!(error.value(), Some(&*text.len().to_string()));
+    assert!(error.rule().contains(&(text.len() - 1).to_string()));
+
+    let mut huge = text.into_bytes();
+    huge.resize(64 << 20, b' ');
+    assert!(Snapshot::from_json(&huge).is_ok());
+    huge.push(b' ');
+    assert_eq!(refuses_strictly::<Snapshot>(&huge).code(), Code::InvalidJson);
+    // Whatever it is, it is not even looked at.
+    let huge = vec![b'{'; 100_000_000];
+    let start = Instant::now();
+    for error in [
+        Snapshot::from_json(&huge).unwrap_err(),
+        Change::from_json(&huge).unwrap_err(),
+        Transaction::from_json(&huge).unwrap_err(),
+        Event::from_json(&huge).unwrap_err(),
+    ] {
+        assert_eq!(error.value(), Some("100000000"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+/// Counts what the thread holds of the heap.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static MOST: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(taken: usize, given: usize) {
+    HELD.set(HELD.get().saturating_add(taken).saturating_sub(given));
+    MOST.set(MOST.get().max(HELD.get()));
+}
+
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size, layout.size());
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+/// The most that a call holds of the heap at once.
+fn most<T>(call: impl FnOnce() -> T) -> (T, usize) {
+    let before = HELD.get();
+    MOST.set(before);
+    let result = call();
+    (result, MOST.get() - before)
+}
+
+#[test]
+fn the_number_of_values_is_bounded() {
+    // The document, its format and the list are three.
+    let list = |items: usize| {
+        let items = vec!["0"; items].join(",");
+        format!(r#"{{"format":"variate/1","flags":[{items}]}}"#)
+    };
+    for values in [4, 10, 1_000] {
+        let limits = Limits { values, ..Limits::DEFAULT };
+        let read = |items| Snapshot::from_json_within(list(items), &limits).unwrap_err();
+        assert_eq!(read(values - 3).code(), Code::WrongType, "read, and then no flag");
+        let error = read(values - 2);
+        assert_eq!(error.code(), Code::InvalidJson);
+        assert_eq!(error.path(), format!("flags[{}]", values - 3));
+        assert!(error.rule().contains(&format!("at most {values} values")));
+    }
+    // A level or a member is a value too.
+    for text in
+        ["[[[[[]]]]]", r#"{"a":{"b":{"c":{"d":{}}}}}"#, "[[],{},[],{}]", "[1,null,\"x\",true]"]
+    {
+        let read = |values| {
+            let limits = Limits { values, ..Limits::DEFAULT };
+            Snapshot::from_json_within(text, &limits).unwrap_err().code()
+        };
+        assert_eq!(read(4), Code::InvalidJson, "{text}");
+        assert_ne!(read(5), Code::InvalidJson, "{text}");
+    }
+    let text = format!("[{}0]", "0,".repeat((8 << 20) + 1));
+    let error = refuses_strictly::<Snapshot>(text.as_bytes());
+    assert_eq!(error.code(), Code::InvalidJson);
+    assert!(error.rule().contains("at most 8388608 values"), "{error}");
+}
+
+/// Whatever a text is made of, reading it takes at most 256 bytes for each value that it may have,
+/// beside as many as the text is long.
+#[test]
+fn the_memory_that_a_reading_takes_is_bounded() {
+    let values = 1 << 16;
+    let limits = Limits { values, ..Limits::DEFAULT };
+    let deep = |open: &str, close: &str| format!("{}0{},", open.repeat(60), close.repeat(60));
+    for item in [
+        "0,".to_owned(),
+        "[],".to_owned(),
+        "{},".to_owned(),
+        "[0],".to_owned(),
+        "{\"a\":0},".to_owned(),
+        "\"\\n\",".to_owned(),
+        format!("\"{}\\n\",", "x".repeat(100)),
+        format!("{{\"{}\\n\":0}},", "x".repeat(100)),
+        deep("[", "]"),
+        deep("{\"a\":", "}"),
+    ] {
+        let text = format!("[{}0]", item.repeat(values + 1));
+        let (outcome, most) = most(|| Snapshot::from_json_within(&text, &limits));
+        assert_eq!(outcome.unwrap_err().code(), Code::InvalidJson);
+        assert!(most <= 256 * values + text.len(), "{most} bytes for {}", &text[..20]);
+    }
+}
+
+/// A small document, one of each kind.
+fn small() -> Value {
+    json!({
+        "format": "variate/1",
+        "flags": [{
+            "id": "flg_a",
+            "name": "Flag",
+            "parameters": {"p": {"type": "string", "value": "v"}},
+            "variations": [{"id": "var_a", "name": "control"}]
+        }],
+        "segments": [{
+            "id": "seg_a",
+            "name": "Segment",
+            "rules": [{"match": {"country": ["DE"]}}]
+        }],
+        "experiments": [{
+            "id": "exp_a",
+            "name": "Experiment",
+            "flag_id": "flg_a",
+            "strategy": "percentage",
+            "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}]
+        }]
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Flag,
+    Variation,
+    Segment,
+    Experiment,
+}
+
+impl Kind {
+    /// Where it stands in `small()`.
+    fn place(self) -> Place {
+        let (path, pointer) = match self {
+            Self::Flag => ("flags[0]", "/flags/0"),
+            Self::Variation => ("flags[0].variations[0]", "/flags/0/variations/0"),
+            Self::Segment => ("segments[0]", "/segments/0"),
+            Self::Experiment => ("experiments[0]", "/experiments/0"),
+        };
+        Place { path: path.to_owned(), pointer: pointer.to_owned() }
+    }
+
+    /// What creates this entity, where its fields stand in it, and the world before.
+    fn creation(self, entity: &Value) -> (Value, &'static str, Snapshot) {
+        let mut before = small();
+        let mut change = entity.clone();
+        let (name, path) = match self {
+            Self::Flag => {
+                before["experiments"] = json!([]);
+                before["flags"] = json!([]);
+                ("create_flag", "")
+            }
+            Self::Variation => {
+                before["experiments"] = json!([]);
+                before["flags"][0]["variations"] = json!([]);
+                change = json!({"flag_id": "flg_a", "variation": entity});
+                ("create_variation", "variation.")
+            }
+            Self::Segment => {
+                before["segments"] = json!([]);
+                ("create_segment", "")
+            }
+            Self::Experiment => {
+                before["experiments"] = json!([]);
+                ("create_experiment", "")
+            }
+        };
+        change["change"] = json!(name);
+        (change, path, Snapshot::from_json(before.to_string()).unwrap())
+    }
+
+    /// The change that gives a field this value, if there is one.
+    fn edit(self, field: &str, value: &Value) -> Option<Value> {
+        let (name, id, fields): (_, _, &[&str]) = match self {
+            Self::Flag => ("patch_flag", "flg_a", &["name", "description", "parameters"]),
+            Self::Variation => ("patch_variation", "var_a", &["name", "description", "overrides"]),
+            Self::Segment => ("patch_segment", "seg_a", &["name", "description", "rules"]),
+            Self::Experiment => {
+                let fields = &[
+                    "name",
+                    "description",
+                    "tags",
+                    "flow",
+                    "subject_kind",
+                    "allocations",
+                    "traffic",
+                    "outside_variation_id",
+                ];
+                ("patch_experiment", "exp_a", fields)
+            }
+        };
+        let there_is = fields.contains(&field);
+        there_is.then(|| json!({"change": name, "id": id, "patch": {field: value}}))
+    }
+}
+
+/// Gives a field of an entity this value, in a document, when it is created and when it is edited:
+/// whether that is taken, or refused with this code at this path within the entity.
+#[track_caller]
+fn check_field(kind: Kind, pointer: &str, value: &Value, wanted: Option<(Code, &str)>) {
+    let mut document = small();
+    let place = kind.place();
+    let entity = document.pointer_mut(&place.pointer).unwrap();
+    put(entity, pointer, value);
+    let entity = entity.clone();
+    let shown: String = format!("{kind:?} {pointer} {value}").chars().take(120).collect();
+
+    match wanted {
+        None => drop(loads::<Snapshot>(&document.to_string())),
+        Some((code, path)) => {
+            let error = refuses::<Snapshot>(&document.to_string());
+            let path = format!("{}.{path}", place.path);
+            assert_eq!((error.code(), error.path()), (code, &*path), "{shown}: {error}");
+        }
+    }
+    let (creation, prefix, before) = kind.creation(&entity);
+    check_change(
+        &before,
+        &creation,
+        wanted.map(|(code, path)| (code, format!("{prefix}{path}"))),
+        &shown,
+    );
+    let field = pointer[1..].split('/').next().unwrap();
+    if let Some(edit) = kind.edit(field, &entity[field]) {
+        let before = Snapshot::from_json(small().to_string()).unwrap();
+        check_change(&before, &edit, wanted.map(|(code, path)| (code, path.to_owned())), &shown);
+    }
+}
+
+/// Puts a value into another, where there may be none yet.
+fn put(entity: &mut Value, pointer: &str, value: &Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = entity.pointer_mut(parent).unwrap();
+    let key = key.replace("~1", "/").replace("~0", "~");
+    match parent {
+        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value.clone(),
+        _ => parent[&key] = value.clone(),
+    }
+}
+
+/// Reads a change and applies it: it is taken, or refused with this code at this path, when it is
+/// read or when it is applied.
+#[track_caller]
+fn check_change(before: &Snapshot, json: &Value, wanted: Option<(Code, String)>, shown: &str) {
+    let text = before.to_json();
+    let read = Change::from_json(json.to_string());
+    let is_edit = json.get("patch").is_some();
+    let outcome = match read {
+        Ok(change) => {
+            loads::<Change>(&json.to_string());
+            apply(before, change).map_err(|error| (error, ""))
+        }
+        Err(error) => Err((error, if is_edit { "patch." } else { "" })),
+    };
+    assert_eq!(before.to_json(), text, "{shown}");
+    match (outcome, wanted) {
+        (Ok(commit), None) => drop(loads::<Snapshot>(&commit.snapshot.to_json())),
+        (Err((error, prefix)), Some((code, path))) => {
+            let path = format!("{prefix}{path}");
+            assert_eq!((error.code(), error.path()), (code, &*path), "{shown}: {error}");
+        }
+        (Ok(_), Some(wanted)) => panic!("{shown}: must be refused with {wanted:?}"),
+        (Err((error, _)), None) => panic!("{shown}: {error}"),
+    }
+}
+
+/// Texts of one, two and four bytes a character.
+const LETTERS: [&str; 4] = ["x", "é", "水", "🦀"];
+
+/// A text field takes from `min` to `max` characters, counted as code points.
+#[track_caller]
+fn check_length(kind: Kind, pointer: &str, letters: &[&str], [min, max]: [usize; 2], code: Code) {
+    let path = pointer[1..].replace('/', ".").replace(".0", "[0]");
+    for letter in letters {
+        for length in [min.saturating_sub(1), min, min + 1, max - 1, max, max + 1, 4 * max + 1] {
+            let good = (min..=max).contains(&length);
+            let wanted = (!good).then_some((code, &*path));
+            check_field(kind, pointer, &json!(letter.repeat(length)), wanted);
+        }
+    }
+}
+
+#[test]
+fn the_length_of_every_text_is_bounded() {
+    use Kind::{Experiment, Flag, Segment, Variation};
+    for kind in [Flag, Variation, Segment, Experiment] {
+        check_length(kind, "/name", &LETTERS, [3, 255], Code::InvalidValue);
+        check_length(kind, "/description", &LETTERS, [3, 1024], Code::InvalidValue);
+    }
+    check_length(Experiment, "/flow", &LETTERS, [1, 255], Code::InvalidValue);
+    check_length(Experiment, "/salt", &LETTERS, [1, 255], Code::InvalidValue);
+    check_length(Experiment, "/subject_kind", &["x"], [1, 64], Code::InvalidValue);
+    for (letter, length) in LETTERS.iter().zip([0, 1, 254, 255, 256, 300].iter().cycle()) {
+        let wanted = (!(1..=255).contains(length)).then_some((Code::InvalidValue, "tags[1]"));
+        check_field(Experiment, "/tags", &json!(["first", letter.repeat(*length)]), wanted);
+    }
+    for letter in LETTERS {
+        for length in [0, 1, 254, 255, 256, 1_021] {
+            let described =
+                json!({"type": "string", "value": "v", "description": letter.repeat(length)});
+            let wanted = (length > 255).then_some((Code::InvalidValue, "parameters.p.description"));
+            check_field(Flag, "/parameters/p", &described, wanted);
+            let named = json!({letter.repeat(length): {"type": "string", "value": "v"}});
+            let wanted =
+                (!(1..=255).contains(&length)).then_some((Code::InvalidValue, "parameters"));
+            check_field(Flag, "/parameters", &named, wanted);
+        }
+        for length in [0, 1, 1_023, 1_024, 1_025] {
+            let item = letter.repeat(length);
+            for (condition, path) in [
+                (json!(["DE", item]), "rules[0].match.country[1]"),
+                (json!({"contains": ["DE", item]}), "rules[0].match.country.contains[1]"),
+                (json!({"starts_with": ["DE", item]}), "rules[0].match.country.starts_with[1]"),
+                (json!({"ends_with": ["DE", item]}), "rules[0].match.country.ends_with[1]"),
+            ] {
+                let rules = json!([{"match": {"country": condition}}]);
+                // A rule has at most 4096 bytes, which 1024 crabs exceed.
+                let too_large = rules[0].to_string().len() > 4096;
+                let wanted = match () {
+                    () if length > 1_024 => Some((Code::InvalidValue, path)),
+                    () if too_large => Some((Code::LimitExceeded, "rules[0]")),
+                    () => None,
+                };
+                check_field(Segment, "/rules", &rules, wanted);
+            }
+        }
+        for length in [0, 1, 254, 255, 256] {
+            let rules = json!([{"not_match": {letter.repeat(length): ["DE"]}}]);
+            let wanted = (!(1..=255).contains(&length))
+                .then_some((Code::InvalidValue, "rules[0].not_match"));
+            check_field(Segment, "/rules", &rules, wanted);
+        }
+    }
+}
+
+#[test]
+fn every_text_is_of_its_pattern() {
+    use Kind::{Experiment, Flag, Segment, Variation};
+    let bad_lines = [
+        " abc",
+        "abc ",
+        "\tabc",
+        "abc\n",
+        "a\nbc",
+        "a\rbc",
+        "a\u{2028}bc",
+        "a\u{2029}bc",
+        "a\0bc",
+        "abc\u{a0}",
+        "\u{3000}abc",
+        "\u{feff}abc",
+        "   ",
+    ];
+    for kind in [Flag, Variation, Segment, Experiment] {
+        for field in ["name", "description"] {
+            for text in bad_lines {
+                let wanted = Some((Code::InvalidValue, field));
+                check_field(kind, &format!("/{field}"), &json!(text), wanted);
+            }
+            for text in ["a b", "a\tb", "a\u{a0}b", "\u{200b}ab", "a\u{85}b", "---", "\"a\""] {
+                check_field(kind, &format!("/{field}"), &json!(text), None);
+            }
+        }
+    }
+    for text in bad_lines {
+        check_field(Experiment, "/flow", &json!(text), Some((Code::InvalidValue, "flow")));
+        check_field(Experiment, "/tags", &json!([text]), Some((Code::InvalidValue, "tags[0]")));
+        check_field(Experiment, "/salt", &json!(text), None);
+    }
+    for text in ["a b", "ä", "a/b", "a:b", " a", "a\n", "a\0"] {
+        let wanted = Some((Code::InvalidValue, "subject_kind"));
+        check_field(Experiment, "/subject_kind", &json!(text), wanted);
+    }
+    check_field(Experiment, "/subject_kind", &json!("a.B_9-"), None);
+    let twice = json!(["a", "b", "a"]);
+    check_field(Experiment, "/tags", &twice, Some((Code::InvalidValue, "tags[2]")));
+    check_field(Experiment, "/tags", &json!(["a", "A", "á", "a\u{301}"]), None);
+}
+
+#[test]
+fn every_id_is_of_its_pattern() {
+    let long = |prefix: &str, length: usize| format!("{prefix}{}", "Z".repeat(length - 4));
+    for (kind, prefix) in [
+        (Kind::Flag, "flg_"),
+        (Kind::Variation, "var_"),
+        (Kind::Segment, "seg_"),
+        (Kind::Experiment, "exp_"),
+    ] {
+        // Nobody refers to it here.
+        let check = |id: &str, is_good: bool| {
+            let mut document = small();
+            if kind != Kind::Experiment {
+                document["experiments"] = json!([]);
+            }
+            *document.pointer_mut(&format!("{}/id", kind.place().pointer)).unwrap() = json!(id);
+            if is_good {
+                loads::<Snapshot>(&document.to_string());
+                return;
+            }
+            let error = refuses::<Snapshot>(&document.to_string());
+            let path = format!("{}.id", kind.place().path);
+            assert_eq!((error.code(), error.path()), (Code::InvalidValue, &*path), "{id}");
+        };
+        for good in ["1", "z", "Z", "AHJNPZakmz19"] {
+            check(&format!("{prefix}{good}"), true);
+        }
+        check(&long(prefix, 255), true);
+        check(&long(prefix, 256), false);
+        check(&long(prefix, 100_000), false);
+        let others = ["flg_a", "var_a", "seg_a", "exp_a"];
+        for bad in others.iter().filter(|id| !id.starts_with(prefix)) {
+            check(bad, false);
+        }
+        for bad in ["0", "O", "I", "l", "a_b", "a-b", "a b", "ä", "a\0", " a", "a ", "１", ""] {
+            check(&format!("{prefix}{bad}"), false);
+        }
+        for bad in ["", "a", &prefix[..3], &prefix.to_uppercase(), &format!(" {prefix}a")] {
+            check(bad, false);
+        }
+    }
+}
+
+#[test]
+fn every_list_is_bounded() {
+    use Kind::{Experiment, Flag, Segment};
+    let limit = Code::LimitExceeded;
+    for count in [0, 1, 2, 9, 10, 11, 12, 500] {
+        let parameters: serde_json::Map<_, _> = (0..count)
+            .map(|number| (format!("p{number}"), json!({"type": "number", "value": number})))
+            .collect();
+        let wanted = (!(1..=10).contains(&count)).then_some((limit, "parameters"));
+        check_field(Flag, "/parameters", &json!(parameters), wanted);
+        let conditions: serde_json::Map<_, _> =
+            (0..count).map(|number| (format!("a{number}"), json!(["x"]))).collect();
+        for (key, other, path) in
+            [("match", "not_match", "rules[0].match"), ("not_match", "match", "rules[0].not_match")]
+        {
+            let wanted = match count {
+                0 => continue,
+                1..=10 => None,
+                _ => Some((limit, path)),
+            };
+            let rules = json!([{key: conditions, other: {"b": {"exists": false}}}]);
+            check_field(Segment, "/rules", &rules, wanted);
+        }
+    }
+    for count in [0, 1, 19, 20, 21, 22, 300] {
+        let arms = vec![json!({"variation_id": "var_a", "weight": 5}); count];
+        let wanted = (count > 20).then_some((limit, "allocations"));
+        check_field(Experiment, "/allocations", &json!(arms), wanted);
+    }
+    for count in [0, 1, 99, 100, 101, 102, 1_000] {
+        let tags: Vec<_> = (0..count).map(|number| format!("tag {number}")).collect();
+        let wanted = (count > 100).then_some((limit, "tags"));
+        check_field(Experiment, "/tags", &json!(tags), wanted);
+        let mut variations: Vec<_> = (1..count)
+            .map(|number| {
+                let id = format!("var_b{}", number.to_string().replace('0', "z"));
+                json!({"id": id, "name": format!("variation {number}")})
+            })
+            .collect();
+        variations.insert(0, json!({"id": "var_a", "name": "control"}));
+        let wanted = (variations.len() > 100).then_some((limit, "variations"));
+        check_field(Flag, "/variations", &json!(variations), wanted);
+        if variations.len() == 100 {
+            let mut document = small();
+            document["flags"][0]["variations"] = json!(variations);
+            let full = loads::<Snapshot>(&document.to_string());
+            let one_more = json!({
+                "change": "create_variation", "flag_id": "flg_a", "variation": {"name": "one more"}
+            });
+            check_change(&full, &one_more, Some((limit, "variations".to_owned())), "101st");
+        }
+    }
+    let one = json!([{"match": {"a": {"exists": true}}}]);
+    check_field(Segment, "/rules", &one, None);
+    check_field(Segment, "/rules", &json!([]), Some((Code::InvalidValue, "rules")));
+    check_field(Segment, "/rules", &json!([{}]), Some((Code::InvalidValue, "rules[0]")));
+    for form in ["contains", "starts_with", "ends_with"] {
+        let rules = json!([{"match": {"a": {form: []}}}]);
+        let path = format!("rules[0].match.a.{form}");
+        check_field(Segment, "/rules", &rules, Some((Code::InvalidValue, &path)));
+    }
+    let rules = json!([{"match": {"a": []}}]);
+    check_field(Segment, "/rules", &rules, Some((Code::InvalidValue, "rules[0].match.a")));
+    let both = json!([{"match": {"a": {"contains": ["x"], "exists": true}}}]);
+    check_field(Segment, "/rules", &both, Some((Code::WrongType, "rules[0].match.a")));
+}
+
+#[test]
+fn the_size_of_every_value_is_bounded() {
+    use Kind::{Flag, Segment, Variation};
+    let limit = Code::LimitExceeded;
+    // Each value has as many bytes as compact JSON.
+    let text = |unit: &str, cost: usize, room: usize| {
+        json!(unit.repeat(room / cost) + &"x".repeat(room % cost))
+    };
+    for size in [1_023, 1_024, 1_025, 5_000] {
+        for (kind, value) in [
+            ("string", text("x", 1, size - 2)),
+            ("string", text("é", 2, size - 2)),
+            ("string", text("\n", 2, size - 2)),
+            ("array", json!([1, text("x", 1, size - 6)])),
+            ("object", json!({"k": text("🦀", 4, size - 8)})),
+        ] {
+            assert_eq!(value.to_string().len(), size);
+            let parameter = json!({"type": kind, "value": value});
+            let wanted = (size > 1_024).then_some((limit, "parameters.p.value"));
+            check_field(Flag, "/parameters/p", &parameter, wanted);
+            if kind == "string" {
+                let wanted = (size > 1_024).then_some((limit, "overrides.p"));
+                check_field(Variation, "/overrides", &json!({"p": value}), wanted);
+            }
+        }
+    }
+    // A rule, and all rules together: the brackets and commas count.
+    let rule = |size: usize| {
+        let empty = json!({"match": {"a": ["", "", "", "", ""]}}).to_string().len();
+        let each = (size - empty) / 5;
+        let items =
+            [each, each, each, each, size - empty - 4 * each].map(|length| "x".repeat(length));
+        let rule = json!({"match": {"a": items}});
+        assert_eq!(rule.to_string().len(), size);
+        rule
+    };
+    for size in [4_095, 4_096, 4_097] {
+        let wanted = (size > 4_096).then_some((limit, "rules[1]"));
+        check_field(Segment, "/rules", &json!([rule(100), rule(size)]), wanted);
+    }
+    for size in [10_239, 10_240, 10_241] {
+        let rules = json!([rule(4_000), rule(4_000), rule(size - 8_004)]);
+        assert_eq!(rules.to_string().len(), size);
+        check_field(Segment, "/rules", &rules, (size > 10_240).then_some((limit, "rules")));
+    }
+}
+
+#[test]
+fn a_comment_is_bounded() {
+    for letter in LETTERS {
+        for length in [0, 1, 4_095, 4_096, 4_097] {
+            let patch = ExperimentPatch::new().name("Another name");
+            let change = Change::patch_experiment(&p("exp_weights"), patch);
+            let comment = letter.repeat(length);
+            let transaction = Transaction::from(change).comment(comment.clone());
+            let snapshot = world();
+            match apply(&snapshot, transaction) {
+                Ok(commit) => {
+                    assert!(length <= 4_096);
+                    let event = commit.event.unwrap();
+                    assert_eq!(event.comment.as_deref(), Some(&*comment));
+                    loads::<Event>(&serde_json::to_string(&event).unwrap());
+                }
+                Err(error) => {
+                    assert!(length > 4_096);
+                    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "comment"));
+                }
+            }
+            assert!(snapshot == world_again(&snapshot));
+        }
+    }
+}
+
+/// The same snapshot by way of its document.
+fn world_again(snapshot: &Snapshot) -> Snapshot {
+    Snapshot::from_json(snapshot.to_json()).unwrap()
+}
+
+#[test]
+fn the_value_in_an_error_is_cut() {
+    for (letter, length) in [("x", 300), ("🦀", 300), ("\n", 500), ("\"", 100_000)] {
+        let name = letter.repeat(length);
+        let error = refuses_change(&Snapshot::new(), NewFlag::new(name.clone()).into());
+        let value = error.value().unwrap();
+        assert_eq!(value.chars().count(), 81);
+        assert!(value.ends_with('…'));
+        assert!(json!(name).to_string().starts_with(value.trim_end_matches('…')));
+        assert!(error.to_string().len() < 1_000);
+    }
+    // 78 letters and two quotes still fit.
+    let tag = "-".repeat(78);
+    let experiment = NewExperiment::by_percentage("Experiment", p("flg_a"));
+    let error = refuses_change(&world(), experiment.tag(tag.clone()).tag(tag.clone()).into());
+    assert_eq!(error.value(), Some(&*json!(tag).to_string()));
+}
+
+/// Changes a small document and reads it: refused with this code at this path.
+#[track_caller]
+fn check_document(edit: impl FnOnce(&mut Value), code: Code, path: &str) -> Error {
+    let mut document = small();
+    edit(&mut document);
+    let error = refuses::<Snapshot>(&document.to_string());
+    assert_eq!((error.code(), error.path()), (code, path), "{document}\n{error}");
+    error
+}
+
+#[test]
+fn only_its_own_format_is_read() {
+    loads::<Snapshot>(r#"{"format":"variate/1"}"#);
+    for other in
+        ["variate/2", "variate/1 ", "Variate/1", "variate/01", "variate/1.0", "variate", ""]
+    {
+        let code = Code::UnsupportedFormat;
+        let error = check_document(|document| document["format"] = json!(other), code, "format");
+        assert_eq!(error.value(), Some(&*json!(other).to_string()));
+        assert!(error.rule().contains("variate/1"));
+    }
+    let remove = |document: &mut Value| drop(document.as_object_mut().unwrap().remove("format"));
+    check_document(remove, Code::MissingKey, "format");
+}
+
+#[test]
+fn a_reference_leads_somewhere() {
+    let unknown = Code::UnknownReference;
+    let segment_arms = json!([
+        {"variation_id": "var_a", "segment_id": "seg_x", "priority": 1},
+        {"variation_id": "var_a", "is_fallback": true, "is_control": true}
+    ]);
+    let by_segment = |document: &mut Value, arms: &Value| {
+        document["experiments"][0]["strategy"] = json!("segment");
+        document["experiments"][0]["allocations"] = arms.clone();
+    };
+    for status in ["draft", "active", "paused", "completed"] {
+        let at = |path: &str, edit: &dyn Fn(&mut Value)| {
+            let edit = |document: &mut Value| {
+                document["flags"][0]["status"] = json!("active");
+                document["experiments"][0]["status"] = json!(status);
+                edit(document);
+            };
+            let error = check_document(edit, unknown, path);
+            assert!(error.value().unwrap().ends_with("_x\""), "{error}");
+        };
+        at("experiments[0].flag_id", &|d| d["experiments"][0]["flag_id"] = json!("flg_x"));
+        at("experiments[0].allocations[0].variation_id", &|d| {
+            d["experiments"][0]["allocations"][0]["variation_id"] = json!("var_x");
+        });
+        at("experiments[0].outside_variation_id", &|d| {
+            d["experiments"][0]["outside_variation_id"] = json!("var_x");
+        });
+        at("experiments[0].allocations[0].segment_id", &|d| by_segment(d, &segment_arms));
+        // A variation of another flag is none of this one's.
+        at("experiments[0].outside_variation_id", &|d| {
+            let mut other = d["flags"][0].clone();
+            other["id"] = json!("flg_b");
+            other["name"] = json!("Other");
+            other["variations"] = json!([{"id": "var_x", "name": "control"}]);
+            d["flags"].as_array_mut().unwrap().push(other);
+            d["experiments"][0]["outside_variation_id"] = json!("var_x");
+        });
+    }
+    check_document(
+        |d| d["flags"][0]["variations"][0]["overrides"] = json!({"q": 1}),
+        unknown,
+        "flags[0].variations[0].overrides.q",
+    );
+    // The same in changes.
+    let create = |change: Value, path: &str| {
+        let error = refuses_change(&world(), Change::from_json(change.to_string()).unwrap());
+        assert_eq!((error.code(), error.path()), (unknown, path), "{error}");
+    };
+    let experiment = |flag: &str, strategy: &str, arms: Value| {
+        json!({
+            "change": "create_experiment", "name": "New", "flag_id": flag, "strategy": strategy,
+            "allocations": arms
+        })
+    };
+    create(experiment("flg_x", "segment", json!([])), "flag_id");
+    let arms = json!([{"variation_id": "var_a"}, {"variation_id": "var_x"}]);
+    create(experiment("flg_a", "percentage", arms), "allocations[1].variation_id");
+    create(experiment("flg_a", "segment", segment_arms), "allocations[0].segment_id");
+    for patch in [
+        json!({"allocations": [{"variation_id": "var_x"}]}),
+        json!({"outside_variation_id": "var_x"}),
+    ] {
+        let path = match patch.get("allocations") {
+            Some(_) => "allocations[0].variation_id",
+            None => "outside_variation_id",
+        };
+        create(json!({"change": "patch_experiment", "id": "exp_weights", "patch": patch}), path);
+    }
+}
+
+#[test]
+fn a_run_rests_on_what_the_document_has() {
+    #[track_caller]
+    fn check(edit: impl FnOnce(&mut Value), code: Code, path: &str) {
+        let mut document = full();
+        edit(&mut document);
+        let error = refuses::<Snapshot>(&document.to_string());
+        assert_eq!((error.code(), error.path()), (code, path), "{error}");
+    }
+    let run = |document: &mut Value, index: usize, key: &str, value: Value| {
+        document["experiments"][index]["iteration"][key] = value;
+    };
+    let unknown = Code::UnknownReference;
+    let invalid = Code::InvalidValue;
+    let by_weight = "experiments[0].iteration";
+    let by_segment = "experiments[1].iteration";
+    check(|d| run(d, 0, "flag_version", json!(1)), unknown, &format!("{by_weight}.flag_version"));
+    let versions = |versions: Value| move |d: &mut Value| run(d, 1, "segment_versions", versions);
+    let path = format!("{by_segment}.segment_versions");
+    check(versions(json!({"seg_a": 3})), unknown, &format!("{path}.seg_a"));
+    check(versions(json!({"seg_x": 1})), unknown, &format!("{path}.seg_x"));
+    check(versions(json!({"seg_a": 1, "seg_x": 1})), unknown, &format!("{path}.seg_x"));
+    check(versions(json!({"var_a": 1})), invalid, &path);
+    check(versions(json!({})), invalid, &path);
+    check(
+        |d| run(d, 0, "segment_versions", json!({"seg_a": 1})),
+        invalid,
+        &format!("{by_weight}.segment_versions"),
+    );
+    let partition = json!([{"start": 0, "variation_id": "var_a"}]);
+    check(|d| run(d, 1, "partition", partition), invalid, &format!("{by_segment}.partition"));
+    let unknown_arm = json!([
+        {"variation_id": "var_a", "weight": 50, "is_control": true},
+        {"variation_id": "var_x", "weight": 50}
+    ]);
+    let edit = |d: &mut Value| {
+        run(d, 0, "allocations", unknown_arm);
+        d["experiments"][0]["iteration"].as_object_mut().unwrap().remove("partition");
+    };
+    check(edit, unknown, &format!("{by_weight}.allocations"));
+    // Slices: from the first point, in order, of arms, by turns, as much as each weighs.
+    let slice = |start: u64, id: &str| json!({"start": start, "variation_id": id});
+    let half = 1_u64 << 31;
+    for (slices, at) in [
+        (vec![slice(1, "var_b"), slice(half, "var_a")], ""),
+        (vec![slice(0, "var_b"), slice(half, "var_x")], "[1]"),
+        (vec![slice(0, "var_b"), slice(half, "var_a"), slice(half, "var_b")], "[2]"),
+        (vec![slice(0, "var_b"), slice(half, "var_a"), slice(7, "var_b")], "[2]"),
+        (vec![slice(0, "var_b"), slice(7, "var_b"), slice(half, "var_a")], "[1]"),
+        (vec![slice(0, "var_b"), slice(half + 1, "var_a")], ""),
+        (vec![slice(0, "var_b")], ""),
+        (vec![], ""),
+    ] {
+        let path = format!("{by_weight}.partition{at}");
+        check(|d| run(d, 0, "partition", json!(slices)), invalid, &path);
+    }
+    // A draft rests on nothing yet, and has not begun; what runs has not ended.
+    let draft = |d: &mut Value| d["experiments"][0]["status"] = json!("draft");
+    check(draft, invalid, &format!("{by_weight}.started_at"));
+    let not_begun = |d: &mut Value| {
+        draft(d);
+        d["experiments"][0]["iteration"].as_object_mut().unwrap().remove("started_at");
+    };
+    check(not_begun, invalid, &format!("{by_weight}.flag_version"));
+    let ended = json!("2026-11-20T17:00:00.000Z");
+    check(|d| run(d, 0, "ended_at", ended), invalid, &format!("{by_weight}.ended_at"));
+    // Each revision is one that something rests on, and stands once.
+    for (list, id) in [("flags", "flg_x"), ("segments", "seg_x")] {
+        let add = |key: &'static str, value: Value| {
+            move |d: &mut Value| {
+                let list = d["revisions"][list].as_array_mut().unwrap();
+                let mut revision = list[0].clone();
+                revision[key] = value;
+                list.push(revision);
+            }
+        };
+        let path = format!("revisions.{list}[1]");
+        check(add("description", json!("Once more")), invalid, &path);
+        check(add("id", json!(id)), invalid, &path);
+        check(add("version", json!(99)), invalid, &path);
+    }
+}
+
+#[test]
+fn what_runs_in_a_document_is_ready() {
+    for status in ["active", "paused"] {
+        let error = check_document(
+            |document| document["experiments"][0]["status"] = json!(status),
+            Code::NotReady,
+            "experiments[0].status",
+        );
+        let codes: Vec<_> = error.violations().iter().map(|violation| violation.code()).collect();
+        assert_eq!(codes, [variate::ViolationCode::FeatureFlagNotActive]);
+    }
+    let mut document = small();
+    document["flags"][0]["status"] = json!("active");
+    document["experiments"][0]["status"] = json!("active");
+    let snapshot = loads::<Snapshot>(&document.to_string());
+    assert!(snapshot.experiment("exp_a").unwrap().iteration().flag().is_some());
+    // Two of which only one may run.
+    let mut second = document["experiments"][0].clone();
+    second["id"] = json!("exp_b");
+    second["name"] = json!("Second");
+    document["experiments"].as_array_mut().unwrap().push(second);
+    loads::<Snapshot>(&document.to_string());
+    document["settings"] = json!({"active_limit": "one"});
+    let error = refuses::<Snapshot>(&document.to_string());
+    assert_eq!((error.code(), error.path()), (Code::NotReady, "experiments[1].status"));
+}
+
+/// What is counted is counted no further than every reader of JSON can hold exactly.
+#[test]
+fn counting_ends_in_an_error() {
+    let last = (1_u64 << 53) - 1;
+    let from = |sequence: u64| {
+        let mut document = small();
+        document["sequence"] = json!(sequence);
+        loads::<Snapshot>(&document.to_string())
+    };
+    let edit = || Change::patch_flag(&p("flg_a"), FlagPatch::new().name("Another name"));
+    let commit = apply(&from(last - 1), edit()).unwrap();
+    assert_eq!(commit.snapshot.sequence(), last);
+    loads::<Snapshot>(&commit.snapshot.to_json());
+    let error = refuses_change(&from(last), edit());
+    assert_eq!((error.code(), error.path()), (Code::LimitExceeded, "sequence"));
+    assert_eq!(error.value(), Some(&*last.to_string()));
+    // What makes no difference needs no number.
+    let nothing = Change::patch_flag(&p("flg_a"), FlagPatch::new());
+    assert!(apply(&from(last), nothing).unwrap().event.is_none());
+
+    let mut document = small();
+    document["flags"][0]["version"] = json!(last);
+    let at_the_end = Snapshot::from_json(document.to_string()).unwrap();
+    if let Ok(commit) = apply(&at_the_end, edit()) {
+        loads::<Snapshot>(&commit.snapshot.to_json());
+    }
+}
+
+#[test]
+fn a_field_belongs_to_its_strategy() {
+    let invalid = Code::InvalidValue;
+    for (key, value) in
+        [("segment_id", json!("seg_a")), ("priority", json!(1)), ("is_fallback", json!(true))]
+    {
+        let mut arms = json!([{"variation_id": "var_a", "weight": 100, "is_control": true}]);
+        arms[0][key] = value;
+        let path = format!("allocations[0].{key}");
+        check_field(Kind::Experiment, "/allocations", &arms, Some((invalid, &path)));
+    }
+    check_document(
+        |document| document["experiments"][0]["strategy"] = json!("segment"),
+        invalid,
+        "experiments[0].allocations[0].weight",
+    );
+}
+
+#[test]
+fn an_id_and_a_name_stand_once_in_a_document() {
+    for (list, other_id) in [("flags", "flg_b"), ("segments", "seg_b"), ("experiments", "exp_b")] {
+        let twin = |key: &'static str, value: Value| {
+            move |document: &mut Value| {
+                let mut twin = document[list][0].clone();
+                if list == "flags" {
+                    twin["variations"] = json!([]);
+                }
+                twin[key] = value;
+                document[list].as_array_mut().unwrap().push(twin);
+            }
+        };
+        let id = format!("{list}[1].id");
+        check_document(twin("name", json!("Other name")), Code::AlreadyExists, &id);
+        let name = format!("{list}[1].name");
+        check_document(twin("id", json!(other_id)), Code::NameTaken, &name);
+    }
+    let push = |variation: Value| {
+        move |document: &mut Value| {
+            document["flags"][0]["variations"].as_array_mut().unwrap().push(variation);
+        }
+    };
+    check_document(
+        push(json!({"id": "var_a", "name": "other"})),
+        Code::AlreadyExists,
+        "flags[0].variations[1].id",
+    );
+    check_document(
+        push(json!({"id": "var_b", "name": "control"})),
+        Code::NameTaken,
+        "flags[0].variations[1].name",
+    );
+    // A variation's id stands once among all flags.
+    let other_flag = |document: &mut Value| {
+        let mut other = document["flags"][0].clone();
+        other["id"] = json!("flg_b");
+        other["name"] = json!("Other");
+        document["flags"].as_array_mut().unwrap().push(other);
+    };
+    check_document(other_flag, Code::AlreadyExists, "flags[1].variations");
+}
+
+#[test]
+fn an_error_in_a_list_of_changes_says_where() {
+    let changes = json!([{"change": "delete_flag", "id": "flg_a"}, {"change": "reshuffle"}]);
+    let transaction = json!({"changes": changes});
+    let error = refuses::<Transaction>(&transaction.to_string());
+    assert_eq!((error.code(), error.path()), (Code::MissingKey, "changes[1].id"));
+    let mut event: Value = EVENT.parse().unwrap();
+    event["changes"] = changes;
+    let error = refuses::<Event>(&event.to_string());
+    assert_eq!((error.code(), error.path()), (Code::MissingKey, "changes[1].id"));
+}
+
+/// Text that is JSON more often than not.
+fn any_json() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "format",
+        "variate/1",
+        "flags",
+        "id",
+        "flg_a",
+        "name",
+        "Flag",
+        "parameters",
+        "type",
+        "value",
+        "change",
+        "create_flag",
+        "changes",
+        "effects",
+        "patch",
+        "",
+        "é",
+    ]);
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        any::<i64>().prop_map(|value| value.to_string()),
+        any::<f64>().prop_map(|value| json!(value).to_string()),
+        word.clone().prop_map(|word| json!(word).to_string()),
+        "[-+0-9.eE]{1,12}",
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        let member = (word.clone(), inner.clone()).prop_map(|(k, v)| format!("{}:{v}", json!(k)));
+        prop_oneof![
+            prop::collection::vec(inner, 0..6).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(member, 0..6)
+                .prop_map(|items| format!("{{{}}}", items.join(","))),
+        ]
+    })
+}
+
+/// A byte that means something to a JSON parser, more often than not.
+fn any_byte() -> impl Strategy<Value = u8> {
+    prop::sample::select(&b"\"\"{{}}[[]],,::0123456789-+eE.\\/nulltruefas \x00\xff\xc3"[..])
+}
+
+/// Reads whatever it is as each kind of document: what loads survives, and what is refused is
+/// refused with a rule.
+#[track_caller]
+fn check_any(bytes: &[u8]) {
+    #[track_caller]
+    fn check<T: Read>(bytes: &[u8]) {
+        match T::read(bytes) {
+            Ok(_) => drop(loads::<T>(std::str::from_utf8(bytes).unwrap())),
+            Err(_) => drop(refuses_strictly::<T>(bytes)),
+        }
+    }
+    check::<Snapshot>(bytes);
+    check::<Change>(bytes);
+    check::<Transaction>(bytes);
+    check::<Event>(bytes);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        check_any(&bytes);
+    }
+
+    #[test]
+    fn any_json_is_read_or_refused(text in any_json()) {
+        check_any(text.as_bytes());
+    }
+
+    /// A good document with a few bytes overwritten, taken out or put in.
+    #[test]
+    fn any_damage_is_read_or_refused(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any_byte()), 1..4),
+    ) {
+        let documents = documents();
+        let mut bytes = documents[which.index(documents.len())].to_string().into_bytes();
+        for (at, how, byte) in edits {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, byte),
+            }
+        }
+        check_any(&bytes);
+    }
+
+    /// Any value at any place of a good document.
+    #[test]
+    fn any_value_anywhere_is_read_or_refused(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        text in any_json(),
+    ) {
+        let documents = documents();
+        let mut document = documents[which.index(documents.len())].clone();
+        let places = places(&document);
+        let marker = 4_321_012_345_u64;
+        *document.pointer_mut(&places[at.index(places.len())].pointer).unwrap() = json!(marker);
+        check_any(document.to_string().replace(&marker.to_string(), &text).as_bytes());
+    }
+}

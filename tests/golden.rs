@@ -1,0 +1,136 @@
+//! Golden files: the hash gives the points, and the crate the decisions, that independent programs
+//! computed. See `golden/README.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use variate::hash::{Draw, draw_seed, point, subject_hash};
+use variate::{Reason, Scratch, Snapshot, Status, Subject};
+
+const SNAPSHOT: &str = include_str!("golden/decisions/snapshot.json");
+
+fn rows(json: &str) -> Vec<Value> {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn every_point_is_as_computed() {
+    let rows = rows(include_str!("golden/points.json"));
+    assert!(rows.len() >= 200, "{} cases", rows.len());
+    let mut draws = BTreeSet::new();
+    for row in &rows {
+        let text = |key: &str| row[key].as_str().unwrap();
+        let draw = match text("draw") {
+            "holdout" => Draw::Holdout,
+            "layer" => Draw::Layer,
+            "traffic" => Draw::Traffic,
+            "variation" => Draw::Variation,
+            other => panic!("unknown draw {other}"),
+        };
+        let expected = row["point"].as_u64().unwrap();
+        let got = point(subject_hash(text("subject")), draw_seed(text("salt"), draw));
+        assert_eq!(u64::from(got), expected, "{row}");
+        draws.insert(draw);
+    }
+    assert_eq!(draws.len(), Draw::ALL.len());
+}
+
+/// The subject of a row: ids by kind, and attributes.
+fn subject(row: &Value) -> Subject<'_> {
+    let ids = row["subject"]["ids"].as_object().unwrap();
+    let mut ids = ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str().unwrap()));
+    // A subject always has an id; one of a kind that no experiment goes by stands for none.
+    let (kind, id) = ids.next().unwrap_or(("nothing", "nobody"));
+    ids.fold(Subject::of(kind, id), |subject, (kind, id)| subject.with_id(kind, id))
+        .with_attributes(&row["subject"]["attributes"])
+}
+
+#[track_caller]
+fn check(snapshot: &Snapshot, row: &Value) {
+    let decision = snapshot.assign(row["experiment"].as_str().unwrap(), &subject(row));
+    let segment = match decision.reason() {
+        Reason::Segment(id) => Some(id.as_str()),
+        _ => None,
+    };
+    assert_eq!(decision.reason().as_str(), row["reason"], "{row}");
+    assert_eq!(segment, row.get("segment").map(|id| id.as_str().unwrap()), "{row}");
+    assert_eq!(decision.variation_id().map(AsRef::as_ref), row["variation"].as_str(), "{row}");
+    assert_eq!(decision.in_experiment(), row["in_experiment"], "{row}");
+    assert_eq!(serde_json::to_value(decision.config()).unwrap(), row["config"], "{row}");
+}
+
+#[test]
+fn every_decision_is_as_computed() {
+    let rows = rows(include_str!("golden/decisions/decisions.json"));
+    assert!(rows.len() >= 300, "{} decisions", rows.len());
+    let snapshot = Snapshot::from_json(SNAPSHOT).unwrap();
+    for row in &rows {
+        check(&snapshot, row);
+    }
+    let reloaded = Snapshot::from_json(snapshot.to_json()).unwrap();
+    for row in &rows {
+        check(&reloaded, row);
+    }
+}
+
+#[test]
+fn deciding_on_all_experiments_at_once_is_as_computed() {
+    let rows = rows(include_str!("golden/decisions/decisions.json"));
+    let snapshot = Snapshot::from_json(SNAPSHOT).unwrap();
+    let mut scratch = Scratch::new();
+    for row in &rows {
+        let subject = subject(row);
+        let mut all = snapshot.assign_all(&subject, &mut scratch);
+        let own =
+            all.find(|decision| row["experiment"] == decision.experiment_id().unwrap().as_str());
+        let reason = own.map(|decision| decision.reason().as_str());
+        let closed = ["not_found", "draft", "paused", "completed", "archived"];
+        let listed = row["reason"].as_str().filter(|reason| !closed.contains(reason));
+        assert_eq!(reason, listed, "{row}");
+        let variation = own.and_then(|decision| decision.variation_id()).map(AsRef::as_ref);
+        assert_eq!(variation, row["variation"].as_str(), "{row}");
+    }
+}
+
+/// What the files are worth depends on what stands in them.
+#[test]
+fn the_decisions_cover_every_reason_and_status() {
+    let rows = rows(include_str!("golden/decisions/decisions.json"));
+    let reasons: BTreeSet<&str> = rows.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    let all = [
+        "archived",
+        "completed",
+        "draft",
+        "fallback",
+        "missing_subject_id",
+        "not_found",
+        "not_sampled",
+        "paused",
+        "segment",
+        "split",
+    ];
+    assert_eq!(reasons, BTreeSet::from(all));
+
+    let snapshot = Snapshot::from_json(SNAPSHOT).unwrap();
+    let statuses: BTreeSet<Status> = snapshot.experiments().map(|e| e.status()).collect();
+    assert_eq!(statuses.len(), Status::ALL.len());
+    let segments: BTreeSet<&str> = rows.iter().filter_map(|row| row["segment"].as_str()).collect();
+    assert_eq!(segments.len(), snapshot.segments().count(), "each segment is met");
+    let asked: BTreeMap<&str, usize> = rows.iter().fold(BTreeMap::new(), |mut asked, row| {
+        *asked.entry(row["experiment"].as_str().unwrap()).or_default() += 1;
+        asked
+    });
+    assert!(snapshot.experiments().all(|e| asked.contains_key(e.id().as_str())));
+
+    let rebased = snapshot.experiment("exp_rebased").unwrap();
+    let slices = rebased.iteration().partition().unwrap().slices().count();
+    assert!(slices > rebased.allocations().len(), "it has been rebalanced");
+}

@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""Golden decisions: what subjects get from the experiments of snapshot.json.
+
+    python3 generate.py           write decisions.json beside this file
+    python3 generate.py --check   exit 1 if decisions.json differs from what is computed here
+
+Standard library only, and nothing taken from the crate: what is documented is
+worked out here a second time, with exact fractions instead of the crate's
+integers. The hash is that of ../generate.py.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SNAPSHOT = HERE / "snapshot.json"
+DECISIONS = HERE / "decisions.json"
+POINTS = 1 << 32
+
+
+def load_hash():
+    sys.dont_write_bytecode = True
+    spec = importlib.util.spec_from_file_location("points", HERE.parent / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HASH = load_hash()
+
+# --- What is documented ----------------------------------------------------
+
+
+def exact(number):
+    # The shortest text of a float is the decimal that stands in the document.
+    return Fraction(str(number))
+
+
+def laid_out(allocations):
+    """(first point, point after the last, variation): arms in byte order of their ids."""
+    arms = sorted(allocations, key=lambda arm: arm["variation_id"].encode())
+    total = sum(exact(arm["weight"]) for arm in arms)
+    slices, before = [], Fraction(0)
+    for arm in arms:
+        after = before + exact(arm["weight"])
+        start, end = POINTS * before // total, POINTS * after // total
+        slices.append((start, end, arm["variation_id"]))
+        before = after
+    return slices
+
+
+def written(partition, allocations):
+    """The slices of a document, which must give every arm exactly its share."""
+    starts = [row["start"] for row in partition]
+    slices = [
+        (row["start"], end, row["variation_id"])
+        for row, end in zip(partition, [*starts[1:], POINTS])
+    ]
+    assert starts[0] == 0 and all(start < end for start, end, _ in slices)
+    assert all(one[2] != two[2] for one, two in zip(slices, slices[1:]))
+    due = {arm: end - start for start, end, arm in laid_out(allocations)}
+    got = dict.fromkeys(due, 0)
+    for start, end, arm in slices:
+        got[arm] += end - start
+    assert got == due, (got, due)
+    return slices
+
+
+def fulfils(expression, value):
+    """Whether an attribute's value, None if it is missing, fulfils an expression."""
+    if isinstance(expression, list):
+        return isinstance(value, str) and value in expression
+    ((operator, operand),) = expression.items()
+    if operator == "exists":
+        return (value is not None) == operand
+    if not isinstance(value, str):
+        return False
+    test = {
+        "contains": lambda part: part in value,
+        "starts_with": lambda start: value.startswith(start),
+        "ends_with": lambda end: value.endswith(end),
+    }[operator]
+    return any(test(item) for item in operand)
+
+
+def in_segment(segment, attributes):
+    def holds(item):
+        attribute, expression = item
+        return fulfils(expression, attributes.get(attribute))
+
+    return any(
+        all(map(holds, rule.get("match", {}).items()))
+        and not any(map(holds, rule.get("not_match", {}).items()))
+        for rule in segment["rules"]
+    )
+
+
+class World:
+    def __init__(self, document):
+        self.experiments = {e["id"]: e for e in document["experiments"]}
+        past = document["revisions"]
+        self.flags = {
+            (f["id"], f.get("version", 1)): f for f in past["flags"] + document["flags"]
+        }
+        self.segments = {
+            (s["id"], s.get("version", 1)): s for s in past["segments"] + document["segments"]
+        }
+        self.newest_flag = {f["id"]: f.get("version", 1) for f in document["flags"]}
+        self.newest_segment = {s["id"]: s.get("version", 1) for s in document["segments"]}
+
+    def slices(self, experiment):
+        frozen = experiment.get("iteration", {}).get("partition")
+        allocations = experiment["allocations"]
+        return written(frozen, allocations) if frozen else laid_out(allocations)
+
+    def config(self, experiment, variation_id):
+        flag_id = experiment["flag_id"]
+        version = experiment.get("iteration", {}).get("flag_version", self.newest_flag[flag_id])
+        flag = self.flags[flag_id, version]
+        (variation,) = [v for v in flag["variations"] if v["id"] == variation_id]
+        defaults = {name: parameter["value"] for name, parameter in flag["parameters"].items()}
+        return dict(sorted((defaults | variation.get("overrides", {})).items()))
+
+    def segment(self, experiment, segment_id):
+        frozen = experiment.get("iteration", {}).get("segment_versions", {})
+        return self.segments[segment_id, frozen.get(segment_id, self.newest_segment[segment_id])]
+
+    def point(self, experiment, draw, subject_id):
+        return HASH.point(experiment.get("salt", experiment["id"]), draw, subject_id)
+
+    def decide(self, experiment_id, subject):
+        """The reason, the variation or None, the segment or None."""
+        experiment = self.experiments.get(experiment_id)
+        if experiment is None:
+            return "not_found", None, None
+        if experiment["status"] != "active":
+            return experiment["status"], None, None
+        subject_id = subject["ids"].get(experiment.get("subject_kind", "device"), "")
+        if subject_id == "":
+            return "missing_subject_id", None, None
+        end = POINTS * exact(experiment.get("traffic", 100)) // 100
+        if self.point(experiment, "traffic", subject_id) >= end:
+            return "not_sampled", experiment.get("outside_variation_id"), None
+        if experiment["strategy"] == "percentage":
+            point = self.point(experiment, "variation", subject_id)
+            (arm,) = [arm for start, end, arm in self.slices(experiment) if start <= point < end]
+            return "split", arm, None
+        arms = [arm for arm in experiment["allocations"] if not arm.get("is_fallback")]
+        for arm in sorted(arms, key=lambda arm: arm["priority"]):
+            if in_segment(self.segment(experiment, arm["segment_id"]), subject["attributes"]):
+                return "segment", arm["variation_id"], arm["segment_id"]
+        (fallback,) = [arm for arm in experiment["allocations"] if arm.get("is_fallback")]
+        return "fallback", fallback["variation_id"], None
+
+    def decision(self, experiment_id, subject):
+        reason, variation, segment = self.decide(experiment_id, subject)
+        row = {
+            "experiment": experiment_id,
+            "subject": subject,
+            "variation": variation,
+            "in_experiment": reason in ("split", "segment", "fallback"),
+            "reason": reason,
+        }
+        if segment is not None:
+            row["segment"] = segment
+        served = variation is not None
+        row["config"] = self.config(self.experiments[experiment_id], variation) if served else None
+        return row
+
+
+# --- The cases -------------------------------------------------------------
+
+# Non-ASCII is written as escapes where an editor could normalise or hide it.
+ODD_IDS = ["0", " ", "\u0000", "caf\u00e9", "cafe\u0301", "用户-42", "\U0001f469\u200d\U0001f4bb", "x" * 300]
+
+ATTRIBUTES = [
+    {},
+    {"country": "DE"},
+    {"country": "AT"},
+    {"country": "at"},
+    {"country": "DE "},
+    {"country": "CZ", "platform": "web"},
+    {"country": "SE", "email": "a@example.com"},
+    {"country": "FR", "email": "a@example.com.evil"},
+    {"country": "US", "email": "@example.org"},
+    {"country": "US", "badge": "visitor-7"},
+    {"country": "US", "badge": "guard-7"},
+    {"country": "US", "badge": 7},
+    {"country": "US", "badge": None, "platform": "web"},
+    {"country": "CH", "platform": "ios17", "agent": "an iPad"},
+    {"country": "CH", "platform": "ios17", "agent": "an iPad", "beta": False},
+    {"country": "US", "platform": "android", "agent": "一平板机"},
+    {"country": "US", "platform": "android", "agent": "Tabletbot"},
+    {"country": "US", "platform": "Android", "agent": "Tablet"},
+    {"country": "US", "platform": ["ios"], "agent": "Tablet"},
+    {"country": 7},
+    {"country": None, "platform": None},
+    {"platform": True},
+    {"platform": 1.5, "email": {"at": "example.com"}},
+    {"platform": ""},
+]
+
+
+def devices(*ids):
+    return [{"ids": {"device": i}, "attributes": {}} for i in ids]
+
+
+def users(*ids):
+    return [{"ids": {"user": i}, "attributes": {}} for i in ids]
+
+
+def near_edges(world, experiment_id, draw, edges, count):
+    """Of the ids e-0, e-1, …, those with the points closest below and above each edge."""
+    experiment = world.experiments[experiment_id]
+    seed = HASH.draw_seed(experiment.get("salt", experiment_id), draw)
+    found = sorted((HASH.point_from_seed(f"e-{n}", seed), n) for n in range(count))
+    picks = {0: found[0], 1: found[-1]}
+    for edge in edges:
+        picks["below", edge] = max((f for f in found if f[0] < edge), default=found[0])
+        picks["above", edge] = min((f for f in found if f[0] >= edge), default=found[-1])
+    return sorted({f"e-{n}" for _, n in picks.values()})
+
+
+def build_rows(world):
+    rows = []
+
+    def add(experiment_id, subjects):
+        rows.extend(world.decision(experiment_id, subject) for subject in subjects)
+
+    def inner_edges(experiment_id):
+        slices = world.slices(world.experiments[experiment_id])
+        return [start for start, end, _ in slices if 0 < start < end]
+
+    ordinary = [f"device-{n}" for n in range(20)]
+    nobody = [
+        {"ids": {}, "attributes": {}},
+        {"ids": {"device": ""}, "attributes": {"country": "DE"}},
+        {"ids": {"Device": "d-1"}, "attributes": {}},
+    ]
+    both = [
+        {"ids": {"device": f"device-{n}", "user": f"user-{n}"}, "attributes": {"country": "DE"}}
+        for n in range(6)
+    ]
+
+    for experiment_id in ("exp_even", "exp_eight"):
+        add(experiment_id, devices(*ordinary, *ODD_IDS))
+        edges = inner_edges(experiment_id)
+        add(experiment_id, devices(*near_edges(world, experiment_id, "variation", edges, 20_000)))
+        add(experiment_id, [*nobody, *both])
+
+    edge = POINTS // 8
+    add("exp_thirds", devices(*ordinary, *ODD_IDS, *(f"t-{n}" for n in range(100))))
+    add("exp_thirds", devices(*near_edges(world, "exp_thirds", "traffic", [edge], 20_000)))
+
+    named = [f"user-{n}" for n in range(20)]
+    add("exp_rebased", users(*named, *ODD_IDS))
+    edges = inner_edges("exp_rebased")
+    add("exp_rebased", users(*near_edges(world, "exp_rebased", "variation", edges, 20_000)))
+    add("exp_rebased", [*nobody, *both, *devices("device-1")])
+
+    add("exp_mixed", users(*named, *ODD_IDS))
+    add("exp_mixed", both)
+
+    for n, attributes in enumerate(ATTRIBUTES):
+        # An id is out for 20 %, so several.
+        ids = [f"s-{n}-{i}" for i in range(3)]
+        add("exp_segments", [{"ids": {"device": i}, "attributes": attributes} for i in ids])
+        add("exp_frozen", [{"ids": {"device": ids[0]}, "attributes": attributes}])
+    edge = POINTS * 4 // 5
+    add("exp_segments", devices(*near_edges(world, "exp_segments", "traffic", [edge], 20_000)))
+    add("exp_segments", nobody)
+
+    for experiment_id in ("exp_draft", "exp_paused", "exp_done", "exp_archived", "exp_none", ""):
+        add(experiment_id, [both[0], nobody[0]])
+
+    keys = [json.dumps([row["experiment"], row["subject"]], sort_keys=True) for row in rows]
+    assert len(set(keys)) == len(keys), "the same case twice"
+    return rows
+
+
+# --- The file --------------------------------------------------------------
+
+
+def render(rows):
+    # What cannot be seen is escaped, as in ../points.json.
+    def line(row):
+        text = json.dumps(row, ensure_ascii=False)
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+    return "[\n" + ",\n".join(map(line, rows)) + "\n]\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Golden decisions of xxh64-v1.")
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    args = parser.parse_args()
+
+    HASH.self_check()
+    world = World(json.loads(SNAPSHOT.read_text(encoding="utf-8")))
+    rows = build_rows(world)
+    text = render(rows)
+
+    if args.check:
+        # Read as text: a checkout may have other line ends.
+        if not DECISIONS.is_file() or DECISIONS.read_text(encoding="utf-8") != text:
+            sys.exit(f"{DECISIONS.name} differs from what was computed")
+        print(f"{DECISIONS.name}: {len(rows)} decisions, all as computed")
+    else:
+        DECISIONS.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{DECISIONS.name}: {len(rows)} decisions written")
+
+
+if __name__ == "__main__":
+    main()

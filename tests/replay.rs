@@ -1,0 +1,857 @@
+//! Histories: whatever is committed, its events lead to the same snapshot again, through JSON and in
+//! parts; a snapshot survives its document; what is refused leaves no trace; a dry run tells the
+//! truth; and events that do not fit are refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::{apply, at, brought_to, p, share, world};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use variate::{
+    ActiveLimit, Allocation, Change, Code, Commit, Effect, EffectKind, Engine, EntityKind, Error,
+    Event, Experiment, ExperimentPatch, Expression, FlagPatch, FlagStatus, NewExperiment, NewFlag,
+    NewSegment, NewVariation, Parameter, Percentage, Rule, SegmentPatch, SegmentStatus,
+    SettingsPatch, Snapshot, Status, Timestamp, Transaction, Variation, VariationPatch, Weight,
+};
+
+/// Choices that follow from one number.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn one_of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
+        &items[self.below(items.len())]
+    }
+}
+
+/// An id for what is created: left open, or of the caller's, which may be one that there is.
+fn own_id(dice: &mut Dice, prefix: &str, taken: &[String]) -> Option<String> {
+    match dice.below(20) {
+        0..10 => None,
+        10..19 => Some(format!("{prefix}{:x}", dice.next()).replace('0', "G")),
+        _ => taken.first().cloned(),
+    }
+}
+
+fn name(dice: &mut Dice) -> String {
+    match dice.below(40) {
+        0 => "no".to_owned(),
+        number => format!("Name {number}{}", dice.below(9)),
+    }
+}
+
+fn description(dice: &mut Dice) -> String {
+    dice.one_of(&["What it is about", "Größe 🙂 \"quoted\" \\", "x", "one\ttab"]).to_string()
+}
+
+fn value(dice: &mut Dice) -> Value {
+    match dice.below(12) {
+        0 => json!("Hi"),
+        1 => json!(""),
+        2 => json!("\u{0}\u{2028}🙂"),
+        3 => json!(7),
+        4 => json!(-0.1),
+        5 => json!(1e300),
+        6 => json!(u64::MAX),
+        7 => json!(dice.chance(50)),
+        8 => json!([1, [null, {}]]),
+        9 => json!({"b": 1, "a": [true]}),
+        10 => json!(null),
+        _ => json!(f64::from(u32::try_from(dice.below(1 << 20)).unwrap()) / 3.0),
+    }
+}
+
+/// A value of the same type, mostly.
+fn like(dice: &mut Dice, other: &Value) -> Value {
+    let kind = variate::ParameterType::of(other);
+    let mut tries = std::iter::repeat_with(|| value(dice)).take(40);
+    tries.find(|value| variate::ParameterType::of(value) == kind).unwrap_or(Value::Null)
+}
+
+fn parameters(dice: &mut Dice) -> BTreeMap<String, Parameter> {
+    let names = ["a", "b", "c d"];
+    let count = 1 + dice.below(3);
+    let parameter = |name: &&str, dice: &mut Dice| {
+        let default =
+            Parameter::new(if dice.chance(95) { json!(dice.below(9)) } else { value(dice) });
+        let described = dice.chance(20);
+        let parameter = if described { default.with_description("what for") } else { default };
+        ((*name).to_owned(), parameter)
+    };
+    names[..count].iter().map(|name| parameter(name, dice)).collect()
+}
+
+fn overrides(dice: &mut Dice, defaults: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let some = defaults.iter().filter(|_| dice.chance(50)).collect::<Vec<_>>();
+    some.into_iter().map(|(name, default)| (name.clone(), like(dice, default))).collect()
+}
+
+fn variation(
+    dice: &mut Dice,
+    snapshot: &Snapshot,
+    defaults: &BTreeMap<String, Value>,
+) -> NewVariation {
+    let taken: Vec<_> =
+        snapshot.flags().flat_map(|f| f.variations().keys()).map(ToString::to_string).collect();
+    let mut new = NewVariation::new(name(dice));
+    new.id = own_id(dice, "var_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.overrides = overrides(dice, defaults);
+    new
+}
+
+fn flag(dice: &mut Dice, snapshot: &Snapshot) -> NewFlag {
+    let taken: Vec<_> = snapshot.flags().map(|flag| flag.id().to_string()).collect();
+    let mut new = NewFlag::new(name(dice));
+    new.id = own_id(dice, "flg_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.parameters = parameters(dice);
+    let defaults =
+        new.parameters.iter().map(|(name, p)| (name.clone(), p.value().clone())).collect();
+    let count = if dice.chance(80) { 2 + dice.below(4) } else { dice.below(2) };
+    new.variations = (0..count).map(|_| variation(dice, snapshot, &defaults)).collect();
+    new
+}
+
+fn rules(dice: &mut Dice) -> Vec<Rule> {
+    let expression = |dice: &mut Dice| match dice.below(6) {
+        0 => Expression::contains(["x", "é"]),
+        1 => Expression::ends_with(["x"]),
+        2 => Expression::Exists(dice.chance(50)),
+        3 => Expression::starts_with(["\u{0}", ""]),
+        4 => Expression::one_of((0..12).map(|n| format!("{}", (n * 7) % 12))),
+        _ => Expression::one_of(["DE", "AT"]),
+    };
+    let rule = |dice: &mut Dice| {
+        let rule = Rule::new().when("country", expression(dice));
+        let rule = if dice.chance(50) { rule.when("app \"x\"", expression(dice)) } else { rule };
+        if dice.chance(50) { rule.unless("country", expression(dice)) } else { rule }
+    };
+    let count = dice.below(20).min(3);
+    (0..count).map(|_| rule(dice)).collect()
+}
+
+fn segment(dice: &mut Dice, snapshot: &Snapshot) -> NewSegment {
+    let taken: Vec<_> = snapshot.segments().map(|segment| segment.id().to_string()).collect();
+    let mut new = NewSegment::new(name(dice));
+    new.id = own_id(dice, "seg_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.rules = rules(dice);
+    new
+}
+
+/// Arms over the variations of a flag; mostly such that the experiment can start.
+fn allocations(
+    dice: &mut Dice,
+    snapshot: &Snapshot,
+    flag: &str,
+    by_weight: bool,
+) -> Vec<Allocation> {
+    let mut variations: Vec<_> = match snapshot.flag(flag) {
+        Some(flag) => flag.variations().keys().cloned().collect(),
+        None => Vec::new(),
+    };
+    if dice.chance(3) {
+        variations.push(p("var_nobody"));
+    }
+    if variations.is_empty() {
+        return Vec::new();
+    }
+    let turn = dice.below(variations.len());
+    variations.rotate_left(turn);
+    let mut arms: Vec<Allocation> = Vec::new();
+    if by_weight {
+        variations.truncate(1 + dice.below(5));
+        let cuts = (1..variations.len()).map(|_| {
+            let percent = u64::try_from(dice.below(101)).unwrap();
+            percent * 1_000_000 + u64::from(percent < 100 && dice.chance(30))
+        });
+        let mut cuts: Vec<u64> = cuts.collect();
+        cuts.extend([0, if dice.chance(95) { 100_000_000 } else { 99_999_999 }]);
+        cuts.sort_unstable();
+        for (id, pair) in variations.into_iter().zip(cuts.windows(2)) {
+            arms.push(Allocation::share(id, Weight::from_millionths(pair[1] - pair[0]).unwrap()));
+        }
+    } else {
+        let mut segments: Vec<_> =
+            snapshot.segments().map(|segment| segment.id().clone()).collect();
+        segments.sort_unstable();
+        segments.truncate(dice.below(4));
+        for (priority, segment) in (1..).zip(segments) {
+            let id = dice.one_of(&variations).clone();
+            let priority = if dice.chance(97) { priority * 3 % 7 + 1 } else { 1 };
+            arms.push(Allocation::segment(id, segment, priority).unwrap());
+        }
+        if dice.chance(97) {
+            arms.push(Allocation::fallback(dice.one_of(&variations).clone()));
+        }
+    }
+    if !arms.is_empty() && dice.chance(95) {
+        let control = dice.below(arms.len());
+        arms[control].is_control = true;
+    }
+    arms
+}
+
+fn traffic(dice: &mut Dice) -> Percentage {
+    let millionths = dice.one_of(&[0, 1, 12_500_000, 50_000_000, 99_999_999, 100_000_000]);
+    Percentage::from_millionths(*millionths).unwrap()
+}
+
+fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
+    let taken: Vec<_> = snapshot.experiments().map(|e| e.id().to_string()).collect();
+    // The flag that can most easily be varied.
+    let flag =
+        snapshot.flags().max_by_key(|f| (f.status() == FlagStatus::Active, f.variations().len()));
+    let flag = flag.filter(|_| dice.chance(97)).map_or_else(|| p("flg_nobody"), |f| f.id().clone());
+    let by_weight = dice.chance(60);
+    let arms = allocations(dice, snapshot, flag.as_str(), by_weight);
+    let mut new = match by_weight {
+        true => NewExperiment::by_percentage(name(dice), flag),
+        false => NewExperiment::by_segment(name(dice), flag),
+    };
+    new.id = own_id(dice, "exp_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.tags = ["one", "two"].map(ToOwned::to_owned)[..dice.below(3)].to_vec();
+    new.flow = dice.one_of(&[None, None, Some("sign-in"), Some("all")]).map(ToOwned::to_owned);
+    new.subject_kind = Some("user".to_owned()).filter(|_| dice.chance(30));
+    new.traffic = Some(traffic(dice)).filter(|_| dice.chance(30));
+    new.outside_variation_id =
+        arms.first().map(|arm| arm.variation_id.clone()).filter(|_| dice.chance(20));
+    new.salt = Some(p("salt \u{0} 🙂")).filter(|_| dice.chance(20));
+    new.allocations = arms;
+    new
+}
+
+fn flag_patch(dice: &mut Dice) -> FlagPatch {
+    let patch = FlagPatch::new();
+    match dice.below(4) {
+        0 => patch.name(name(dice)),
+        1 => patch.description(description(dice)),
+        2 => patch.clear_description(),
+        _ => patch.parameters(parameters(dice)),
+    }
+}
+
+fn variation_patch(dice: &mut Dice, old: &Variation) -> VariationPatch {
+    let patch = VariationPatch::new();
+    match dice.below(4) {
+        0 => patch.name(name(dice)),
+        1 => patch.description(description(dice)),
+        2 => patch.clear_description(),
+        _ => {
+            let config = old.config().iter();
+            let config = config.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+            patch.overrides(overrides(dice, &config))
+        }
+    }
+}
+
+fn segment_patch(dice: &mut Dice) -> SegmentPatch {
+    let patch = SegmentPatch::new();
+    match dice.below(4) {
+        0 => patch.name(name(dice)),
+        1 => patch.description(description(dice)),
+        2 => patch.clear_description(),
+        _ => patch.rules(rules(dice)),
+    }
+}
+
+fn transition(dice: &mut Dice, old: &Experiment) -> Change {
+    let next = old.status().leads_to();
+    let status = match next.is_empty() || dice.chance(5) {
+        true => *dice.one_of(Status::ALL),
+        // The first is the one that leads on.
+        false if dice.chance(75) => next[0],
+        false => *dice.one_of(next),
+    };
+    let refresh = dice.chance(if status == Status::Active { 30 } else { 3 });
+    Change::SetExperimentStatus { id: old.id().clone(), if_version: None, status, refresh }
+}
+
+fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> ExperimentPatch {
+    let mut patch = ExperimentPatch::new();
+    for _ in 0..=dice.below(5) / 3 {
+        let by_weight = old.strategy() == variate::Strategy::Percentage;
+        let sides = if old.status() == Status::Paused { 28 } else { 14 };
+        patch = match dice.below(sides) {
+            0 => patch.name(name(dice)),
+            1 => patch.description(description(dice)),
+            2 => patch.clear_description(),
+            3 => patch.tags(vec!["one".to_owned(), dice.one_of(&["one", "three"]).to_string()]),
+            4 => patch.flow(dice.one_of(&["all", "sign-in", "reset"]).to_string()),
+            5 => patch.clear_flow(),
+            6 => patch.subject_kind(dice.one_of(&["device", "user"]).to_string()),
+            7 => patch.clear_outside_variation_id(),
+            8 => match snapshot.flag(old.flag_id()).and_then(|f| f.variations().keys().next()) {
+                Some(id) => patch.outside_variation_id(id.clone()),
+                None => patch,
+            },
+            9 | 10 => patch.traffic(traffic(dice)),
+            _ => patch.allocations(allocations(dice, snapshot, old.flag_id().as_str(), by_weight)),
+        };
+    }
+    patch
+}
+
+/// A change that might well be made to this snapshot, of any kind that there is.
+fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
+    let mut flags: Vec<_> = snapshot.flags().collect();
+    let mut segments: Vec<_> = snapshot.segments().collect();
+    let mut experiments: Vec<_> = snapshot.experiments().collect();
+    flags.sort_unstable_by_key(|flag| flag.id());
+    segments.sort_unstable_by_key(|segment| segment.id());
+    experiments.sort_unstable_by_key(|experiment| experiment.id());
+    if flags.is_empty() {
+        return flag(dice, snapshot).into();
+    }
+    let a_flag = *dice.one_of(&flags);
+    // Mostly those with which something can still happen.
+    if experiments.len() > 4 {
+        experiments.retain(|e| e.status() != Status::Archived || dice.chance(20));
+    }
+    let variations: Vec<_> = flags.iter().flat_map(|flag| flag.variations().values()).collect();
+    let (change, version) = match dice.below(100) {
+        0..6 => (flag(dice, snapshot).into(), 0),
+        12..22 => (experiment(dice, snapshot).into(), 0),
+        22..27 => {
+            let defaults = a_flag.parameters().iter();
+            let defaults =
+                defaults.map(|(name, p)| (name.to_string(), p.value().clone())).collect();
+            (Change::create_variation(a_flag.id(), variation(dice, snapshot, &defaults)), 0)
+        }
+        27..30 => {
+            let patch = flag_patch(dice);
+            (Change::patch_flag(a_flag.id(), patch), a_flag.version())
+        }
+        30..34 if !variations.is_empty() => {
+            let old = *dice.one_of(&variations);
+            let patch = variation_patch(dice, old);
+            (Change::patch_variation(old.id(), patch), old.version())
+        }
+        34..39 if !segments.is_empty() => {
+            let old = *dice.one_of(&segments);
+            let patch = segment_patch(dice);
+            (Change::patch_segment(old.id(), patch), old.version())
+        }
+        39..58 if !experiments.is_empty() => {
+            let paused = experiments.iter().find(|e| e.status() == Status::Paused);
+            let paused = paused.filter(|_| dice.chance(50));
+            let old = *paused.unwrap_or_else(|| dice.one_of(&experiments));
+            let patch = experiment_patch(dice, snapshot, old);
+            (Change::patch_experiment(old.id(), patch), old.version())
+        }
+        58..60 => {
+            // Mostly without a limit, under which more can happen.
+            let limit = *dice.one_of(&[ActiveLimit::One, ActiveLimit::PerFlow]);
+            let limit = if dice.chance(80) { ActiveLimit::Unlimited } else { limit };
+            (Change::patch_settings(SettingsPatch::new().active_limit(limit)), 0)
+        }
+        60..67 => {
+            let to = if dice.chance(96) { FlagStatus::Active } else { FlagStatus::Archived };
+            (Change::set_flag_status(a_flag.id(), to), a_flag.version())
+        }
+        67..69 if !segments.is_empty() => {
+            let old = *dice.one_of(&segments);
+            let to = *dice.one_of(SegmentStatus::ALL);
+            (Change::set_segment_status(old.id(), to), old.version())
+        }
+        69..89 if !experiments.is_empty() => {
+            let ready = |e: &&&Experiment| {
+                e.status().can_become(Status::Active)
+                    && snapshot.readiness(e.id()).is_some_and(|readiness| readiness.is_ready())
+            };
+            let ready = experiments.iter().find(ready).filter(|_| dice.chance(50));
+            let old = *ready.unwrap_or_else(|| dice.one_of(&experiments));
+            (transition(dice, old), old.version())
+        }
+        89..92 if !experiments.is_empty() => {
+            let old = *dice.one_of(&experiments);
+            let salt = *dice.one_of(&[None, Some("one"), Some("two"), Some(old.salt().as_str())]);
+            let salt = salt.map(p);
+            (Change::Reshuffle { id: old.id().clone(), if_version: None, salt }, old.version())
+        }
+        92..94 if !experiments.is_empty() => {
+            let old = *dice.one_of(&experiments);
+            (Change::delete_experiment(old.id()), old.version())
+        }
+        94..96 if !variations.is_empty() => {
+            let old = *dice.one_of(&variations);
+            (Change::delete_variation(old.id()), old.version())
+        }
+        96..98 if !segments.is_empty() => {
+            let old = *dice.one_of(&segments);
+            (Change::delete_segment(old.id()), old.version())
+        }
+        98 => (Change::delete_flag(a_flag.id()), a_flag.version()),
+        99 => (Change::delete_segment(&p("seg_nobody")), 0),
+        _ => (segment(dice, snapshot).into(), 0),
+    };
+    match dice.below(10) {
+        0 | 1 => change.if_version(version),
+        2 if dice.chance(30) => change.if_version(version + 1),
+        _ => change,
+    }
+}
+
+/// Other weights for an experiment that runs, in one go.
+fn reweighted(dice: &mut Dice, snapshot: &Snapshot) -> Option<Transaction> {
+    let running = |e: &&Experiment| {
+        e.status() == Status::Active && e.strategy() == variate::Strategy::Percentage
+    };
+    let old = snapshot.experiments().filter(running).min_by_key(|e| e.id())?;
+    let arms = allocations(dice, snapshot, old.flag_id().as_str(), true);
+    let patch = ExperimentPatch::new().allocations(arms);
+    let edit = Change::patch_experiment(old.id(), patch).if_version(old.version() + 1);
+    let [halt, resume] =
+        [Status::Paused, Status::Active].map(|to| Change::set_experiment_status(old.id(), to));
+    Some([halt, edit, resume].into())
+}
+
+fn transaction(seed: u64, snapshot: &Snapshot) -> Transaction {
+    let mut dice = Dice(seed);
+    if dice.chance(10)
+        && let Some(transaction) = reweighted(&mut dice, snapshot)
+    {
+        return transaction;
+    }
+    let count = if dice.chance(80) { 1 } else { dice.below(4) };
+    let changes = (0..count).map(|_| change(&mut dice, snapshot)).collect::<Vec<_>>();
+    match dice.chance(20) {
+        true => Transaction::from(changes).comment("why \u{0} \"so\""),
+        false => changes.into(),
+    }
+}
+
+/// An engine under test, and what its listener was told.
+struct Recorded {
+    engine: Engine,
+    told: Arc<Mutex<Vec<(Event, Snapshot)>>>,
+    clock: Arc<AtomicI64>,
+}
+
+impl Recorded {
+    /// A clock that jumps, backwards too, and ids that are counted.
+    fn new() -> Self {
+        let clock = Arc::new(AtomicI64::new(0));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (mut dice, mut ids) = (Dice(7), Dice(8));
+        let jumps: Vec<i64> =
+            (0..97).map(|_| i64::try_from(dice.below(9_000_000)).unwrap()).collect();
+        let (hand, step) = (Arc::clone(&clock), AtomicU64::new(0));
+        let now = move || {
+            let step = usize::try_from(step.fetch_add(1, Ordering::Relaxed)).unwrap();
+            let millis =
+                jumps[step % jumps.len()] + i64::try_from(step).unwrap() * 100_000 - 5_000_000;
+            hand.store(millis, Ordering::Relaxed);
+            Timestamp::from_unix_millis(millis).unwrap()
+        };
+        let entropy = move || u128::from(ids.next()) << 64 | u128::from(ids.next());
+        let engine = Engine::with(Snapshot::new(), now, entropy);
+        let heard = Arc::clone(&told);
+        let hear = move |event: &Event, snapshot: &Snapshot| {
+            heard.lock().unwrap().push((event.clone(), snapshot.clone()));
+        };
+        engine.listen(hear).unwrap();
+        Self { engine, told, clock }
+    }
+
+    fn told(&self) -> usize {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.iter().map(|(event, _)| event.clone()).collect()
+    }
+
+    /// Commits, and checks all that holds of one step.
+    fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
+        let read = Transaction::from_json(serde_json::to_string(&transaction).unwrap());
+        let unreadable = read.is_err();
+        assert!(unreadable || read.unwrap() == transaction);
+        let before = self.engine.snapshot();
+        let (json, told) = (before.to_json(), self.told());
+        let unchanged = || {
+            assert!(Arc::ptr_eq(&self.engine.snapshot(), &before));
+            assert_eq!(self.engine.to_json(), json);
+            assert_eq!(self.told(), told);
+        };
+        let dry = self.engine.dry_run(transaction.clone());
+        unchanged();
+        let commit = self.engine.commit(transaction);
+        check_dry_run(dry.as_ref(), commit.as_ref());
+        assert!(!unreadable || commit.is_err(), "what JSON refuses is committed");
+        match commit.as_ref().map(|commit| (commit, commit.event.as_deref())) {
+            Err(_) => unchanged(),
+            Ok((commit, None)) => {
+                unchanged();
+                assert_eq!(*commit.snapshot, *before);
+            }
+            Ok((commit, Some(event))) => {
+                assert!(Arc::ptr_eq(&self.engine.snapshot(), &commit.snapshot));
+                let now = Timestamp::from_unix_millis(self.clock.load(Ordering::Relaxed)).unwrap();
+                assert_eq!(event.at, now.max(before.updated_at()));
+                assert_eq!(event.at, commit.snapshot.updated_at());
+                assert_eq!(event.sequence, before.sequence() + 1);
+                assert_eq!(event.sequence, commit.snapshot.sequence());
+                assert_eq!(self.told(), told + 1);
+                let heard = self.told.lock().unwrap();
+                assert_eq!(heard[told].0, *event);
+                assert_eq!(heard[told].1, *commit.snapshot);
+                assert_eq!(before.to_json(), json, "what was held before has changed");
+                check_document(&commit.snapshot);
+            }
+        }
+        commit
+    }
+}
+
+/// A dry run says what the commit then says, but for ids that are drawn anew.
+#[track_caller]
+fn check_dry_run(dry: Result<&Commit, &Error>, commit: Result<&Commit, &Error>) {
+    let effects = |commit: &Commit| -> Option<Vec<Effect>> {
+        let mut effects = commit.event.as_ref()?.effects.clone();
+        for effect in &mut effects {
+            effect.id = None;
+        }
+        Some(effects)
+    };
+    match (dry, commit) {
+        (Ok(dry), Ok(commit)) => {
+            assert_eq!(effects(dry), effects(commit));
+            assert_eq!(dry.snapshot.sequence(), commit.snapshot.sequence());
+        }
+        (Err(dry), Err(commit)) => {
+            let parts = |error: &Error| (error.code(), error.change(), error.path().to_owned());
+            assert_eq!(parts(dry), parts(commit));
+        }
+        (dry, commit) => panic!("a dry run says {dry:?}, the commit {commit:?}"),
+    }
+}
+
+/// A snapshot is what its document says, and equal snapshots have equal documents.
+#[track_caller]
+fn check_document(snapshot: &Snapshot) {
+    let json = snapshot.to_json();
+    let read = Snapshot::from_json(&json).unwrap_or_else(|error| panic!("{error}\n{json}"));
+    assert_eq!(read.to_json(), json);
+    assert!(read == *snapshot, "another snapshot of the same document: {json}");
+}
+
+#[track_caller]
+fn check_same(one: &Snapshot, two: &Snapshot) {
+    assert_eq!(one.to_json(), two.to_json());
+    assert!(one == two);
+}
+
+/// Runs a history and returns what was recorded.
+fn run(seeds: &[u64]) -> Recorded {
+    let recorded = Recorded::new();
+    for seed in seeds {
+        let transaction = transaction(*seed, &recorded.engine.snapshot());
+        drop(recorded.commit(transaction));
+    }
+    recorded
+}
+
+fn through_json(event: &Event) -> Event {
+    Event::from_json(serde_json::to_string(event).unwrap()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_history_leads_to_the_same_snapshot_again(
+        seeds in prop::collection::vec(any::<u64>(), 1..80),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let recorded = run(&seeds);
+        let events = recorded.events();
+        let end = recorded.engine.snapshot();
+        for (event, sequence) in events.iter().zip(1..) {
+            prop_assert_eq!(event.sequence, sequence);
+        }
+        prop_assert!(events.is_sorted_by_key(|event| event.at));
+
+        check_same(&Engine::replay(&events).unwrap().snapshot(), &end);
+        let read: Vec<Event> = events.iter().map(through_json).collect();
+        prop_assert_eq!(&read, &events);
+        check_same(&Engine::replay(&read).unwrap().snapshot(), &end);
+
+        let cut = cut.index(events.len() + 1);
+        let half = Snapshot::new().replay(&events[..cut]).unwrap();
+        check_same(&half.replay(&events[cut..]).unwrap(), &end);
+        let told = recorded.told.lock().unwrap();
+        if let Some((_, between)) = cut.checked_sub(1).map(|index| &told[index]) {
+            check_same(&half, between);
+        }
+        // A document in between loses nothing that comes to matter later.
+        let loaded = Snapshot::from_json(half.to_json()).unwrap();
+        check_same(&loaded.replay(&read[cut..]).unwrap(), &end);
+    }
+
+    #[test]
+    fn a_history_that_was_tampered_with_is_refused(
+        seeds in prop::collection::vec(any::<u64>(), 1..60),
+        index in any::<prop::sample::Index>(),
+        how in 0..TAMPERINGS,
+    ) {
+        let mut events = run(&seeds).events();
+        if !events.is_empty() {
+            let index = index.index(events.len());
+            if tamper(&mut events, index, how) {
+                let error = Engine::replay(&events).expect_err("must be refused");
+                prop_assert_eq!(error.code(), Code::ReplayMismatch, "{}", error);
+            }
+        }
+    }
+}
+
+const TAMPERINGS: usize = 15;
+
+/// Falsifies a history at an event; whether this way of doing so applies to it.
+fn tamper(events: &mut Vec<Event>, index: usize, how: usize) -> bool {
+    let last = index + 1 == events.len();
+    let before = index.checked_sub(1).map_or(Timestamp::EPOCH, |index| events[index].at);
+    let event = &mut events[index];
+    match how {
+        0 => event.sequence += 1,
+        1 => event.sequence -= 1,
+        2 => event.effects.clear(),
+        3 => event.effects.push(event.effects[0].clone()),
+        4 => event.effects[0].version = Some(event.effects[0].version.unwrap_or(0) + 1),
+        5 => event.effects[0].fields.push("name".to_owned()),
+        6 => event.effects[0].froze = !event.effects[0].froze,
+        7 => event.effects[0].id = Some("exp_another".to_owned()),
+        8 => event.effects[0].from = Some("nowhere".to_owned()),
+        9 => event.at = Timestamp::from_unix_millis(before.unix_millis() - 1).unwrap(),
+        10 => {
+            let again = event.clone();
+            events.insert(index, again);
+        }
+        11 if !last => drop(events.remove(index)),
+        12 if !last => events.swap(index, index + 1),
+        13 => event.changes.clear(),
+        14 => return event.changes.iter_mut().any(forget),
+        _ => return false,
+    }
+    true
+}
+
+/// Removes an id or a salt that was created.
+fn forget(change: &mut Change) -> bool {
+    match change {
+        Change::CreateFlag(new) => new.id.take().is_some(),
+        Change::CreateSegment(new) => new.id.take().is_some(),
+        Change::CreateVariation { variation, .. } => variation.id.take().is_some(),
+        Change::CreateExperiment(new) => new.id.take().is_some(),
+        Change::Reshuffle { salt, .. } => salt.take().is_some(),
+        _ => false,
+    }
+}
+
+#[test]
+fn every_way_of_tampering_is_noticed() {
+    let mut seeds = Dice(1);
+    let seeds: Vec<u64> = (0..300).map(|_| seeds.next()).collect();
+    let events = run(&seeds).events();
+    let mut applied = BTreeMap::new();
+    for index in 0..events.len().min(60) {
+        let so_far = Snapshot::new().replay(&events[..index]).unwrap();
+        for how in 0..TAMPERINGS {
+            let mut events = events.clone();
+            if tamper(&mut events, index, how) {
+                *applied.entry(how).or_insert(0) += 1;
+                let error = so_far.replay(&events[index..]).expect_err("must be refused");
+                assert_eq!(error.code(), Code::ReplayMismatch, "{how}: {error}");
+            }
+        }
+    }
+    assert_eq!(applied.len(), TAMPERINGS, "{applied:?}");
+}
+
+#[test]
+fn events_follow_on_the_snapshot_that_they_were_made_for() {
+    let before = world();
+    let patch = ExperimentPatch::new().traffic(p("50"));
+    let commit = apply(&before, Change::patch_experiment(&p("exp_weights"), patch)).unwrap();
+    let event = commit.event.unwrap();
+    check_same(&before.replay([&*event]).unwrap(), &commit.snapshot);
+    check_same(&before.replay([]).unwrap(), &before);
+    for snapshot in [&Snapshot::new(), &*commit.snapshot] {
+        let error = snapshot.replay([&*event]).unwrap_err();
+        assert_eq!(error.code(), Code::ReplayMismatch);
+    }
+    // Of the right number, but of a history in which something else was changed.
+    let patch = ExperimentPatch::new().traffic(p("9"));
+    let next = apply(&commit.snapshot, Change::patch_experiment(&p("exp_weights"), patch)).unwrap();
+    let patch = ExperimentPatch::new().name("Another name");
+    let other = apply(&before, Change::patch_experiment(&p("exp_segments"), patch)).unwrap();
+    let error = other.snapshot.replay([&*next.event.unwrap()]).unwrap_err();
+    assert_eq!(error.code(), Code::ReplayMismatch);
+}
+
+/// What the random histories show depends on what happens in them.
+#[test]
+fn the_histories_have_every_kind_of_change() {
+    let mut changes = BTreeSet::new();
+    let mut effects = BTreeSet::new();
+    let mut refusals = BTreeSet::new();
+    let (mut committed, mut partitions, mut revisions, mut froze) = (0, 0, 0, 0);
+    for history in 0..30 {
+        let mut dice = Dice(history);
+        let recorded = Recorded::new();
+        for _ in 0..100 {
+            let transaction = transaction(dice.next(), &recorded.engine.snapshot());
+            if let Err(error) = recorded.commit(transaction) {
+                refusals.insert(error.code());
+            }
+        }
+        for event in recorded.events() {
+            committed += 1;
+            for change in &event.changes {
+                let json = serde_json::to_value(change).unwrap();
+                changes.insert(json["change"].as_str().unwrap().to_owned());
+            }
+            for effect in event.effects {
+                froze += usize::from(effect.froze);
+                effects.insert((effect.effect, effect.entity));
+            }
+        }
+        let json = recorded.engine.to_json();
+        partitions += json.matches("\"partition\"").count();
+        revisions += usize::from(json.contains("\"revisions\""));
+    }
+    assert_eq!(changes.len(), 17, "{changes:?}");
+    let created =
+        [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment, EntityKind::Variation];
+    let moved = [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment];
+    let all = created
+        .iter()
+        .flat_map(|entity| [(EffectKind::Created, *entity), (EffectKind::Deleted, *entity)])
+        .chain(EntityKind::ALL.iter().map(|entity| (EffectKind::Edited, *entity)))
+        .chain(moved.iter().map(|entity| (EffectKind::Transitioned, *entity)));
+    assert_eq!(effects, all.collect());
+    for code in [
+        Code::AlreadyExists,
+        Code::InUse,
+        Code::InvalidValue,
+        Code::NameTaken,
+        Code::NotFound,
+        Code::NotMutable,
+        Code::NotReady,
+        Code::TransitionNotAllowed,
+        Code::UnknownReference,
+        Code::VersionConflict,
+        Code::WrongType,
+    ] {
+        assert!(refusals.contains(&code), "{code} is never met: {refusals:?}");
+    }
+    assert!(committed > 1_000, "{committed} of 3000");
+    assert!(partitions > 10, "{partitions} rebalanced");
+    assert!(revisions > 10, "{revisions} documents with revisions");
+    assert!(froze > 100, "{froze} frozen");
+}
+
+#[test]
+fn a_transaction_is_whole_or_nothing() {
+    #[track_caller]
+    fn check(changes: Vec<Change>, refused: usize, code: Code) {
+        let engine = Engine::from_snapshot(world());
+        let before = (engine.snapshot(), engine.to_json());
+        let error = engine.commit(changes).unwrap_err();
+        assert_eq!((error.change(), error.code()), (Some(refused), code), "{error}");
+        assert!(Arc::ptr_eq(&engine.snapshot(), &before.0));
+        assert_eq!(engine.to_json(), before.1);
+    }
+    let renamed = || {
+        let patch = ExperimentPatch::new().name("Another name");
+        Change::patch_experiment(&p("exp_weights"), patch)
+    };
+    let unknown = || Change::delete_experiment(&p("exp_none"));
+    check(vec![renamed(), unknown()], 1, Code::NotFound);
+    check(vec![unknown(), renamed()], 0, Code::NotFound);
+    check(
+        vec![
+            Change::delete_experiment(&p("exp_segments")),
+            Change::delete_experiment(&p("exp_weights")),
+            Change::delete_flag(&p("flg_a")),
+            Change::delete_flag(&p("flg_a")),
+        ],
+        3,
+        Code::NotFound,
+    );
+    check(vec![renamed(), renamed().if_version(1)], 1, Code::VersionConflict);
+}
+
+#[test]
+fn a_dry_run_publishes_nothing() {
+    let engine = Engine::with(world(), || at(100), || 7);
+    engine.listen(|_, _| panic!("must not be told of a dry run")).unwrap();
+    let start = Change::set_experiment_status(&p("exp_weights"), Status::Active);
+    let before = (engine.snapshot(), engine.to_json());
+    let dry = engine.dry_run(start.clone()).unwrap();
+    assert!(Arc::ptr_eq(&engine.snapshot(), &before.0));
+    assert_eq!(engine.to_json(), before.1);
+    let refused = Change::delete_flag(&p("flg_a"));
+    assert_eq!(engine.dry_run(refused).unwrap_err().code(), Code::InUse);
+
+    // With nothing left open, it is the commit to the last byte.
+    let twin = Engine::with(world(), || at(100), || 7);
+    let commit = twin.commit(start).unwrap();
+    assert_eq!(dry, commit);
+    assert_eq!(dry.snapshot.to_json(), commit.snapshot.to_json());
+}
+
+#[test]
+fn what_makes_no_difference_is_no_event() {
+    #[track_caller]
+    fn check(change: impl Into<Transaction>) {
+        let engine = Engine::from_snapshot(brought_to(&world(), "exp_weights", Status::Paused));
+        engine.listen(|_, _| panic!("must not be told")).unwrap();
+        let before = engine.snapshot();
+        let commit = engine.commit(change).unwrap();
+        assert_eq!(commit.event, None);
+        assert_eq!(*commit.snapshot, *before);
+        assert!(Arc::ptr_eq(&engine.snapshot(), &before));
+    }
+    check(Vec::new());
+    check(Transaction::default().comment("nothing"));
+    check(Change::patch_flag(&p("flg_a"), FlagPatch::new()));
+    check(Change::patch_flag(&p("flg_a"), FlagPatch::new().name("Sign-in screen")));
+    check(Change::patch_settings(SettingsPatch::new().active_limit(ActiveLimit::Unlimited)));
+    let same = vec![share("var_a", "50").control(), share("var_b", "50.0")];
+    let same = ExperimentPatch::new().allocations(same).clear_description().traffic(p("100"));
+    check(Change::patch_experiment(&p("exp_weights"), same));
+    let salt = Some(p("exp_weights"));
+    check(Change::Reshuffle { id: p("exp_weights"), if_version: None, salt });
+}
