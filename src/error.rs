@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The longest part of an offending value that a message repeats, in code points.
-const VALUE_SHOWN: usize = 80;
+/// The longest part of an offending value or key that a message repeats, in code points.
+const SHOWN: usize = 80;
 
 /// Why something was refused: which field, which value, which rule.
 ///
@@ -127,11 +127,7 @@ impl Error {
 
     #[cold]
     pub(crate) fn with_value(mut self, value: &(impl Serialize + ?Sized)) -> Self {
-        let json = serde_json::to_string(value).unwrap_or_default();
-        self.0.value = Some(match json.char_indices().nth(VALUE_SHOWN) {
-            Some(_) => json.chars().take(VALUE_SHOWN).chain(['…']).collect::<String>(),
-            None => json,
-        });
+        self.0.value = Some(shorten(&serde_json::to_string(value).unwrap_or_default()));
         self
     }
 
@@ -156,7 +152,8 @@ impl Error {
     #[cold]
     pub(crate) fn at_key(self, key: &str) -> Self {
         let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if plain { self.at(key) } else { self.at(&format!("[{}]", serde_json::Value::from(key))) }
+        let key = shorten(key);
+        if plain { self.at(&key) } else { self.at(&format!("[{}]", serde_json::Value::from(key))) }
     }
 
     /// Puts the index of an array in front of the path.
@@ -169,6 +166,14 @@ impl Error {
     pub(crate) fn in_change(mut self, index: usize) -> Self {
         self.0.change = Some(index);
         self
+    }
+}
+
+/// Cuts what a message repeats of the input.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some(_) => text.chars().take(SHOWN).chain(['…']).collect(),
+        None => text.to_owned(),
     }
 }
 

@@ -197,7 +197,9 @@ fn slices_stay_few_over_a_thousand_edits() {
         assert!(most <= bound, "{arms} arms: {most} slices");
     }
     let anew = |dice: &mut Dice, list: &mut Vec<u64>| {
-        list.iter_mut().for_each(|weight| *weight = dice.below(100_000_000));
+        for weight in list.iter_mut() {
+            *weight = dice.below(100_000_000);
+        }
         list[0] += 1;
     };
     let nudge = |dice: &mut Dice, list: &mut Vec<u64>| {

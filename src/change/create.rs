@@ -279,10 +279,11 @@ impl NewExperiment {
     }
 }
 
-impl FromJson for NewFlag {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let object =
-            cursor.object(&["change", "id", "name", "description", "parameters", "variations"])?;
+impl NewFlag {
+    /// Reads the rest of an object whose `tag`, if any, has been read.
+    pub(super) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
+        let object = cursor
+            .tagged_object(tag, &["id", "name", "description", "parameters", "variations"])?;
         Ok(Self {
             id: object.optional("id")?,
             name: object.read("name")?,
@@ -290,6 +291,12 @@ impl FromJson for NewFlag {
             parameters: object.read("parameters")?,
             variations: object.or_default("variations")?,
         })
+    }
+}
+
+impl FromJson for NewFlag {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        Self::tagged(cursor, None)
     }
 }
 
@@ -305,9 +312,10 @@ impl FromJson for NewVariation {
     }
 }
 
-impl FromJson for NewSegment {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let object = cursor.object(&["change", "id", "name", "description", "rules"])?;
+impl NewSegment {
+    /// Reads the rest of an object whose `tag`, if any, has been read.
+    pub(super) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
+        let object = cursor.tagged_object(tag, &["id", "name", "description", "rules"])?;
         Ok(Self {
             id: object.optional("id")?,
             name: object.read("name")?,
@@ -317,24 +325,33 @@ impl FromJson for NewSegment {
     }
 }
 
-impl FromJson for NewExperiment {
+impl FromJson for NewSegment {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let object = cursor.object(&[
-            "change",
-            "id",
-            "name",
-            "description",
-            "tags",
-            "flag_id",
-            "flow",
-            "subject_kind",
-            "strategy",
-            "allocations",
-            "traffic",
-            "outside_variation_id",
-            "hash",
-            "salt",
-        ])?;
+        Self::tagged(cursor, None)
+    }
+}
+
+impl NewExperiment {
+    /// Reads the rest of an object whose `tag`, if any, has been read.
+    pub(super) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
+        let object = cursor.tagged_object(
+            tag,
+            &[
+                "id",
+                "name",
+                "description",
+                "tags",
+                "flag_id",
+                "flow",
+                "subject_kind",
+                "strategy",
+                "allocations",
+                "traffic",
+                "outside_variation_id",
+                "hash",
+                "salt",
+            ],
+        )?;
         Ok(Self {
             id: object.optional("id")?,
             name: object.read("name")?,
@@ -350,6 +367,12 @@ impl FromJson for NewExperiment {
             hash: object.or_default("hash")?,
             salt: object.optional("salt")?,
         })
+    }
+}
+
+impl FromJson for NewExperiment {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        Self::tagged(cursor, None)
     }
 }
 

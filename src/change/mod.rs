@@ -393,6 +393,7 @@ impl FromJson for Change {
                 Self::$variant { $($field: Member::member(&object, stringify!($field))?),+ }
             }};
         }
+        const TAG: Option<&str> = Some("change");
         const NAMES: &[&str] = &[
             "create_flag",
             "create_segment",
@@ -413,9 +414,9 @@ impl FromJson for Change {
             "delete_experiment",
         ];
         Ok(match cursor.tag("change")?.one_of(NAMES, |name| name)? {
-            "create_flag" => Self::CreateFlag(cursor.read()?),
-            "create_segment" => Self::CreateSegment(cursor.read()?),
-            "create_experiment" => Self::CreateExperiment(cursor.read()?),
+            "create_flag" => Self::CreateFlag(NewFlag::tagged(cursor, TAG)?),
+            "create_segment" => Self::CreateSegment(NewSegment::tagged(cursor, TAG)?),
+            "create_experiment" => Self::CreateExperiment(NewExperiment::tagged(cursor, TAG)?),
             "create_variation" => change!(CreateVariation flag_id variation),
             "patch_flag" => change!(PatchFlag id if_version patch),
             "patch_variation" => change!(PatchVariation id if_version patch),

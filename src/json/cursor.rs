@@ -47,6 +47,10 @@ impl<'n> Cursor<'n> {
         matches!(self.node, Node::Null)
     }
 
+    pub(crate) fn is_object(self) -> bool {
+        matches!(self.node, Node::Object(_))
+    }
+
     pub(crate) fn is_array(self) -> bool {
         matches!(self.node, Node::Array(_))
     }
@@ -68,16 +72,24 @@ impl<'n> Cursor<'n> {
 
     /// Reads an object that has no keys but `known`.
     pub(crate) fn object(self, known: &[&str]) -> Result<Object<'n>, Error> {
-        let Node::Object(members) = self.node else {
-            return Err(self.wrong_type("an object"));
-        };
-        for (key, _) in members {
-            if !known.contains(&&**key) {
+        self.tagged_object(None, known)
+    }
+
+    /// Reads an object that has no keys but `known` and the one that [`tag`](Self::tag) has read.
+    pub(crate) fn tagged_object(
+        self,
+        tag: Option<&str>,
+        known: &[&str],
+    ) -> Result<Object<'n>, Error> {
+        let Node::Object(members) = self.node else { return Err(self.wrong_type("an object")) };
+        let mut keys = members.iter().map(|(key, _)| &**key);
+        match keys.find(|key| !known.contains(key) && tag != Some(key)) {
+            None => Ok(Object { members, path: self.path }),
+            Some(key) => {
                 let rule = format!("has no such key; the keys are {}", known.join(", "));
-                return Err(self.locate(Error::new(Code::UnknownKey, rule).at_key(key)));
+                Err(self.locate(Error::new(Code::UnknownKey, rule).at_key(key)))
             }
         }
-        Ok(Object { members, path: self.path })
     }
 
     /// Reads an object whose keys are data.

@@ -1,7 +1,7 @@
 //! Numbers that JSON can write and 64 bits cannot hold.
 
 use super::node::Node;
-use crate::error::Error;
+use crate::error::{Error, shorten};
 
 /// Refuses a text whose numbers the parser has rounded beyond recognition, with the path of the first.
 pub(super) fn find_inexact(text: &str, node: &Node<'_>) -> Result<(), Error> {
@@ -88,7 +88,7 @@ fn inexact(node: &Node<'_>, nth: usize, literal: &str) -> Error {
         }
         Err(error)
     }
-    let rule = format!("must be a number that 64 bits can hold, not {literal}");
+    let rule = format!("must be a number that 64 bits can hold, not {}", shorten(literal));
     match find(node, &mut { nth }, Error::invalid(rule)) {
         Ok(error) | Err(error) => error,
     }

@@ -221,7 +221,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut object: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
         while let Some(Key(key)) = members.next_key()? {
             match members.next_value_seed(deeper) {
-                Ok(value) => object.push((key, value)),
+                Ok(value) => {
+                    // Most often the only one: a vector would take room for four.
+                    object.reserve_exact(usize::from(object.is_empty()));
+                    object.push((key, value));
+                }
                 Err(fault) => {
                     self.reading.passed(Step::Key(key.into_owned()));
                     return Err(fault);

@@ -21,6 +21,9 @@ const MAX_VARIATIONS: usize = 100;
 /// The longest value, in bytes of compact JSON.
 const MAX_VALUE: usize = 1 << 10;
 
+/// The deepest nesting of a value, so that documents and events stay within their limit.
+const MAX_DEPTH: usize = 32;
+
 /// The longest name and the longest description of a parameter, in characters.
 const MAX_PARAMETER_TEXT: usize = 255;
 
@@ -108,13 +111,13 @@ pub(crate) fn check_overrides(
     for (name, value) in overrides {
         let Some(parameter) = parameters.get(name) else {
             let rule = "must be a parameter of the flag";
-            return Err(Error::new(Code::UnknownReference, rule).at_key(name));
+            return Err(Error::new(Code::UnknownReference, rule).with_value(value).at_key(name));
         };
         let kind = parameter.kind();
         if ParameterType::of(value) != kind {
             let kind = kind.map_or("null", ParameterType::as_str);
             let rule = format!("must be of the parameter's type, {kind}");
-            return Err(Error::invalid(rule).with_value(value).at_key(name));
+            return Err(Error::new(Code::WrongType, rule).with_value(value).at_key(name));
         }
         check_size(value).map_err(|error| error.at_key(name))?;
     }
@@ -122,11 +125,24 @@ pub(crate) fn check_overrides(
 }
 
 fn check_size(value: &Value) -> Result<(), Error> {
+    if is_deeper(value, MAX_DEPTH) {
+        let rule = format!("must be nested at most {MAX_DEPTH} deep");
+        return Err(Error::new(Code::LimitExceeded, rule));
+    }
     if value.to_string().len() <= MAX_VALUE {
         return Ok(());
     }
     let rule = format!("must have at most {MAX_VALUE} bytes as compact JSON");
     Err(Error::new(Code::LimitExceeded, rule).with_value(value))
+}
+
+fn is_deeper(value: &Value, depth: usize) -> bool {
+    match (value, depth.checked_sub(1)) {
+        (Value::Array(_) | Value::Object(_), None) => true,
+        (Value::Array(items), Some(left)) => items.iter().any(|item| is_deeper(item, left)),
+        (Value::Object(members), Some(left)) => members.values().any(|own| is_deeper(own, left)),
+        _ => false,
+    }
 }
 
 codes! {
@@ -163,8 +179,8 @@ impl ParameterType {
 /// One typed parameter of a flag and its default.
 ///
 /// The type is that of the default: any but `null`, which is also what `serde_json` makes of a
-/// float that is not finite. The default has at most 1 KiB as compact JSON, the description at most
-/// 255 characters. A flag checks all this when it takes the parameter.
+/// float that is not finite. The default has at most 1 KiB as compact JSON and at most 32 levels of
+/// nesting, the description at most 255 characters. A flag checks all this when it takes the parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
     value: Value,
@@ -221,8 +237,8 @@ impl<V: Into<Value>> From<V> for Parameter {
 
 /// One alternative of a flag: overrides of its parameters.
 ///
-/// Each key is a parameter of the flag, each value of that parameter's type and at most 1 KiB as
-/// compact JSON. No overrides at all is what a control looks like. The name is its own within the
+/// Each key is a parameter of the flag, each value of that parameter's type, of at most 1 KiB as
+/// compact JSON and 32 levels of nesting. No overrides at all is what a control looks like. The name is its own within the
 /// flag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Variation {

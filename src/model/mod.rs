@@ -42,9 +42,10 @@ impl Record {
         Self { version: 1, created_at: now, updated_at: now }
     }
 
-    pub(crate) fn touch(&mut self, now: Timestamp) {
-        self.version = (self.version + 1).min(Self::LAST);
+    pub(crate) fn touch(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.version = next(self.version).map_err(|error| error.at("version"))?;
         self.updated_at = now;
+        Ok(())
     }
 
     /// Checks that a change was made for this version.
@@ -109,6 +110,15 @@ macro_rules! entity {
     };
 }
 pub(crate) use entity;
+
+/// The number after this one, of a version or a sequence.
+pub(crate) fn next(number: u64) -> Result<u64, Error> {
+    if number < Record::LAST {
+        return Ok(number + 1);
+    }
+    let rule = "must not be the last that can be counted";
+    Err(Error::new(Code::LimitExceeded, rule).with_value(&number))
+}
 
 /// Reads how often something has changed.
 pub(crate) fn count(cursor: Cursor<'_>, least: u64) -> Result<u64, Error> {

@@ -20,6 +20,10 @@ const MAX_RULE: usize = 4 << 10;
 /// The longest list of rules, in bytes of compact JSON.
 const MAX_RULES: usize = 10 << 10;
 
+/// What an expression looks like.
+const EXPRESSION: &str =
+    "a list of values, or an object with one of contains, starts_with, ends_with, exists";
+
 /// Lists longer than this are searched in order of their items.
 const LINEAR: usize = 8;
 
@@ -378,6 +382,9 @@ impl FromJson for Expression {
         if cursor.is_array() {
             return Ok(Self::OneOf(OneOf::new(items(cursor)?)));
         }
+        if !cursor.is_object() {
+            return Err(cursor.wrong_type(EXPRESSION));
+        }
         let object = cursor.object(&["contains", "starts_with", "ends_with", "exists"])?;
         let forms = [
             object.get("contains").map(|list| items(list).map(Self::Contains)),
@@ -388,9 +395,7 @@ impl FromJson for Expression {
         let mut given = forms.into_iter().flatten();
         match (given.next(), given.next()) {
             (Some(form), None) => form,
-            _ => Err(cursor.wrong_type(
-                "a list of values, or an object with one of contains, starts_with, ends_with, exists",
-            )),
+            _ => Err(cursor.wrong_type(EXPRESSION)),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
-    Design, DesignRef, Experiment, Flag, Iteration, Segment, Settings, Status, Strategy,
+    Design, DesignRef, Experiment, Flag, Iteration, Name, Segment, Settings, Status, Strategy,
     check_allocations, count, lay_out, read_partition,
 };
 use crate::time::Timestamp;
@@ -175,12 +175,13 @@ impl FromJson for Snapshot {
         each(&object, "segments", |cursor| {
             let segment: Segment = cursor.read()?;
             let taken = snapshot.segment_named(segment.name());
-            check_free(snapshot.segment(segment.id()).is_some(), segment.id().as_str(), taken)
+            let known = snapshot.segment(segment.id()).is_some();
+            check_free(known, segment.id().as_str(), segment.name(), taken)
                 .map_err(|error| cursor.locate(error))?;
             snapshot.put_segment(segment);
             Ok(())
         })?;
-        let past = Past::from_json(&object)?;
+        let past = Past::from_json(&object, &snapshot)?;
         each(&object, "experiments", |cursor| {
             let (mut experiment, design) = Experiment::from_json(cursor)?;
             snapshot
@@ -206,7 +207,7 @@ fn each(
 }
 
 /// Checks that an entity's id and name are free.
-fn check_free(known: bool, id: &str, name_taken: Option<&str>) -> Result<(), Error> {
+fn check_free(known: bool, id: &str, name: &Name, name_taken: Option<&str>) -> Result<(), Error> {
     if known {
         let rule = "must not be another's id";
         return Err(Error::new(Code::AlreadyExists, rule).with_value(id).at("id"));
@@ -214,7 +215,7 @@ fn check_free(known: bool, id: &str, name_taken: Option<&str>) -> Result<(), Err
     match name_taken {
         Some(other) => {
             let rule = format!("must not be the name of {other}");
-            Err(Error::new(Code::NameTaken, rule).at("name"))
+            Err(Error::new(Code::NameTaken, rule).with_value(name).at("name"))
         }
         None => Ok(()),
     }
@@ -223,7 +224,7 @@ fn check_free(known: bool, id: &str, name_taken: Option<&str>) -> Result<(), Err
 impl Snapshot {
     fn check_new_flag(&self, flag: &Flag) -> Result<(), Error> {
         let taken = self.flag_named(flag.name());
-        check_free(self.flag(flag.id()).is_some(), flag.id().as_str(), taken)?;
+        check_free(self.flag(flag.id()).is_some(), flag.id().as_str(), flag.name(), taken)?;
         for id in flag.variations().keys() {
             if let Some(other) = self.flag_of_variation(id) {
                 let rule = format!("must not have a variation of {other}");
@@ -243,7 +244,7 @@ impl Snapshot {
     ) -> Result<(), Error> {
         let taken = self.experiment_named(experiment.name());
         let known = self.experiment(experiment.id()).is_some();
-        check_free(known, experiment.id().as_str(), taken)?;
+        check_free(known, experiment.id().as_str(), experiment.name(), taken)?;
         // What only an archived experiment names may have been deleted.
         if experiment.status != Status::Archived {
             self.check_references(experiment)?;
@@ -329,11 +330,13 @@ impl Snapshot {
         }
         let outside = design.outside_variation_id;
         let outside = outside.unwrap_or_else(|| experiment.outside_variation_id.clone());
-        let variations = allocations.iter().map(|arm| &arm.variation_id).chain(&outside);
-        if let Some(id) = variations.into_iter().find(|id| !flag.variations().contains_key(*id)) {
+        let arms = allocations.iter().map(|arm| ("allocations", &arm.variation_id));
+        let outside_too = outside.iter().map(|id| ("outside_variation_id", id));
+        let mut variations = arms.chain(outside_too);
+        if let Some((key, id)) = variations.find(|(_, id)| !flag.variations().contains_key(*id)) {
             let rule = format!("must have only variations of flag {} as it was frozen", flag.id());
             let error = Error::new(Code::UnknownReference, rule).with_value(id);
-            return Err(error.at("allocations"));
+            return Err(error.at(key));
         }
         let partition = match (experiment.strategy, design.partition) {
             (Strategy::Percentage, None) => Some(lay_out(&allocations)?),
@@ -440,31 +443,42 @@ struct Revision<T> {
 }
 
 impl Past {
-    fn from_json(document: &Object<'_>) -> Result<Self, Error> {
+    fn from_json(document: &Object<'_>, snapshot: &Snapshot) -> Result<Self, Error> {
+        // The versions that the entity goes through from now on must not meet the past ones.
+        let check = |cursor: Cursor<'_>, version: u64, present: Option<u64>| match present {
+            Some(present) if version >= present => {
+                let rule = format!("must be earlier than the present version, {present}");
+                Err(cursor.locate(Error::invalid(rule).with_value(&version).at("version")))
+            }
+            _ => Ok(()),
+        };
         let mut past = Self::default();
         if let Some(cursor) = document.get("revisions") {
             let object = cursor.object(&["flags", "segments"])?;
             each(&object, "flags", |cursor| {
-                past.flags.push(Revision::new(cursor.read()?));
+                let flag: Flag = cursor.read()?;
+                check(cursor, flag.version(), snapshot.flag(flag.id()).map(Flag::version))?;
+                past.flags.push(Revision::new(flag));
                 Ok(())
             })?;
             each(&object, "segments", |cursor| {
-                past.segments.push(Revision::new(cursor.read()?));
+                let segment: Segment = cursor.read()?;
+                let present = snapshot.segment(segment.id()).map(Segment::version);
+                check(cursor, segment.version(), present)?;
+                past.segments.push(Revision::new(segment));
                 Ok(())
             })?;
         }
         Ok(past)
     }
 
-    /// Checks that there is no revision that nothing rests on: one too many, or one of a version
-    /// that stands elsewhere in the document.
+    /// Checks that there is no revision that nothing rests on, or one twice.
     fn check_used(&self) -> Result<(), Error> {
         let flags = self.flags.iter().position(|revision| !revision.used.get());
         let segments = self.segments.iter().position(|revision| !revision.used.get());
         match flags.map(|index| ("flags", index)).or(segments.map(|index| ("segments", index))) {
             Some((key, index)) => {
-                let error =
-                    Error::invalid("must be a version that a run rests on and nobody else has");
+                let error = Error::invalid("must be a version that a run rests on, and stand once");
                 Err(error.at_index(index).at(key).at("revisions"))
             }
             None => Ok(()),

@@ -65,8 +65,13 @@ pub struct Snapshot {
     variations: Table<VariationId, FlagId>,
     names: Names,
     /// The experiments, archived ones aside, that name a flag, variation or segment.
-    users: Table<Arc<str>, Table<ExperimentId, ()>>,
+    users: Users,
+    /// The experiments whose run froze a flag or segment, which may have been deleted since.
+    runs: Users,
 }
+
+/// Experiments by the id of what they use.
+type Users = Table<Arc<str>, Table<ExperimentId, ()>>;
 
 /// An experiment and its plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,6 +197,11 @@ impl Snapshot {
         self.users.get(id.as_ref()).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }
 
+    /// The experiments whose run rests on this flag or segment.
+    pub(crate) fn runs_on(&self, id: &str) -> impl Iterator<Item = &ExperimentId> {
+        self.runs.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
+    }
+
     pub(crate) fn active(&self) -> impl Iterator<Item = &Experiment> {
         self.active.values().map(|held| &held.experiment)
     }
@@ -293,27 +303,23 @@ impl Snapshot {
 
     /// Notes who uses what when one experiment becomes another.
     fn reuse(&mut self, before: Option<&Experiment>, after: Option<&Experiment>) {
-        let (old, new) =
-            (before.map(used).unwrap_or_default(), after.map(used).unwrap_or_default());
-        for key in old.iter().filter(|key| !new.contains(key)) {
-            let Some(id) = before.map(Experiment::id) else {
-                continue;
-            };
-            let Some(mut users) = self.users.remove(key) else {
-                continue;
-            };
-            users.remove(id.as_str());
-            if users.len() > 0 {
-                self.users.insert(Arc::clone(key), users);
+        let Some(id) = before.or(after).map(Experiment::id) else { return };
+        let of = |ids: fn(&Experiment) -> Vec<Arc<str>>| {
+            [before, after].map(|experiment| experiment.map(ids).unwrap_or_default())
+        };
+        for (users, [old, new]) in [(&mut self.users, of(used)), (&mut self.runs, of(rested_on))] {
+            for key in old.iter().filter(|key| !new.contains(key)) {
+                let Some(mut list) = users.remove(key) else { continue };
+                list.remove(id.as_str());
+                if list.len() > 0 {
+                    users.insert(Arc::clone(key), list);
+                }
             }
-        }
-        for key in new.iter().filter(|key| !old.contains(key)) {
-            let Some(id) = after.map(Experiment::id) else {
-                continue;
-            };
-            let mut users = self.users.remove(key).unwrap_or_default();
-            users.insert(id.clone(), ());
-            self.users.insert(Arc::clone(key), users);
+            for key in new.iter().filter(|key| !old.contains(key)) {
+                let mut list = users.remove(key).unwrap_or_default();
+                list.insert(id.clone(), ());
+                users.insert(Arc::clone(key), list);
+            }
         }
     }
 }
@@ -330,6 +336,13 @@ fn used(experiment: &Experiment) -> Vec<Arc<str>> {
     }
     ids.extend(experiment.outside_variation_id().map(VariationId::shared));
     ids
+}
+
+/// The flag and segments that an experiment's run froze.
+fn rested_on(experiment: &Experiment) -> Vec<Arc<str>> {
+    let Some(design) = &experiment.iteration.design else { return Vec::new() };
+    let segments = design.segments.iter().map(|segment| segment.id.shared());
+    [design.flag.id.shared()].into_iter().chain(segments).collect()
 }
 
 fn rename(

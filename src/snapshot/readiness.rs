@@ -159,7 +159,9 @@ impl List {
         for (index, arm) in arms.iter().enumerate() {
             if arm.is_fallback {
                 if arm.segment_id.is_some() || arm.priority.is_some() {
-                    let message = "the fallback must name neither a segment nor a priority";
+                    let message = format!(
+                        "allocations[{index}], the fallback, must name neither a segment nor a priority"
+                    );
                     self.add(ViolationCode::FallbackNotPlain, message);
                 }
                 continue;

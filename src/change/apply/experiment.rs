@@ -61,10 +61,19 @@ impl Work<'_> {
         patch: &ExperimentPatch,
     ) -> Result<(), Error> {
         let mut experiment = self.experiment(id, if_version)?;
-        if let Some(allocations) = &patch.allocations {
-            check_allocations(allocations, experiment.strategy)
-                .map_err(|error| error.at("allocations"))?;
-        }
+        let fields = self.edit_experiment(&mut experiment, patch);
+        let Some(fields) = fields.map_err(|error| error.at("patch"))? else { return Ok(()) };
+        experiment.record.touch(self.now)?;
+        self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
+        self.next.put_experiment(experiment);
+        Ok(())
+    }
+
+    fn edit_experiment(
+        &self,
+        experiment: &mut Experiment,
+        patch: &ExperimentPatch,
+    ) -> Result<Option<Vec<String>>, Error> {
         let mut edit = editing(experiment.status);
         edit.set("name", &mut experiment.name, given("name", patch.name.as_ref())?)?;
         let description = patched("description", &patch.description)?;
@@ -74,6 +83,10 @@ impl Work<'_> {
         edit.set("flow", &mut experiment.flow, patched("flow", &patch.flow)?)?;
         let kind = given("subject_kind", patch.subject_kind.as_ref())?;
         edit.set("subject_kind", &mut experiment.subject_kind, kind)?;
+        if let Some(allocations) = &patch.allocations {
+            check_allocations(allocations, experiment.strategy)
+                .map_err(|error| error.at("allocations"))?;
+        }
         let allocations = patch.allocations.as_deref().map(Arc::from);
         edit.set("allocations", &mut experiment.allocations, allocations)?;
         edit.set("traffic", &mut experiment.traffic, patch.traffic)?;
@@ -83,16 +96,11 @@ impl Work<'_> {
             Patch::Set(id) => Some(Some(id.clone())),
         };
         edit.set("outside_variation_id", &mut experiment.outside_variation_id, outside)?;
-        let Some(fields) = edit.into_fields() else {
-            return Ok(());
-        };
+        let Some(fields) = edit.into_fields() else { return Ok(None) };
         let taken = self.next.experiment_named(&experiment.name);
-        check_name_free(taken, id.as_str(), experiment.name.as_str())?;
-        self.next.check_references(&experiment)?;
-        experiment.record.touch(self.now);
-        self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
-        self.next.put_experiment(experiment);
-        Ok(())
+        check_name_free(taken, experiment.id.as_str(), experiment.name.as_str())?;
+        self.next.check_references(experiment)?;
+        Ok(Some(fields))
     }
 
     pub(super) fn set_experiment_status(
@@ -121,7 +129,7 @@ impl Work<'_> {
             Status::Draft | Status::Paused | Status::Archived => false,
         };
         experiment.status = to;
-        experiment.record.touch(self.now);
+        experiment.record.touch(self.now)?;
         let (version, states) = (experiment.version(), (from.as_str(), to.as_str()));
         self.note_transition(EntityKind::Experiment, id.as_str(), version, states, froze);
         self.next.put_experiment(experiment);
@@ -158,7 +166,7 @@ impl Work<'_> {
         let mut edit = editing(experiment.status);
         edit.set("salt", &mut experiment.salt, Some(salt.clone()))?;
         if let Some(fields) = edit.into_fields() {
-            experiment.record.touch(self.now);
+            experiment.record.touch(self.now)?;
             self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
             self.next.put_experiment(experiment);
         }

@@ -22,6 +22,7 @@ impl Work<'_> {
             None => FlagId::generate(self.entropy)?,
         };
         check_id_free(self.next.flag(&id).is_some(), id.as_str())?;
+        self.check_no_run_rests_on(id.as_str())?;
         let mut flag = Flag {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
@@ -32,13 +33,13 @@ impl Work<'_> {
             id,
         };
         check_name_free(self.next.flag_named(&flag.name), "", &new.name)?;
+        check_variation_count(new.variations.len()).map_err(|error| error.at("variations"))?;
         for (index, variation) in new.variations.iter_mut().enumerate() {
             let made = self
                 .new_variation(&flag, variation)
                 .map_err(|error| error.at_index(index).at("variations"))?;
             flag.variations.insert(made.id.clone(), made);
         }
-        check_variation_count(flag.variations.len()).map_err(|error| error.at("variations"))?;
         flag.merge();
         new.id = Some(flag.id.clone());
         self.note(EffectKind::Created, EntityKind::Flag, flag.id.as_str(), 1);
@@ -53,26 +54,28 @@ impl Work<'_> {
         patch: &FlagPatch,
     ) -> Result<(), Error> {
         let mut flag = self.flag(id, if_version)?;
-        let mut edit = editing(&flag);
+        let fields = self.edit_flag(&mut flag, patch).map_err(|error| error.at("patch"))?;
+        let Some(fields) = fields else { return Ok(()) };
+        self.put_flag(flag, |work, version| {
+            work.note_edit(EntityKind::Flag, id.as_str(), version, fields);
+        })
+    }
+
+    fn edit_flag(&self, flag: &mut Flag, patch: &FlagPatch) -> Result<Option<Vec<String>>, Error> {
+        let mut edit = editing(flag);
         edit.set("name", &mut flag.name, given("name", patch.name.as_ref())?)?;
         let description = patched("description", &patch.description)?;
         edit.set("description", &mut flag.description, description)?;
         let parameters = patch.parameters.as_ref().map(parameters).transpose()?;
         edit.set("parameters", &mut flag.parameters, parameters)?;
-        let Some(fields) = edit.into_fields() else {
-            return Ok(());
-        };
-        check_name_free(self.next.flag_named(&flag.name), id.as_str(), flag.name.as_str())?;
+        check_name_free(self.next.flag_named(&flag.name), flag.id.as_str(), flag.name.as_str())?;
         for variation in flag.variations.values() {
             check_overrides(&flag.parameters, &variation.overrides).map_err(|error| {
                 let rule = format!("must fit what variation {} overrides: {error}", variation.id);
                 Error::invalid(rule).at("parameters")
             })?;
         }
-        self.put_flag(flag, |work, version| {
-            work.note_edit(EntityKind::Flag, id.as_str(), version, fields);
-        });
-        Ok(())
+        Ok(edit.into_fields())
     }
 
     pub(super) fn set_flag_status(
@@ -96,8 +99,7 @@ impl Work<'_> {
         self.put_flag(flag, |work, version| {
             let states = (from.as_str(), to.as_str());
             work.note_transition(EntityKind::Flag, id.as_str(), version, states, false);
-        });
-        Ok(())
+        })
     }
 
     pub(super) fn delete_flag(
@@ -123,7 +125,7 @@ impl Work<'_> {
                 .at("flag_id"));
         };
         let mut flag = flag.clone();
-        (editing(&flag).check)("variations")?;
+        (editing(&flag).check)("flag_id")?;
         check_variation_count(flag.variations.len() + 1).map_err(|error| error.at("variations"))?;
         let made = self.new_variation(&flag, &mut new).map_err(|error| error.at("variation"))?;
         let id = made.id.clone();
@@ -131,7 +133,7 @@ impl Work<'_> {
         flag.merge();
         self.put_flag(flag, |work, _| {
             work.note(EffectKind::Created, EntityKind::Variation, id.as_str(), 1);
-        });
+        })?;
         Ok(new)
     }
 
@@ -142,27 +144,14 @@ impl Work<'_> {
         patch: &VariationPatch,
     ) -> Result<(), Error> {
         let (mut flag, mut variation) = self.variation(id, if_version)?;
-        let mut edit = editing(&flag);
-        edit.set("name", &mut variation.name, given("name", patch.name.as_ref())?)?;
-        let description = patched("description", &patch.description)?;
-        edit.set("description", &mut variation.description, description)?;
-        let overrides = patch.overrides.as_ref().map(shared);
-        if let Some(overrides) = &overrides {
-            check_overrides(&flag.parameters, overrides).map_err(|error| error.at("overrides"))?;
-        }
-        edit.set("overrides", &mut variation.overrides, overrides)?;
-        let Some(fields) = edit.into_fields() else {
-            return Ok(());
-        };
-        check_variation_name(&flag, &variation)?;
-        variation.record.touch(self.now);
+        let fields = edit_variation(&flag, &mut variation, patch);
+        let Some(fields) = fields.map_err(|error| error.at("patch"))? else { return Ok(()) };
+        variation.record.touch(self.now)?;
         let version = variation.version();
         flag.variations.insert(id.clone(), variation);
-        flag.merge();
         self.put_flag(flag, |work, _| {
             work.note_edit(EntityKind::Variation, id.as_str(), version, fields);
-        });
-        Ok(())
+        })
     }
 
     pub(super) fn delete_variation(
@@ -171,14 +160,13 @@ impl Work<'_> {
         if_version: Option<u64>,
     ) -> Result<(), Error> {
         let (mut flag, variation) = self.variation(id, if_version)?;
-        (editing(&flag).check)("variations")?;
+        (editing(&flag).check)("id")?;
         self.check_unused(id.as_str())?;
         flag.variations.remove(id);
         self.put_flag(flag, |work, _| {
             let version = variation.version();
             work.note(EffectKind::Deleted, EntityKind::Variation, id.as_str(), version);
-        });
-        Ok(())
+        })
     }
 
     fn new_variation(&mut self, flag: &Flag, new: &mut NewVariation) -> Result<Variation, Error> {
@@ -224,13 +212,32 @@ impl Work<'_> {
     }
 
     /// Puts an edited flag back, with its next version, and notes the effect.
-    fn put_flag(&mut self, mut flag: Flag, note: impl FnOnce(&mut Self, u64)) {
-        flag.record.touch(self.now);
+    fn put_flag(&mut self, mut flag: Flag, note: impl FnOnce(&mut Self, u64)) -> Result<(), Error> {
+        flag.record.touch(self.now)?;
         flag.merge();
         let version = flag.version();
         self.next.put_flag(flag);
         note(self, version);
+        Ok(())
     }
+}
+
+fn edit_variation(
+    flag: &Flag,
+    variation: &mut Variation,
+    patch: &VariationPatch,
+) -> Result<Option<Vec<String>>, Error> {
+    let mut edit = editing(flag);
+    edit.set("name", &mut variation.name, given("name", patch.name.as_ref())?)?;
+    let description = patched("description", &patch.description)?;
+    edit.set("description", &mut variation.description, description)?;
+    let overrides = patch.overrides.as_ref().map(shared);
+    if let Some(overrides) = &overrides {
+        check_overrides(&flag.parameters, overrides).map_err(|error| error.at("overrides"))?;
+    }
+    edit.set("overrides", &mut variation.overrides, overrides)?;
+    check_variation_name(flag, variation)?;
+    Ok(edit.into_fields())
 }
 
 /// The edits of a flag, of which an archived one takes none.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Code, Error};
 use crate::id::{Entropy, ExperimentId, FlagId, SegmentId, VariationId};
-use crate::model::Record;
+use crate::model::next as count_on;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
@@ -107,11 +107,7 @@ impl Snapshot {
         if effects.is_empty() {
             return Ok(Commit { snapshot: Arc::new(next), event: None });
         }
-        if next.sequence == Record::LAST {
-            let error = Error::new(Code::LimitExceeded, "must not be the last that can be counted");
-            return Err(error.with_value(&next.sequence).at("sequence"));
-        }
-        next.sequence += 1;
+        next.sequence = count_on(next.sequence).map_err(|error| error.at("sequence"))?;
         next.updated_at = now;
         let event = Event { sequence: next.sequence, at: now, comment, changes: settled, effects };
         Ok(Commit { snapshot: Arc::new(next), event: Some(Arc::new(event)) })
@@ -261,6 +257,17 @@ impl Work<'_> {
         let effect = Effect::new(EffectKind::Transitioned, entity, id, version);
         let (from, to) = (Some(from.to_owned()), Some(to.to_owned()));
         self.effects.push(Effect { from, to, froze, ..effect });
+    }
+
+    /// Checks that an id is not one that a run still means by something that has been deleted.
+    fn check_no_run_rests_on(&self, id: &str) -> Result<(), Error> {
+        match self.next.runs_on(id).min() {
+            Some(run) => {
+                let rule = format!("must not be what the run of experiment {run} rests on");
+                Err(Error::new(Code::AlreadyExists, rule).with_value(id).at("id"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks that no experiment but archived ones names an entity that is to go.

@@ -16,6 +16,7 @@ impl Work<'_> {
             None => SegmentId::generate(self.entropy)?,
         };
         check_id_free(self.next.segment(&id).is_some(), id.as_str())?;
+        self.check_no_run_rests_on(id.as_str())?;
         let segment = Segment {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
@@ -39,6 +40,19 @@ impl Work<'_> {
         patch: &SegmentPatch,
     ) -> Result<(), Error> {
         let mut segment = self.segment(id, if_version)?;
+        let fields = self.edit_segment(&mut segment, patch).map_err(|error| error.at("patch"))?;
+        let Some(fields) = fields else { return Ok(()) };
+        segment.record.touch(self.now)?;
+        self.note_edit(EntityKind::Segment, id.as_str(), segment.version(), fields);
+        self.next.put_segment(segment);
+        Ok(())
+    }
+
+    fn edit_segment(
+        &self,
+        segment: &mut Segment,
+        patch: &SegmentPatch,
+    ) -> Result<Option<Vec<String>>, Error> {
         let status = segment.status;
         let mut edit = Edit::new(|field| match status {
             SegmentStatus::Archived => Err(archived("segment", field)),
@@ -51,15 +65,9 @@ impl Work<'_> {
             check_rules(rules).map_err(|error| error.at("rules"))?;
         }
         edit.set("rules", &mut segment.rules, patch.rules.clone().map(Into::into))?;
-        let Some(fields) = edit.into_fields() else {
-            return Ok(());
-        };
         let taken = self.next.segment_named(&segment.name);
-        check_name_free(taken, id.as_str(), segment.name.as_str())?;
-        segment.record.touch(self.now);
-        self.note_edit(EntityKind::Segment, id.as_str(), segment.version(), fields);
-        self.next.put_segment(segment);
-        Ok(())
+        check_name_free(taken, segment.id.as_str(), segment.name.as_str())?;
+        Ok(edit.into_fields())
     }
 
     pub(super) fn set_segment_status(
@@ -75,7 +83,7 @@ impl Work<'_> {
             return Err(not_allowed("a segment", from.as_str(), to.as_str(), &allowed));
         }
         segment.status = to;
-        segment.record.touch(self.now);
+        segment.record.touch(self.now)?;
         let states = (from.as_str(), to.as_str());
         let version = segment.version();
         self.note_transition(EntityKind::Segment, id.as_str(), version, states, false);
