@@ -89,7 +89,9 @@ fn reweigh(engine: &Engine, devices: &[String]) -> Result<(), Box<dyn Error>> {
     let anew = Partition::new(&old_weights)?.moved(&Partition::new(&new_weights)?);
 
     println!("\nThe weights change from {} to {}.\n", list(&old_weights), list(&new_weights));
-    let rows = [("moved", old.moved(new)), ("least possible", least), ("cut anew in order", anew)];
+    let moved = signin(&before)?.iteration().moved(signin(&after)?.iteration());
+    let moved = moved.ok_or("a reshuffle moves nearly everyone")?;
+    let rows = [("moved", moved), ("least possible", least), ("cut anew in order", anew)];
     for (what, points) in rows {
         println!("  {what:<32}  {}", share(points, Partition::POINTS));
     }

@@ -94,7 +94,8 @@ impl Error {
     }
 
     /// Whether the input is at odds with what others have written: a name or id taken, a version
-    /// that has moved on, an entity in use.
+    /// that has moved on, an entity in use. To try again with the present version, look for
+    /// [`Code::VersionConflict`] alone.
     pub fn is_conflict(&self) -> bool {
         matches!(
             self.0.code,

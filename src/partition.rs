@@ -125,6 +125,9 @@ impl Partition {
     }
 
     /// How many points have another owner in `other`.
+    ///
+    /// Arms are told by their numbers, so both must mean the same arms by them. For two states of
+    /// an experiment see [`Iteration::moved`](crate::Iteration::moved), which goes by variation.
     pub fn moved(&self, other: &Self) -> u64 {
         let (mut ours, mut theirs) = (self.slices().peekable(), other.slices().peekable());
         let (mut at, mut moved) = (0, 0);

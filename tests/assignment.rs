@@ -808,7 +808,7 @@ struct Request {
 }
 
 impl Attributes for Request {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         match name {
             "country" => self.country.to_attribute(),
             "app" => self.app.to_attribute(),
@@ -826,8 +826,8 @@ fn holds(attributes: &dyn Attributes, expression: Expression) -> bool {
 fn attributes_come_from_anything_that_has_names() {
     #[track_caller]
     fn check(attributes: &dyn Attributes) {
-        assert_eq!(attributes.get("country"), Some(Attribute::String("DE")));
-        assert_eq!(attributes.get("Country"), None);
+        assert_eq!(attributes.attribute("country"), Some(Attribute::String("DE")));
+        assert_eq!(attributes.attribute("Country"), None);
         assert!(holds(attributes, Expression::one_of(["DE"])));
         assert!(!holds(attributes, Expression::one_of(["FR"])));
         assert!(holds(attributes, Expression::Exists(true)));
@@ -920,7 +920,7 @@ struct Counting {
 }
 
 impl Attributes for Counting {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         let (value, reads) = self.values.get(name)?;
         reads.fetch_add(1, Ordering::Relaxed);
         Some(Attribute::String(value))

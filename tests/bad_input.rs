@@ -23,9 +23,10 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use variate::{
-    Allocation, Change, Code, Effect, Error, Event, ExperimentPatch, Expression, Flag, FlagPatch,
-    Limits, NewExperiment, NewFlag, NewSegment, NewVariation, Parameter, Percentage, Rule, Segment,
-    SegmentPatch, Settings, SettingsPatch, Snapshot, Transaction, VariationPatch, Weight,
+    Allocation, Change, Code, Commit, Effect, Error, Event, ExperimentPatch, Expression, Flag,
+    FlagPatch, FlagStatus, Limits, NewExperiment, NewFlag, NewSegment, NewVariation, Parameter,
+    Percentage, Rule, Segment, SegmentPatch, SegmentStatus, Settings, SettingsPatch, Snapshot,
+    Status, Transaction, VariationPatch, Weight,
 };
 
 /// A document that uses every key there is.
@@ -334,13 +335,13 @@ flags[].variations[].id: required "x"=invalid_value
 flags[].variations[].name: required "x"=invalid_value
 flags[].variations[].description: "x"=invalid_value
 flags[].variations[].overrides: {}
-flags[].variations[].overrides.headline: "x" null=invalid_value true=invalid_value 7=invalid_value -1=invalid_value 1.5=invalid_value 1e300=invalid_value []=invalid_value {}=invalid_value
-flags[].variations[].overrides.map: {} null=invalid_value true=invalid_value 7=invalid_value -1=invalid_value 1.5=invalid_value 1e300=invalid_value "x"=invalid_value []=invalid_value
+flags[].variations[].overrides.headline: "x"
+flags[].variations[].overrides.map: {}
 flags[].variations[].overrides.map.x: any
 flags[].variations[].version: 7
 flags[].variations[].created_at: "x"=invalid_value
 flags[].variations[].updated_at: "x"=invalid_value
-flags[].version: 7=unknown_reference@experiments[1].iteration.flag_version absent=unknown_reference@experiments[1].iteration.flag_version
+flags[].version: 7=unknown_reference@experiments[1].iteration.flag_version absent=invalid_value@revisions.flags[0].version
 flags[].created_at: "x"=invalid_value
 flags[].updated_at: "x"=invalid_value
 
@@ -367,7 +368,7 @@ segments[].rules[].match.url.contains[]: "x"
 segments[].rules[].not_match: {}=invalid_value
 segments[].rules[].not_match.partner: []=invalid_value absent=invalid_value@^
 segments[].rules[].not_match.partner.exists: true absent=wrong_type@^
-segments[].version: 7 absent=invalid_value@revisions.segments[0]
+segments[].version: 7 absent=invalid_value@revisions.segments[0].version
 segments[].created_at: "x"=invalid_value
 segments[].updated_at: "x"=invalid_value
 
@@ -406,7 +407,7 @@ experiments[].iteration.allocations[].variation_id: required "x"=invalid_value
 experiments[].iteration.allocations[].weight: 7=not_ready@experiments[0].iteration.allocations 1.5=not_ready@experiments[0].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[0].iteration.allocations
 experiments[0].iteration.allocations[0].is_control: true absent=not_ready@experiments[0].iteration.allocations
 experiments[0].iteration.allocations[1].is_control: true=not_ready@experiments[0].iteration.allocations
-experiments[].iteration.outside_variation_id: null "x"=invalid_value absent=unknown_reference@experiments[0].iteration.allocations
+experiments[].iteration.outside_variation_id: null "x"=invalid_value absent=unknown_reference
 experiments[].iteration.salt: "x"
 experiments[].iteration.partition: []=invalid_value
 experiments[].iteration.partition[]: {}=missing_key
@@ -429,7 +430,7 @@ revisions: {}=unknown_reference@experiments[0].iteration.flag_version absent=unk
 revisions.flags: []=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.flags[].parameters.headline: {}=missing_key absent=limit_exceeded@^
 revisions.flags[].variations: []=unknown_reference@experiments[0].iteration.allocations absent=unknown_reference@experiments[0].iteration.allocations
-revisions.flags[].version: 7=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
+revisions.flags[].version: 7=invalid_value absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.segments: []=unknown_reference@experiments[1].iteration.segment_versions.seg_a absent=unknown_reference@experiments[1].iteration.segment_versions.seg_a
 revisions.segments[].rules[].match: {}=invalid_value absent=invalid_value@^
 revisions.segments[].rules[].match.country: []=invalid_value absent=invalid_value@^
@@ -999,11 +1000,49 @@ fn serde_alone_takes_no_array_for_an_object() {
     }
 }
 
+/// What is created is read by itself without the key that says so in a change.
+#[test]
+fn a_creation_by_itself_names_no_change() {
+    #[track_caller]
+    fn check<T: DeserializeOwned>(change: &Value) {
+        loads::<Change>(&change.to_string());
+        let Err(error) = serde_json::from_value::<T>(change.clone()) else {
+            panic!("{change} must be refused");
+        };
+        assert!(error.to_string().starts_with("change: has no such key"), "{error}");
+        let mut bare = change.clone();
+        bare.as_object_mut().unwrap().remove("change");
+        assert!(serde_json::from_value::<T>(bare.clone()).is_ok());
+        let error = refuses::<Change>(&bare.to_string());
+        assert_eq!((error.code(), error.path()), (Code::MissingKey, "change"));
+        // The keys that are listed are those beside it.
+        bare["zz"] = json!(1);
+        let Err(error) = serde_json::from_value::<T>(bare) else { panic!("{change} with zz") };
+        assert!(error.to_string().starts_with("zz: has no such key; the keys are id, name"));
+    }
+    for (kind, change) in changes() {
+        match &*kind {
+            "create_flag" => check::<NewFlag>(&change),
+            "create_segment" => check::<NewSegment>(&change),
+            "create_experiment" => check::<NewExperiment>(&change),
+            _ => {}
+        }
+    }
+}
+
 /// A flag with one parameter of this default, as JSON text, in a document.
 fn with_default(kind: &str, value: &str) -> String {
     let parameter = format!(r#"{{"type":"{kind}","value":{value}}}"#);
     let flag = format!(r#"{{"id":"flg_a","name":"Flag","parameters":{{"p":{parameter}}}}}"#);
     format!(r#"{{"format":"variate/1","flags":[{flag}]}}"#)
+}
+
+/// As much of a text as a message repeats.
+fn cut(text: &str) -> String {
+    match text.chars().count() {
+        0..=80 => text.to_owned(),
+        _ => text.chars().take(80).chain(['…']).collect(),
+    }
 }
 
 /// A number as the default of a parameter: what it reads as, or the code of the refusal.
@@ -1033,7 +1072,8 @@ fn check_number(literal: &str, wanted: &Result<Value, Code>) {
                 assert_eq!(error.code(), *code, "{literal}: {error}");
                 if *code == Code::InvalidValue {
                     assert_eq!(error.path(), path, "{literal}: {error}");
-                    assert!(error.to_string().contains(literal), "{error} must show {literal}");
+                    let shown = cut(literal);
+                    assert!(error.to_string().contains(&shown), "{error} must show {shown}");
                 } else {
                     // What begins like a number is missed only after its end.
                     let near = error.path().starts_with("flags[0].parameters.p");
@@ -1232,13 +1272,13 @@ fn numbers_from_rust_are_held_to_the_same() {
         assert_eq!((error.code(), error.path()), (Code::WrongType, "parameters.p.value"));
         let variation = NewVariation::new("variation").with("size", float);
         let error = refuses_change(&world(), Change::create_variation(&p("flg_a"), variation));
-        assert_eq!((error.code(), error.path()), (Code::InvalidValue, "variation.overrides.size"));
+        assert_eq!((error.code(), error.path()), (Code::WrongType, "variation.overrides.size"));
     }
     // A weight beyond 100 exists, but not in an allocation.
     let arms = vec![common::share("var_a", "100.000001").control()];
     let patch = ExperimentPatch::new().allocations(arms);
     let error = refuses_change(&world(), Change::patch_experiment(&p("exp_weights"), patch));
-    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "allocations[0].weight"));
+    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.allocations[0].weight"));
     assert_eq!(error.value(), Some("100.000001"));
     assert!(Allocation::segment(p("var_a"), p("seg_ios"), 0).is_err());
 }
@@ -1268,9 +1308,11 @@ fn rules_from_rust_are_held_to_the_same() {
         let good = Rule::new().when("a", any()).unless("a", Expression::one_of(["x"]));
         let create = NewSegment::new("Segment").rule(good.clone()).rule(rule.clone());
         let patch = SegmentPatch::new().rules([good, rule]);
-        for change in [create.into(), Change::patch_segment(&p("seg_ios"), patch)] {
+        let patch = Change::patch_segment(&p("seg_ios"), patch);
+        for (change, prefix) in [(create.into(), ""), (patch, "patch.")] {
             let error = refuses_change(&world(), change);
-            assert_eq!((error.code(), error.path()), (code, path), "{error}");
+            let path = format!("{prefix}{path}");
+            assert_eq!((error.code(), error.path()), (code, &*path), "{error}");
         }
     }
 }
@@ -1437,14 +1479,20 @@ fn nested(depth: usize, arrays: bool) -> String {
     format!("{}{last}{}", open.repeat(depth), close.repeat(depth))
 }
 
+/// A default stands five deep in a document, and is itself nested at most 32 deep.
 #[test]
 fn nesting_is_bounded() {
     for arrays in [true, false] {
         let kind = if arrays { "array" } else { "object" };
-        // A default in a document stands five deep.
         let document = |depth: usize| with_default(kind, &nested(depth - 5, arrays));
-        loads::<Snapshot>(&document(63));
-        loads::<Snapshot>(&document(64));
+        loads::<Snapshot>(&document(36));
+        loads::<Snapshot>(&document(37));
+        for depth in [38, 63, 64] {
+            let error = refuses::<Snapshot>(&document(depth));
+            assert_eq!(error.code(), Code::LimitExceeded);
+            assert_eq!(error.path(), "flags[0].parameters.p.value");
+            assert_eq!(error.rule(), "must be nested at most 32 deep");
+        }
         for depth in [65, 66, 127, 128, 129, 200, 10_000, 1_000_000] {
             let error = refuses::<Snapshot>(&document(depth));
             assert_eq!(error.code(), Code::InvalidJson);
@@ -1463,19 +1511,116 @@ fn nesting_is_bounded() {
             }
         }
         // Beyond its own limit the parser's takes over.
-        for limit in [0, 3, 120, 1_000, usize::MAX] {
+        for limit in [0, 3, 37, 120, 1_000, usize::MAX] {
             let limits = Limits { depth: limit, ..Limits::DEFAULT };
-            for depth in [6, 119, 120, 121, 128, 129, 10_000] {
+            for depth in [6, 37, 38, 119, 120, 121, 128, 129, 10_000] {
                 let outcome = Snapshot::from_json_within(document(depth), &limits);
-                match outcome {
-                    Ok(_) => assert!(depth <= limit.min(127), "{depth} within {limit}"),
-                    Err(error) => {
-                        assert_eq!(error.code(), Code::InvalidJson);
-                        assert!(depth > limit.min(120), "{depth} within {limit}: {error}");
+                match outcome.as_ref().map_err(Error::code) {
+                    Ok(_) => assert!(depth <= limit.min(37), "{depth} within {limit}"),
+                    Err(Code::LimitExceeded) => {
+                        assert!((38..=limit.min(127)).contains(&depth), "{depth} within {limit}");
+                    }
+                    Err(code) => {
+                        assert_eq!(code, Code::InvalidJson);
+                        assert!(depth > limit.min(120), "{depth} within {limit}");
                     }
                 }
             }
         }
+    }
+}
+
+#[test]
+fn the_nesting_of_every_value_is_bounded() {
+    for depth in [1, 31, 32, 33, 34] {
+        for arrays in [true, false] {
+            let value: Value = nested(depth, arrays).parse().unwrap();
+            // The deepest part may stand anywhere.
+            let (kind, values) = match arrays {
+                true => ("array", [value.clone(), json!([0, value[0], [{"a": []}]])]),
+                false => ("object", [value.clone(), json!({"a": value["a"], "b": 0, "c": [[0]]})]),
+            };
+            let values = if depth < 4 { &values[..1] } else { &values };
+            for value in values {
+                let limit = |path| (depth > 32).then_some((Code::LimitExceeded, path));
+                let parameter = json!({"type": kind, "value": value});
+                check_field(Kind::Flag, "/parameters/p", &parameter, limit("parameters.p.value"));
+                check_overrides(kind, value, limit("overrides.p"));
+                check_from_rust(value, depth <= 32);
+            }
+        }
+    }
+    // However deep it is, Rust can hand it over.
+    let deep = (0..1_000).fold(json!(0), |inner, _| json!([inner]));
+    check_from_rust(&deep, false);
+}
+
+/// The small document with a parameter of the kind of a value, and that value to override it with.
+#[track_caller]
+fn check_overrides(kind: &str, value: &Value, wanted: Option<(Code, &str)>) {
+    let mut document = small();
+    let empty = if kind == "array" { json!([]) } else { json!({}) };
+    document["flags"][0]["parameters"]["p"] = json!({"type": kind, "value": empty});
+    let before = loads::<Snapshot>(&document.to_string());
+    document["flags"][0]["variations"][0]["overrides"] = json!({"p": value});
+    let text = document.to_string();
+    match wanted {
+        None => drop(loads::<Snapshot>(&text)),
+        Some((code, path)) => {
+            let error = refuses::<Snapshot>(&text);
+            let path = format!("flags[0].variations[0].{path}");
+            assert_eq!((error.code(), error.path()), (code, &*path), "{error}");
+        }
+    }
+    let overrides = json!({"p": value});
+    let variation = json!({"name": "other", "overrides": overrides});
+    let flag = json!({
+        "change": "create_flag", "name": "Other", "variations": [variation],
+        "parameters": {"p": {"type": kind, "value": empty}}
+    });
+    let create = json!({"change": "create_variation", "flag_id": "flg_a", "variation": variation});
+    let patch =
+        json!({"change": "patch_variation", "id": "var_a", "patch": {"overrides": overrides}});
+    for (change, prefix) in [(flag, "variations[0]"), (create, "variation"), (patch, "patch")] {
+        let wanted = wanted.map(|(code, path)| (code, format!("{prefix}.{path}")));
+        check_change(&before, &change, wanted, kind);
+    }
+}
+
+/// A value as a default and as an override, in changes made in Rust.
+#[track_caller]
+fn check_from_rust(value: &Value, is_taken: bool) {
+    let empty = if value.is_array() { json!([]) } else { json!({}) };
+    let flag = NewFlag::new("Flag").id(p("flg_a"));
+    let control = || NewVariation::new("control").id(p("var_a"));
+    let before = flag.clone().parameter("p", empty.clone()).variation(control());
+    let before = common::ok(&Snapshot::new(), before);
+    let parameters = [("p".to_owned(), value.clone().into())].into();
+    let overrides = [("p".to_owned(), value.clone())].into();
+    let other = || NewVariation::new("other").with("p", value.clone());
+    let several = NewFlag::new("Other").parameter("p", empty).variation(other());
+    for (snapshot, change, path) in [
+        (&Snapshot::new(), flag.parameter("p", value.clone()).into(), "parameters.p.value"),
+        (&before, several.into(), "variations[0].overrides.p"),
+        (&before, Change::create_variation(&p("flg_a"), other()), "variation.overrides.p"),
+        (
+            &before,
+            Change::patch_flag(&p("flg_a"), FlagPatch::new().parameters(parameters)),
+            "patch.parameters.p.value",
+        ),
+        (
+            &before,
+            Change::patch_variation(&p("var_a"), VariationPatch::new().overrides(overrides)),
+            "patch.overrides.p",
+        ),
+    ] {
+        if is_taken {
+            check_survives(&apply(snapshot, change).unwrap());
+            continue;
+        }
+        let error = refuses_change(snapshot, change);
+        assert_eq!((error.code(), error.path()), (Code::LimitExceeded, path), "{error}");
+        assert_eq!(error.rule(), "must be nested at most 32 deep");
     }
 }
 
@@ -1583,30 +1728,56 @@ fn the_number_of_values_is_bounded() {
     assert!(error.rule().contains("at most 8388608 values"), "{error}");
 }
 
-/// Whatever a text is made of, reading it takes at most 256 bytes for each value that it may have,
+/// Whatever a text is made of, reading it takes at most 128 bytes for each value that it may have,
 /// beside as many as the text is long.
 #[test]
 fn the_memory_that_a_reading_takes_is_bounded() {
-    let values = 1 << 16;
-    let limits = Limits { values, ..Limits::DEFAULT };
-    let deep = |open: &str, close: &str| format!("{}0{},", open.repeat(60), close.repeat(60));
-    for item in [
-        "0,".to_owned(),
-        "[],".to_owned(),
-        "{},".to_owned(),
-        "[0],".to_owned(),
-        "{\"a\":0},".to_owned(),
-        "\"\\n\",".to_owned(),
-        format!("\"{}\\n\",", "x".repeat(100)),
-        format!("{{\"{}\\n\":0}},", "x".repeat(100)),
+    let deep = |open: &str, close: &str| (format!("{}0{},", open.repeat(60), close.repeat(60)), 61);
+    let one = |item: &str, values: usize| (item.to_owned(), values);
+    for (item, each) in [
+        one("0,", 1),
+        one("[],", 1),
+        one("{},", 1),
+        one("[0],", 2),
+        one("[0,0,0,0,0],", 6),
+        one("{\"a\":0},", 2),
+        one("{\"a\":0,\"b\":0},", 3),
+        one("\"\\n\",", 1),
+        one(&format!("\"{}\\n\",", "x".repeat(100)), 1),
+        one(&format!("{{\"{}\\n\":0}},", "x".repeat(100)), 2),
         deep("[", "]"),
         deep("{\"a\":", "}"),
+        // Two and three values a level.
+        (format!("{}0{},", "[0,".repeat(60), "]".repeat(60)), 121),
+        (format!("{}0{},", "{\"a\":0,\"b\":".repeat(60), "}".repeat(60)), 121),
     ] {
-        let text = format!("[{}0]", item.repeat(values + 1));
-        let (outcome, most) = most(|| Snapshot::from_json_within(&text, &limits));
-        assert_eq!(outcome.unwrap_err().code(), Code::InvalidJson);
-        assert!(most <= 256 * values + text.len(), "{most} bytes for {}", &text[..20]);
+        // A list of as many doubles its room, or has just done so.
+        for values in [1 << 16, (1 << 16) + 2] {
+            let text = format!("[{}0]", item.repeat(values / each + 1));
+            check_memory(&text, values, Code::InvalidJson);
+        }
     }
+    // Lists and objects whose end is reached.
+    for values in [1 << 16, (1 << 16) + 2] {
+        let items = values - 1;
+        check_memory(&format!("[{}0]", "0,".repeat(items - 1)), values, Code::WrongType);
+        let keys: Vec<_> = (0..items).map(|number| format!("\"{number:x}\":0")).collect();
+        check_memory(&format!("{{{}}}", keys.join(",")), values, Code::UnknownKey);
+    }
+}
+
+#[track_caller]
+fn check_memory(text: &str, values: usize, code: Code) {
+    let limits = Limits { values, ..Limits::DEFAULT };
+    let (outcome, most) = most(|| Snapshot::from_json_within(text, &limits));
+    assert_eq!(outcome.unwrap_err().code(), code);
+    eprintln!(
+        "MEM {} {} for {}",
+        most as f64 / values as f64,
+        text.len() as f64 / values as f64,
+        &text[..20]
+    );
+    assert!(most <= 128 * values + text.len(), "{most} bytes for {}", &text[..20]);
 }
 
 /// A small document, one of each kind.
@@ -1737,7 +1908,8 @@ fn check_field(kind: Kind, pointer: &str, value: &Value, wanted: Option<(Code, &
     let field = pointer[1..].split('/').next().unwrap();
     if let Some(edit) = kind.edit(field, &entity[field]) {
         let before = Snapshot::from_json(small().to_string()).unwrap();
-        check_change(&before, &edit, wanted.map(|(code, path)| (code, path.to_owned())), &shown);
+        let wanted = wanted.map(|(code, path)| (code, format!("patch.{path}")));
+        check_change(&before, &edit, wanted, &shown);
     }
 }
 
@@ -1752,29 +1924,32 @@ fn put(entity: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
-/// Reads a change and applies it: it is taken, or refused with this code at this path, when it is
-/// read or when it is applied.
+/// Reads a change and applies it: it is taken, or refused with this code at this path, whether that
+/// is found when it is read or when it is applied. What it leads to survives, and so does its event.
 #[track_caller]
 fn check_change(before: &Snapshot, json: &Value, wanted: Option<(Code, String)>, shown: &str) {
     let text = before.to_json();
-    let read = Change::from_json(json.to_string());
-    let is_edit = json.get("patch").is_some();
-    let outcome = match read {
-        Ok(change) => {
-            loads::<Change>(&json.to_string());
-            apply(before, change).map_err(|error| (error, ""))
-        }
-        Err(error) => Err((error, if is_edit { "patch." } else { "" })),
-    };
+    let outcome = Change::from_json(json.to_string()).and_then(|change| {
+        loads::<Change>(&json.to_string());
+        apply(before, change)
+    });
     assert_eq!(before.to_json(), text, "{shown}");
     match (outcome, wanted) {
-        (Ok(commit), None) => drop(loads::<Snapshot>(&commit.snapshot.to_json())),
-        (Err((error, prefix)), Some((code, path))) => {
-            let path = format!("{prefix}{path}");
+        (Ok(commit), None) => check_survives(&commit),
+        (Err(error), Some((code, path))) => {
             assert_eq!((error.code(), error.path()), (code, &*path), "{shown}: {error}");
         }
         (Ok(_), Some(wanted)) => panic!("{shown}: must be refused with {wanted:?}"),
-        (Err((error, _)), None) => panic!("{shown}: {error}"),
+        (Err(error), None) => panic!("{shown}: {error}"),
+    }
+}
+
+/// What was accepted survives its document, and what happened survives its event's.
+#[track_caller]
+fn check_survives(commit: &Commit) {
+    assert!(loads::<Snapshot>(&commit.snapshot.to_json()) == *commit.snapshot);
+    if let Some(event) = &commit.event {
+        assert!(loads::<Event>(&serde_json::to_string(event).unwrap()) == **event);
     }
 }
 
@@ -2001,6 +2176,46 @@ fn every_list_is_bounded() {
     check_field(Segment, "/rules", &both, Some((Code::WrongType, "rules[0].match.a")));
 }
 
+/// Far too many cost nothing: they are counted before the first is looked at.
+#[test]
+fn too_many_variations_are_refused_before_the_work() {
+    let flag = NewFlag::new("Flag").id(p("flg_a")).parameter("p", 1);
+    let flag = (0..40_000).fold(flag, |flag, number| {
+        flag.variation(NewVariation::new(format!("variation {number}")))
+    });
+    let mut asked = 0;
+    let mut entropy = || {
+        asked += 1;
+        asked
+    };
+    let start = Instant::now();
+    let error = Snapshot::new().apply(flag, common::at(1), &mut entropy).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!((error.code(), error.path()), (Code::LimitExceeded, "variations"));
+    assert_eq!(error.value(), Some("40000"));
+    assert_eq!(asked, 0, "no id must be made up for a variation");
+}
+
+/// What stands in the place of a condition and is none.
+#[test]
+fn a_condition_is_a_list_or_an_object_of_one_form() {
+    const RULE: &str = "must be a list of values, or an object with one of contains, starts_with, ends_with, exists";
+    let none = [json!(null), json!(true), json!(7), json!("DE")];
+    let forms = [json!({}), json!({"contains": ["x"], "exists": true})];
+    for condition in none.into_iter().chain(forms) {
+        for key in ["match", "not_match"] {
+            let rules = json!([{key: {"country": condition}}]);
+            let path = format!("rules[0].{key}.country");
+            check_field(Kind::Segment, "/rules", &rules, Some((Code::WrongType, &path)));
+            let path = format!("segments[0].{path}");
+            let edit = |document: &mut Value| document["segments"][0]["rules"] = rules;
+            let error = check_document(edit, Code::WrongType, &path);
+            assert_eq!(error.rule(), RULE);
+            assert_eq!(error.value(), Some(&*condition.to_string()));
+        }
+    }
+}
+
 #[test]
 fn the_size_of_every_value_is_bounded() {
     use Kind::{Flag, Segment, Variation};
@@ -2097,6 +2312,59 @@ fn the_value_in_an_error_is_cut() {
     assert_eq!(error.value(), Some(&*json!(tag).to_string()));
 }
 
+/// However long a key, a value or a number is, a message repeats 80 characters of it.
+#[test]
+fn a_message_repeats_little_of_the_input() {
+    #[track_caller]
+    fn check(text: &str, code: Code) {
+        let error = refuses_strictly::<Snapshot>(text.as_bytes());
+        assert_eq!(error.code(), code, "{error}");
+        let message = error.to_string();
+        assert!(message.contains('…') && message.chars().count() < 500, "{message:.1000}");
+        for refused in [
+            serde_json::from_str::<Snapshot>(text).err().map(|error| error.to_string()),
+            Change::from_json(text).err().map(|error| error.to_string()),
+            Transaction::from_json(text).err().map(|error| error.to_string()),
+            Event::from_json(text).err().map(|error| error.to_string()),
+        ] {
+            let length = refused.map_or(0, |message| message.chars().count());
+            assert!(length < 600, "{length} characters");
+        }
+    }
+    let document = |rest: &str| format!(r#"{{"format":"variate/1",{rest}}}"#);
+    for letter in ["k", "é", "\u{1}", "🦀", "\"", " "] {
+        let long = json!(letter.repeat((1 << 20) / letter.len())).to_string();
+        check(&document(&format!("{long}:1")), Code::UnknownKey);
+        check(&document(&format!(r#""settings":{{{long}:1}}"#)), Code::UnknownKey);
+        check(&document(&format!(r#""settings":{long}"#)), Code::WrongType);
+        check(&document(&format!(r#""sequence":[{long}]"#)), Code::WrongType);
+        check(&document(&format!("{long}:1,{long}:1")), Code::DuplicateKey);
+        check(&document(&format!("{long}:[1,1e-400]")), Code::InvalidValue);
+        check(&document(&format!("{long}:[1,nul]")), Code::InvalidJson);
+        check(&document(&format!(r#""updated_at":{long}"#)), Code::InvalidValue);
+        check(&format!(r#"{{"format":{long}}}"#), Code::UnsupportedFormat);
+        check(&with_default(&long[1..long.len() - 1], "1"), Code::InvalidValue);
+        let flag = format!(r#""id":"flg_a","name":"Flag","parameters":{{{long}:{{}}}}"#);
+        check(&document(&format!(r#""flags":[{{{flag}}}]"#)), Code::MissingKey);
+        let experiment = format!(r#""id":{long},"name":"Experiment""#);
+        check(&document(&format!(r#""experiments":[{{{experiment}}}]"#)), Code::InvalidValue);
+    }
+    for literal in ["9".repeat(300), format!("0.{}1", "0".repeat(1 << 20))] {
+        check(&document(&format!(r#""sequence":{literal}"#)), Code::InvalidValue);
+        check(&with_default("number", &literal), Code::InvalidValue);
+    }
+    // 80 characters are not too many, and the cut is at the last of them.
+    for length in [79, 80, 81] {
+        let key = "k".repeat(length);
+        let error = refuses::<Snapshot>(&document(&format!("\"{key}\":1")));
+        assert_eq!(error.path(), cut(&key));
+        let literal = format!("1e-{}", "4".repeat(length - 3));
+        let text = document(&format!(r#""sequence":{literal}"#));
+        let error = refuses_strictly::<Snapshot>(text.as_bytes());
+        assert!(error.rule().ends_with(&format!("not {}", cut(&literal))), "{error}");
+    }
+}
+
 /// Changes a small document and reads it: refused with this code at this path.
 #[track_caller]
 fn check_document(edit: impl FnOnce(&mut Value), code: Code, path: &str) -> Error {
@@ -2186,8 +2454,8 @@ fn a_reference_leads_somewhere() {
         json!({"outside_variation_id": "var_x"}),
     ] {
         let path = match patch.get("allocations") {
-            Some(_) => "allocations[0].variation_id",
-            None => "outside_variation_id",
+            Some(_) => "patch.allocations[0].variation_id",
+            None => "patch.outside_variation_id",
         };
         create(json!({"change": "patch_experiment", "id": "exp_weights", "patch": patch}), path);
     }
@@ -2272,8 +2540,38 @@ fn a_run_rests_on_what_the_document_has() {
         let path = format!("revisions.{list}[1]");
         check(add("description", json!("Once more")), invalid, &path);
         check(add("id", json!(id)), invalid, &path);
-        check(add("version", json!(99)), invalid, &path);
+        // Of an entity that is there, no version that it has yet to reach, nor the present one.
+        let present = if list == "flags" { 3 } else { 2 };
+        for version in [present, present + 1, 99] {
+            check(add("version", json!(version)), invalid, &format!("{path}.version"));
+        }
     }
+    check(add_unused_flag_version, invalid, "revisions.flags[1]");
+    let mut document = full();
+    add_unused_flag_version(&mut document);
+    let rule = refuses::<Snapshot>(&document.to_string()).rule().to_owned();
+    assert_eq!(rule, "must be a version that a run rests on, and stand once");
+    // Nor a version that the present one stands for, even if a run rests on that.
+    let current = |d: &mut Value| {
+        d["revisions"]["flags"][0]["version"] = json!(3);
+        run(d, 0, "flag_version", json!(3));
+    };
+    check(current, invalid, "revisions.flags[0].version");
+    // What is gone has no present version.
+    let mut gone = full();
+    gone["revisions"]["segments"][0]["version"] = json!(99);
+    gone["experiments"][1]["iteration"]["segment_versions"] = json!({"seg_a": 99});
+    gone["experiments"][1]["status"] = json!("archived");
+    gone["segments"] = json!([]);
+    loads::<Snapshot>(&gone.to_string());
+}
+
+/// Gives the full document a revision of an earlier version that nothing rests on.
+fn add_unused_flag_version(document: &mut Value) {
+    let list = document["revisions"]["flags"].as_array_mut().unwrap();
+    let mut revision = list[0].clone();
+    revision["version"] = json!(1);
+    list.push(revision);
 }
 
 #[test]
@@ -2323,12 +2621,73 @@ fn counting_ends_in_an_error() {
     let nothing = Change::patch_flag(&p("flg_a"), FlagPatch::new());
     assert!(apply(&from(last), nothing).unwrap().event.is_none());
 
-    let mut document = small();
-    document["flags"][0]["version"] = json!(last);
-    let at_the_end = Snapshot::from_json(document.to_string()).unwrap();
-    if let Ok(commit) = apply(&at_the_end, edit()) {
-        loads::<Snapshot>(&commit.snapshot.to_json());
+    for (pointer, edits) in versioned() {
+        let at = |version: u64| {
+            let mut document = small();
+            document["flags"][0]["variations"].as_array_mut().unwrap().extend([
+                json!({"id": "var_b", "name": "second"}),
+                json!({"id": "var_c", "name": "third"}),
+            ]);
+            document["segments"].as_array_mut().unwrap().push(json!({
+                "id": "seg_b", "name": "Second", "rules": [{"match": {"x": {"exists": true}}}]
+            }));
+            document["flags"][0]["status"] = json!("active");
+            put(&mut document, &format!("{pointer}/version"), &json!(version));
+            loads::<Snapshot>(&document.to_string())
+        };
+        for edit in edits {
+            let commit = apply(&at(last - 1), edit.clone()).unwrap();
+            check_survives(&commit);
+            let document = serde_json::to_value(&*commit.snapshot).unwrap();
+            assert_eq!(document.pointer(&format!("{pointer}/version")).unwrap(), last, "{edit:?}");
+            let error = refuses_change(&at(last), edit);
+            assert_eq!((error.code(), error.path()), (Code::LimitExceeded, "version"), "{error}");
+            assert_eq!(error.value(), Some(&*last.to_string()));
+        }
     }
+    // To go, it needs no number.
+    let mut document = small();
+    document["experiments"] = json!([]);
+    document["flags"][0]["version"] = json!(last);
+    let commit = apply(&loads(&document.to_string()), Change::delete_flag(&p("flg_a"))).unwrap();
+    check_survives(&commit);
+}
+
+/// Every kind of edit, by what it gives the next version.
+fn versioned() -> [(&'static str, Vec<Change>); 4] {
+    let flag = p("flg_a");
+    let (variation, segment, experiment) = (p("var_a"), p("seg_b"), p("exp_a"));
+    let patch_variation =
+        || Change::patch_variation(&variation, VariationPatch::new().name("Another name"));
+    [
+        (
+            "/flags/0",
+            vec![
+                Change::patch_flag(&flag, FlagPatch::new().name("Another name")),
+                Change::set_flag_status(&flag, FlagStatus::Archived),
+                Change::create_variation(&flag, NewVariation::new("fourth")),
+                patch_variation(),
+                Change::delete_variation(&p("var_c")),
+            ],
+        ),
+        ("/flags/0/variations/0", vec![patch_variation()]),
+        (
+            "/segments/1",
+            vec![
+                Change::patch_segment(&segment, SegmentPatch::new().name("Another name")),
+                Change::set_segment_status(&segment, SegmentStatus::Archived),
+            ],
+        ),
+        (
+            "/experiments/0",
+            vec![
+                Change::patch_experiment(&experiment, ExperimentPatch::new().name("Another name")),
+                Change::set_experiment_status(&experiment, Status::Active),
+                Change::set_experiment_status(&experiment, Status::Archived),
+                Change::reshuffle(&experiment),
+            ],
+        ),
+    ]
 }
 
 #[test]

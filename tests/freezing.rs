@@ -12,8 +12,8 @@ use common::{apply, ok, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    Change, Decision, ExperimentPatch, FlagPatch, FlagStatus, NewVariation, Scratch, SegmentStatus,
-    Snapshot, Status, Subject,
+    Change, Code, Decision, ExperimentPatch, FlagPatch, FlagStatus, NewVariation, Scratch,
+    SegmentStatus, Snapshot, Status, Subject,
 };
 
 const EXPERIMENTS: [&str; 2] = ["exp_weights", "exp_segments"];
@@ -443,6 +443,155 @@ fn what_an_archived_run_froze_survives_the_end_of_it() {
     assert_eq!(snapshot.flags().count() + snapshot.segments().count(), 0);
     let flag = before[0].flag().unwrap();
     assert_eq!(flag.variations()["var_b"].overrides()["headline"], json!("Hi"));
+}
+
+/// A segment with this id for those who are not from Germany.
+fn other_segment(id: &str) -> Change {
+    let rules = json!([{"not_match": {"country": ["DE"]}}]);
+    change(&json!({"change": "create_segment", "id": id, "name": "Elsewhere", "rules": rules}))
+}
+
+/// A flag with this id, with the same variations, all of which say something else.
+fn other_flag(id: &str) -> Change {
+    let variations: Vec<_> = ["var_a", "var_b", "var_c", "var_d"]
+        .map(|id| json!({"id": id, "name": format!("other {id}")}))
+        .into();
+    let parameters = json!({"other": {"type": "number", "value": 1}});
+    change(&json!({
+        "change": "create_flag", "id": id, "name": "Other", "parameters": parameters,
+        "variations": variations
+    }))
+}
+
+/// Creates under an id that a run rests on: refused, alone and behind other changes, and as much
+/// once the snapshot has been a document.
+#[track_caller]
+fn check_rested_on(snapshot: &Snapshot, create: &Change, run: &str) {
+    for snapshot in [snapshot.clone(), check_survives(snapshot)] {
+        let before = snapshot.to_json();
+        let touch = Change::create_variation(&p("flg_z"), NewVariation::new("more"));
+        for (changes, index) in
+            [(vec![create.clone()], None), (vec![other_flag_z(), touch, create.clone()], Some(2))]
+        {
+            let error = apply(&snapshot, changes).unwrap_err();
+            assert_eq!((error.code(), error.path()), (Code::AlreadyExists, "id"), "{error}");
+            assert_eq!(error.change(), index);
+            assert!(error.rule().contains(&format!("experiment {run} ")), "{error}");
+            assert!(error.is_conflict());
+        }
+        assert_eq!(snapshot.to_json(), before);
+    }
+}
+
+/// Some other flag.
+fn other_flag_z() -> Change {
+    let parameters = json!({"other": {"type": "number", "value": 1}});
+    change(&json!({
+        "change": "create_flag", "id": "flg_z", "name": "Another", "parameters": parameters
+    }))
+}
+
+/// Creates under an id that no run rests on any more.
+#[track_caller]
+fn check_given_again(snapshot: &Snapshot, create: &Change) -> Snapshot {
+    for snapshot in [snapshot.clone(), check_survives(snapshot)] {
+        check_survives(&ok(&snapshot, create.clone()));
+    }
+    ok(snapshot, create.clone())
+}
+
+/// `exp_segments` in this status after a run that rests on `seg_germany`, which the experiment no
+/// longer names and which has been deleted.
+fn without_germany(status: Status) -> Snapshot {
+    let arms = world().experiment("exp_segments").unwrap().allocations().to_vec();
+    let arms: Vec<_> =
+        arms.into_iter().filter(|arm| arm.segment_id != Some(p("seg_germany"))).collect();
+    let drop_it = ExperimentPatch::new().allocations(arms);
+    let paused = ok(&running(), set_status("exp_segments", Status::Paused));
+    let mut changes = vec![Change::patch_experiment(&p("exp_segments"), drop_it)];
+    if status != Status::Paused {
+        changes.push(set_status("exp_segments", status));
+    }
+    changes.push(Change::delete_segment(&p("seg_germany")));
+    let snapshot = check_survives(&ok(&paused, changes));
+    let run = snapshot.experiment("exp_segments").unwrap().iteration();
+    let rests_on_it = run.segments().any(|segment| segment.id().as_str() == "seg_germany");
+    assert_eq!(rests_on_it, status != Status::Active);
+    snapshot
+}
+
+#[test]
+fn the_id_of_a_segment_that_a_run_rests_on_is_not_given_again() {
+    let create = other_segment("seg_germany");
+    for status in [Status::Paused, Status::Completed, Status::Archived] {
+        let deleted = without_germany(status);
+        check_rested_on(&deleted, &create, "exp_segments");
+        // To name it again leads nowhere, since it is gone.
+        let again = world().experiment("exp_segments").unwrap().allocations().to_vec();
+        let again = ExperimentPatch::new().allocations(again);
+        if status == Status::Paused {
+            let change = Change::patch_experiment(&p("exp_segments"), again.clone());
+            let error = apply(&deleted, change).unwrap_err();
+            assert_eq!(error.code(), Code::UnknownReference, "{error}");
+            assert_eq!(error.path(), "patch.allocations[0].segment_id");
+            // Nor does it in one transaction, where the run once came to rest on the new one.
+            let back = vec![
+                create.clone(),
+                Change::patch_experiment(&p("exp_segments"), again),
+                set_status("exp_segments", Status::Active),
+            ];
+            let error = apply(&deleted, back).unwrap_err();
+            assert_eq!((error.code(), error.change()), (Code::AlreadyExists, Some(0)));
+        }
+        // Another id is as good as ever, and the name is free.
+        check_survives(&ok(&deleted, other_segment("seg_elsewhere")));
+        // With the experiment goes its run.
+        let gone = ok(&deleted, Change::delete_experiment(&p("exp_segments")));
+        check_given_again(&gone, &create);
+        let at_once = [Change::delete_experiment(&p("exp_segments")), create.clone()];
+        check_survives(&ok(&deleted, at_once));
+    }
+    // A run that was refreshed without it rests on it no longer.
+    for deleted in [
+        without_germany(Status::Active),
+        ok(&without_germany(Status::Paused), set_status("exp_segments", Status::Active)),
+        ok(&without_germany(Status::Paused), Change::resume_refreshed(&p("exp_segments"))),
+    ] {
+        let given = check_given_again(&deleted, &create);
+        check_same(&deleted, &given, "nobody rests on the new one");
+    }
+    let refresh = [set_status("exp_segments", Status::Active), create];
+    check_survives(&ok(&without_germany(Status::Paused), refresh));
+}
+
+#[test]
+fn the_id_of_a_flag_that_a_run_rests_on_is_not_given_again() {
+    let archive = |snapshot: &Snapshot, from: Status| {
+        let way = EXPERIMENTS
+            .into_iter()
+            .flat_map(|id| [set_status(id, from), set_status(id, Status::Archived)]);
+        ok(snapshot, way.collect::<Vec<_>>())
+    };
+    let create = other_flag("flg_a");
+    for from in [Status::Paused, Status::Completed] {
+        let archived = archive(&running(), from);
+        let deleted = check_survives(&ok(&archived, Change::delete_flag(&p("flg_a"))));
+        check_rested_on(&deleted, &create, "exp_segments");
+        // The variations' ids are free: a run has its own of them.
+        let other = check_survives(&ok(&deleted, other_flag("flg_b")));
+        let frozen = |snapshot: &Snapshot| {
+            EXPERIMENTS.map(|id| snapshot.experiment(id).unwrap().iteration().clone())
+        };
+        assert_eq!(frozen(&other), frozen(&deleted));
+        // The last of two runs lets go of it.
+        let one = ok(&deleted, Change::delete_experiment(&p("exp_segments")));
+        check_rested_on(&one, &create, "exp_weights");
+        let none = ok(&one, Change::delete_experiment(&p("exp_weights")));
+        check_given_again(&none, &create);
+    }
+    // What never ran rests on nothing.
+    let archived = ok(&drafts(), EXPERIMENTS.map(|id| set_status(id, Status::Archived)));
+    check_given_again(&ok(&archived, Change::delete_flag(&p("flg_a"))), &create);
 }
 
 #[test]

@@ -335,12 +335,12 @@ fn check_held(snapshot: &Snapshot, id: &str, user: &str) {
     assert_eq!(error.value(), Some(&*format!("\"{id}\"")));
     assert!(error.to_string().contains(user), "{error} must name {user}");
     assert!(error.is_conflict());
-    assert!(snapshot.users(id).any(|known| known.as_str() == user));
+    assert!(snapshot.used_by(id).any(|known| known.as_str() == user));
 }
 
 #[track_caller]
 fn check_free(snapshot: &Snapshot, id: &str) {
-    assert_eq!(snapshot.users(id).count(), 0, "nobody must hold {id}");
+    assert_eq!(snapshot.used_by(id).count(), 0, "nobody must hold {id}");
     let after = ok(snapshot, deletion(id));
     assert!(after.flag(id).is_none() && after.variation(id).is_none());
     assert!(after.segment(id).is_none());
@@ -423,6 +423,16 @@ fn a_second_user_holds_what_the_first_lets_go() {
     }
 }
 
+/// A creation under an id that a run still rests on.
+#[track_caller]
+fn check_rested_on(snapshot: &Snapshot, change: Change, id: &str, run: &str) {
+    let error = refused(snapshot, change);
+    assert_eq!((error.code(), error.path()), (Code::AlreadyExists, "id"), "{error}");
+    assert_eq!(error.value(), Some(&*format!("\"{id}\"")));
+    assert!(error.rule().contains(&format!("experiment {run} ")), "{error} must name {run}");
+    assert!(error.is_conflict());
+}
+
 #[test]
 fn a_deleted_flag_takes_its_variations_and_frees_names_and_ids() {
     let snapshot = lone("exp_weights", Status::Archived);
@@ -431,12 +441,22 @@ fn a_deleted_flag_takes_its_variations_and_frees_names_and_ids() {
         assert!(deleted.variation(id).is_none());
         assert_eq!(refused(&deleted, deletion(id)).code(), Code::NotFound);
     }
-    let again = NewFlag::new("Sign-in screen")
-        .id(p("flg_a"))
-        .parameter("other", 1)
-        .variation(NewVariation::new("control").id(p("var_a")));
-    let again = ok(&deleted, again);
-    assert_eq!(again.flag("flg_a").unwrap().version(), 1);
+    // All but the flag's own id, as long as the run of an archived experiment rests on it.
+    let again = |id: &str| {
+        NewFlag::new("Sign-in screen")
+            .id(p(id))
+            .parameter("other", 1)
+            .variation(NewVariation::new("control").id(p("var_a")))
+    };
+    ok(&deleted, again("flg_b"));
+    check_rested_on(&deleted, again("flg_a").into(), "flg_a", "exp_weights");
+    let without = ok(&deleted, Change::delete_experiment(&p("exp_weights")));
+    assert_eq!(ok(&without, again("flg_a")).flag("flg_a").unwrap().version(), 1);
+    // A draft that was put away never ran.
+    let put_away = Change::set_experiment_status(&p("exp_weights"), Status::Archived);
+    let draft = ok(&lone("exp_weights", Status::Draft), put_away);
+    let deleted = ok(&draft, Change::delete_flag(&p("flg_a")));
+    assert_eq!(ok(&deleted, again("flg_a")).flag("flg_a").unwrap().version(), 1);
     let segment = lone("exp_weights", Status::Draft);
     let rules = segment.segment("seg_ios").unwrap().rules().to_vec();
     let deleted = ok(&segment, Change::delete_segment(&p("seg_ios")));

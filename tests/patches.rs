@@ -250,7 +250,11 @@ fn each_field_changes_in_these_states_and_no_others() {
                 }
                 let error = refused(&snapshot, change);
                 assert_eq!(error.code(), Code::NotMutable, "{field} in {status}: {error}");
-                assert_eq!(error.path(), field.as_str(), "{field} in {status}: {error}");
+                let path = match field {
+                    Field::Salt => field.as_str().to_owned(),
+                    _ => format!("patch.{field}"),
+                };
+                assert_eq!(error.path(), path, "{field} in {status}: {error}");
                 assert!(error.rule().contains(status.as_str()), "{error} must name {status}");
                 assert!(error.is_refused());
             }
@@ -305,7 +309,7 @@ fn what_is_frozen_may_be_named_beside_what_changes() {
     // One that would change takes the rest down with it.
     let mixed = json!({"name": "Other", "traffic": 10, "flow": "all"});
     let error = refused(&snapshot, patch("patch_experiment", "exp_rich", &mixed));
-    assert_eq!((error.code(), error.path()), (Code::NotMutable, "flow"));
+    assert_eq!((error.code(), error.path()), (Code::NotMutable, "patch.flow"));
 }
 
 #[test]
@@ -324,17 +328,18 @@ fn archived_flags_and_segments_no_longer_change() {
         let present = read(&snapshot, id);
         for field in fields {
             let error = refused(&snapshot, patch(kind, id, &json!({field.name: field.other})));
-            assert_eq!((error.code(), error.path()), (Code::NotMutable, field.name), "{id}");
+            let path = format!("patch.{}", field.name);
+            assert_eq!((error.code(), error.path()), (Code::NotMutable, &*path), "{id}");
             no_change(&snapshot, patch(kind, id, &json!({field.name: present[field.name]})));
         }
     }
     let variation = NewVariation::new("one more");
     let error = refused(&snapshot, Change::create_variation(&p("flg_a"), variation));
-    assert_eq!(error.code(), Code::NotMutable);
+    assert_eq!((error.code(), error.path()), (Code::NotMutable, "flag_id"));
     // `var_c` is named by `exp_segments`, so archive that first: the flag alone is in the way.
     let alone = ok(&snapshot, Change::set_experiment_status(&p("exp_segments"), Status::Archived));
     let error = refused(&alone, Change::delete_variation(&p("var_c")));
-    assert_eq!(error.code(), Code::NotMutable);
+    assert_eq!((error.code(), error.path()), (Code::NotMutable, "id"));
 }
 
 /// A field of a patch.
@@ -887,7 +892,8 @@ fn a_name_is_taken_once_in_each_kind() {
     for (kind, twin, other, patch_kind) in KINDS {
         let path = if kind == "variation" { "variation.name" } else { "name" };
         check_taken(&snapshot, create(kind, "Twin", None), path, twin);
-        check_taken(&snapshot, patch(patch_kind, other, &json!({"name": "Twin"})), "name", twin);
+        let rename = patch(patch_kind, other, &json!({"name": "Twin"}));
+        check_taken(&snapshot, rename, "patch.name", twin);
         // Nearly the same is another.
         for name in ["twin", "TWIN", "Twins", "Tw\u{131}n", "Twin\u{301}", "Tẃin", "Tw\u{301}in"]
         {
@@ -946,7 +952,7 @@ fn what_is_archived_keeps_its_name_and_what_is_deleted_frees_it() {
         if kind != "variation" {
             check_taken(&archived, create(kind, "Twin", None), "name", twin);
             let rename = patch(patch_kind, other, &json!({"name": "Twin"}));
-            check_taken(&archived, rename, "name", twin);
+            check_taken(&archived, rename, "patch.name", twin);
         }
         for before in [&snapshot, &archived] {
             let deleted = ok(before, delete.clone());

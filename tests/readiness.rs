@@ -231,11 +231,11 @@ fn cases_by_segment() -> Vec<Case> {
         ),
         case(
             &[german(), Allocation { segment_id: Some(p("seg_ios")), ..fallback() }],
-            (FallbackNotPlain, "fallback"),
+            (FallbackNotPlain, "allocations[1]"),
         ),
         case(
-            &[german(), Allocation { priority: NonZeroU32::new(2), ..fallback() }],
-            (FallbackNotPlain, "fallback"),
+            &[Allocation { priority: NonZeroU32::new(2), ..fallback() }, german()],
+            (FallbackNotPlain, "allocations[0]"),
         ),
         case(
             &[fallback(), Allocation { segment_id: None, ..german() }],
@@ -335,7 +335,7 @@ fn all_reasons_are_listed_at_once() {
             (AllocationMissingSegment, "allocations[1]"),
             (AllocationMissingPriority, "allocations[0]"),
             (AllocationMissingPriority, "allocations[1]"),
-            (FallbackNotPlain, "fallback"),
+            (FallbackNotPlain, "allocations[4]"),
             (DuplicateSegment, "seg_germany"),
             (DuplicatePriority, "priority 3"),
             (SegmentNotActive, "seg_germany"),

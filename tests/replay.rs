@@ -51,11 +51,13 @@ impl Dice {
     }
 }
 
-/// An id for what is created: left open, or of the caller's, which may be one that there is.
+/// An id for what is created: left open, or of the caller's. Of those some are given again after
+/// what had them is deleted, and some while it is there.
 fn own_id(dice: &mut Dice, prefix: &str, taken: &[String]) -> Option<String> {
     match dice.below(20) {
-        0..10 => None,
-        10..19 => Some(format!("{prefix}{:x}", dice.next()).replace('0', "G")),
+        0..8 => None,
+        8..13 => Some(format!("{prefix}{:x}", dice.next()).replace('0', "G")),
+        13..19 => Some(format!("{prefix}{}", dice.one_of(&["a", "b", "c", "d", "e"]))),
         _ => taken.first().cloned(),
     }
 }
@@ -435,8 +437,35 @@ fn reweighted(dice: &mut Dice, snapshot: &Snapshot) -> Option<Transaction> {
     Some([halt, edit, resume].into())
 }
 
+/// Something else by the id of what a run rests on and no design names any more.
+fn replaced(dice: &mut Dice, snapshot: &Snapshot) -> Option<Transaction> {
+    let unused = |id: &str| snapshot.used_by(id).next().is_none();
+    let runs = || snapshot.experiments().map(Experiment::iteration);
+    let segments = runs().flat_map(|run| run.segments()).map(|segment| segment.id());
+    let segment = segments.filter(|id| unused(id.as_str()) && snapshot.segment(id).is_some()).min();
+    let flags = runs().filter_map(|run| run.flag()).map(|flag| flag.id());
+    let old_flag = flags.filter(|id| unused(id.as_str()) && snapshot.flag(id).is_some()).min();
+    match (segment, old_flag) {
+        (Some(id), _) if dice.chance(50) => {
+            let new = self::segment(dice, snapshot).id(id.clone());
+            Some([Change::delete_segment(id), new.into()].into())
+        }
+        (_, Some(id)) => {
+            Some([Change::delete_flag(id), flag(dice, snapshot).id(id.clone()).into()].into())
+        }
+        _ => None,
+    }
+}
+
 fn transaction(seed: u64, snapshot: &Snapshot) -> Transaction {
     let mut dice = Dice(seed);
+    if dice.chance(4)
+        && let Some(mut transaction) = replaced(&mut dice, snapshot)
+    {
+        // At once, or the deletion first.
+        transaction.changes.truncate(1 + dice.below(2));
+        return transaction;
+    }
     if dice.chance(10)
         && let Some(transaction) = reweighted(&mut dice, snapshot)
     {

@@ -164,7 +164,7 @@ fn readers_see_only_states_that_existed() {
 /// The smallest commits against the tightest loop, for what happens between two instructions.
 #[test]
 fn a_reader_never_misses_a_commit() {
-    const COMMITS: u64 = 40_000;
+    const COMMITS: u64 = 150_000;
     let engine = Engine::new();
     let returned = AtomicU64::new(0);
     thread::scope(|scope| {

@@ -104,7 +104,7 @@ impl Request {
 }
 
 impl Attributes for Request {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         match name {
             "country" => self.country.to_attribute(),
             "plan" => self.plan.to_attribute(),

@@ -7,6 +7,9 @@ use std::hash::BuildHasher;
 use serde_json::{Map, Value};
 
 /// A value of a subject's attribute, borrowed from the caller.
+///
+/// The conditions of a [`Rule`](crate::Rule) compare texts. Of any other kind of value they can only
+/// ask whether it is there; a number never equals a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Attribute<'a> {
@@ -36,7 +39,7 @@ pub enum Attribute<'a> {
 /// }
 ///
 /// impl Attributes for Request {
-///     fn get(&self, name: &str) -> Option<Attribute<'_>> {
+///     fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
 ///         match name {
 ///             "country" => self.country.to_attribute(),
 ///             "app" => self.app.to_attribute(),
@@ -48,9 +51,12 @@ pub enum Attribute<'a> {
 /// let request = Request { country: "DE".into(), app: None };
 /// let subject = Subject::new("device-42").with_attributes(&request);
 /// ```
+///
+/// It is `Sync` so that a [`Subject`](crate::Subject) can be shared between threads. A slice of
+/// pairs is lent as `&&pairs[..]`.
 pub trait Attributes: Sync {
     /// The value of an attribute; `None` if it is missing.
-    fn get(&self, name: &str) -> Option<Attribute<'_>>;
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>>;
 }
 
 /// What can be the value of an attribute. `None` and JSON's `null` are a missing attribute.
@@ -60,70 +66,70 @@ pub trait ToAttribute {
 }
 
 impl Attributes for () {
-    fn get(&self, _: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, _: &str) -> Option<Attribute<'_>> {
         None
     }
 }
 
 impl<A: Attributes + ?Sized> Attributes for &A {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
-        (**self).get(name)
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
+        (**self).attribute(name)
     }
 }
 
 impl Attributes for Map<String, Value> {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.get(name)?.to_attribute()
     }
 }
 
 /// The members of a JSON object; any other value has no attributes.
 impl Attributes for Value {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.as_object()?.get(name)?.to_attribute()
     }
 }
 
 impl<V: ToAttribute + Sync, S: BuildHasher + Sync> Attributes for HashMap<String, V, S> {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.get(name)?.to_attribute()
     }
 }
 
 impl<V: ToAttribute + Sync> Attributes for BTreeMap<String, V> {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.get(name)?.to_attribute()
     }
 }
 
 impl<V: ToAttribute + Sync, S: BuildHasher + Sync> Attributes for HashMap<&str, V, S> {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.get(name)?.to_attribute()
     }
 }
 
 impl<V: ToAttribute + Sync> Attributes for BTreeMap<&str, V> {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.get(name)?.to_attribute()
     }
 }
 
 /// Pairs of name and value; the first of a name counts.
 impl<K: AsRef<str> + Sync, V: ToAttribute + Sync> Attributes for [(K, V)] {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
         self.iter().find(|(key, _)| key.as_ref() == name)?.1.to_attribute()
     }
 }
 
 impl<K: AsRef<str> + Sync, V: ToAttribute + Sync, const N: usize> Attributes for [(K, V); N] {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
-        Attributes::get(self.as_slice(), name)
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
+        self.as_slice().attribute(name)
     }
 }
 
 impl<K: AsRef<str> + Sync, V: ToAttribute + Sync> Attributes for Vec<(K, V)> {
-    fn get(&self, name: &str) -> Option<Attribute<'_>> {
-        Attributes::get(self.as_slice(), name)
+    fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
+        self.as_slice().attribute(name)
     }
 }
 
@@ -151,17 +157,24 @@ impl ToAttribute for bool {
     }
 }
 
-impl ToAttribute for i64 {
+impl ToAttribute for Attribute<'_> {
     fn to_attribute(&self) -> Option<Attribute<'_>> {
-        Some(Attribute::Integer(*self))
+        Some(*self)
     }
 }
 
-impl ToAttribute for f64 {
-    fn to_attribute(&self) -> Option<Attribute<'_>> {
-        Some(Attribute::Float(*self))
-    }
+macro_rules! numbers {
+    ($variant:ident: $($number:ty)+) => {$(
+        impl ToAttribute for $number {
+            fn to_attribute(&self) -> Option<Attribute<'_>> {
+                Some(Attribute::$variant((*self).into()))
+            }
+        }
+    )+};
 }
+
+numbers!(Integer: i8 i16 i32 i64 u8 u16 u32);
+numbers!(Float: f32 f64);
 
 impl ToAttribute for Value {
     fn to_attribute(&self) -> Option<Attribute<'_>> {

@@ -49,7 +49,9 @@ impl<'s> Decision<'s> {
         self.served.map(|arm| &arm.variation_id)
     }
 
-    /// The complete config of what is served.
+    /// The complete config of what is served; `None` when nothing is: the experiment does not run or
+    /// does not exist, the subject has no id of its kind, or lies outside the traffic and there is
+    /// no outside variation. [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
     pub fn config(&self) -> Option<&'s Config> {
         self.served.map(|arm| &*arm.config)
     }
@@ -102,7 +104,8 @@ pub struct Assignment<'s> {
 }
 
 /// Why a subject gets what it gets, or nothing: the first gate that closed, in the order in which
-/// they stand here, or the way in.
+/// they stand here, or the way in. Displays with the segment; to count by kind, use
+/// [`as_str`](Self::as_str).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason<'s> {

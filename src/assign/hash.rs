@@ -22,9 +22,9 @@ codes! {
     /// draws are independent of each other.
     #[non_exhaustive]
     pub enum Draw {
-        /// Whether a subject is kept out of a set of experiments.
+        /// Whether a subject is kept out of a set of experiments; no experiment draws it yet.
         Holdout = "holdout",
-        /// Which experiment of a layer a subject belongs to.
+        /// Which experiment of a layer a subject belongs to; no experiment draws it yet.
         Layer = "layer",
         /// Whether a subject enters the experiment.
         Traffic = "traffic",

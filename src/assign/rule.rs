@@ -20,7 +20,7 @@ impl Rule {
 
 impl Condition {
     fn holds(&self, attributes: &dyn Attributes) -> bool {
-        let attribute = attributes.get(&self.attribute);
+        let attribute = attributes.attribute(&self.attribute);
         if let Expression::Exists(exists) = self.expression {
             return attribute.is_some() == exists;
         }

@@ -11,7 +11,8 @@ use crate::json::{Cursor, FromJson, deserialize};
 use crate::model::{Allocation, HashVersion, Parameter, Rule, Salt, Strategy};
 use crate::number::Percentage;
 
-/// A flag to be created, with a name and at least one parameter.
+/// A flag to be created, with a name and at least one parameter. It begins as a draft, and is
+/// activated before an experiment on it can start.
 ///
 /// Plain data: its rules, which are those of a [`Flag`](crate::Flag), are checked when it is
 /// applied.
@@ -105,7 +106,7 @@ impl NewVariation {
     }
 }
 
-/// A segment to be created, with a name and at least one rule.
+/// A segment to be created, with a name and at least one rule. It begins as active.
 ///
 /// Plain data: its rules, which are those of a [`Segment`](crate::Segment), are checked when it is
 /// applied.
@@ -147,7 +148,7 @@ impl NewSegment {
     }
 }
 
-/// An experiment to be created, with a name, a flag and a strategy.
+/// An experiment to be created, with a name, a flag and a strategy. It begins as a draft.
 ///
 /// Plain data: its rules, which are those of an [`Experiment`](crate::Experiment), are checked when
 /// it is applied.
@@ -157,7 +158,7 @@ impl NewSegment {
 ///
 /// let experiment = NewExperiment::by_percentage("Sign-in headline", "flg_signinScreen".parse()?)
 ///     .flow("authentication")
-///     .allocation(Allocation::share("var_contro".parse()?, "90".parse()?).control())
+///     .allocation(Allocation::share("var_today".parse()?, "90".parse()?).control())
 ///     .allocation(Allocation::share("var_short".parse()?, "10".parse()?));
 /// # Ok::<(), variate::Error>(())
 /// ```

@@ -64,8 +64,9 @@ impl SegmentStatus {
 /// The refusal of a transition, with those that there are.
 pub(crate) fn not_allowed(what: &str, from: &str, to: &str, allowed: &[String]) -> Error {
     let rule = match allowed {
+        _ if from == to => format!("must be another: {what} that is {from} is so already"),
         [] => format!("is final: {what} that is {from} becomes nothing else"),
-        _ => format!("must follow from {from}, which leads to {}", allowed.join(", ")),
+        _ => format!("must be what {from} leads to: {}", allowed.join(" or ")),
     };
     Error::new(Code::TransitionNotAllowed, rule).with_value(to).at("status")
 }

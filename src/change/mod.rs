@@ -25,8 +25,9 @@ use crate::model::{FlagStatus, Salt, SegmentStatus, Status};
 /// Every change that names an entity can carry `if_version`: it is then refused, as a conflict,
 /// unless that is the entity's present version.
 ///
-/// In JSON a change is an object whose `change` says what to do; the rest are the members of the
-/// variant, or for a creation those of the entity:
+/// In JSON a change is an object whose `change` is the variant's name in snake case; the rest are the
+/// members of the variant, or for `create_flag`, `create_segment` and `create_experiment` those of
+/// what is created:
 ///
 /// ```
 /// use variate::{Change, ExperimentPatch};
@@ -268,8 +269,9 @@ impl Change {
         Self::DeleteExperiment { id: id.clone(), if_version: None }
     }
 
-    /// The same change, refused unless the entity is of this version. Creations and settings have
-    /// no version and stay as they are.
+    /// The same change, refused unless the entity is of this version. In a transaction every change
+    /// counts, so only the first of an entity can carry the version that its author saw. Creations
+    /// and settings have no version and stay as they are.
     pub fn if_version(mut self, version: u64) -> Self {
         match &mut self {
             Self::PatchFlag { if_version, .. }
@@ -353,6 +355,12 @@ impl<const N: usize> From<[Change; N]> for Transaction {
 impl From<Change> for Transaction {
     fn from(change: Change) -> Self {
         Self::from(vec![change])
+    }
+}
+
+impl<C: Into<Change>> FromIterator<C> for Transaction {
+    fn from_iter<I: IntoIterator<Item = C>>(changes: I) -> Self {
+        Self::from(changes.into_iter().map(Into::into).collect::<Vec<Change>>())
     }
 }
 

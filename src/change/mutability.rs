@@ -67,6 +67,11 @@ pub(crate) fn not_mutable(field: Field, status: Status) -> Error {
     let states: Vec<_> = field.changes_in().iter().map(|status| status.as_str()).collect();
     let rule = match states.as_slice() {
         [] => "never changes".to_owned(),
+        _ if status == Status::Active && field.changes_in().contains(&Status::Paused) => format!(
+            "changes only while the experiment is {}, not {status}; one transaction can pause, \
+             patch and activate it",
+            states.join(" or ")
+        ),
         _ => format!("changes only while the experiment is {}, not {status}", states.join(" or ")),
     };
     Error::new(Code::NotMutable, rule).at(field.as_str())

@@ -180,7 +180,9 @@ impl Engine {
     /// Has a function told of every commit from now on, in order, after it is published.
     ///
     /// It runs in the thread that commits, and the next commit waits for it. It can read and take
-    /// snapshots, but not commit or listen.
+    /// snapshots, but not commit or listen. The commit stands whatever it does: if it panics, the
+    /// panic reaches whoever committed. A log that must never miss an event is written before the
+    /// commit: from [`Snapshot::apply`], with the engine restored by [`Snapshot::replay`].
     ///
     /// # Errors
     /// [`Code::ReentrantCommit`] from within a listener.

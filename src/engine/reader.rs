@@ -39,7 +39,8 @@ impl Reader {
     }
 
     /// The current snapshot: whatever was committed before this call is in it. Take it once for
-    /// each piece of work that has to be consistent.
+    /// each piece of work that has to be consistent; its decisions borrow from it, and to keep them
+    /// across calls, clone the `Arc`.
     #[inline]
     pub fn snapshot(&mut self) -> &Arc<Snapshot> {
         let generation = self.engine.shared.generation.0.load(Ordering::Acquire);

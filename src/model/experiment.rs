@@ -204,7 +204,7 @@ codes! {
 /// ```
 /// use variate::Allocation;
 ///
-/// let control = Allocation::share("var_contro".parse()?, 90.try_into()?).control();
+/// let control = Allocation::share("var_today".parse()?, 90.try_into()?).control();
 /// assert!(control.is_control);
 ///
 /// let german = Allocation::segment("var_b".parse()?, "seg_germany".parse()?, 1)?;

@@ -41,6 +41,7 @@ pub struct Flag {
     pub(crate) parameters: BTreeMap<Arc<str>, Parameter>,
     pub(crate) variations: BTreeMap<VariationId, Variation>,
     pub(crate) record: Record,
+    pub(crate) defaults: Arc<Config>,
 }
 
 entity!(Flag FlagId);
@@ -61,16 +62,23 @@ impl Flag {
         &self.variations
     }
 
-    /// The complete config of each variation: the defaults, overlaid with its overrides.
+    /// The default of every parameter: what to serve when no experiment decides.
+    pub fn defaults(&self) -> &Config {
+        &self.defaults
+    }
+
+    /// Works out the complete configs: the defaults, overlaid with each variation's overrides.
     pub(crate) fn merge(&mut self) {
-        for variation in self.variations.values_mut() {
+        let none = BTreeMap::new();
+        let own = self.variations.values_mut().map(|v| (&v.overrides, &mut v.config));
+        for (overrides, slot) in own.chain([(&none, &mut self.defaults)]) {
             let values = self.parameters.iter().map(|(name, parameter)| {
-                let value = variation.overrides.get(name).unwrap_or(&parameter.value);
-                (name.clone(), value.clone())
+                let value = overrides.get(name).unwrap_or(&parameter.value);
+                (Arc::clone(name), value.clone())
             });
             let config = Config(values.collect());
-            if *variation.config != config {
-                variation.config = Arc::new(config);
+            if **slot != config {
+                *slot = Arc::new(config);
             }
         }
     }
@@ -358,6 +366,7 @@ impl FromJson for Flag {
             parameters,
             variations: variations.into_iter().map(|v| (v.id.clone(), v)).collect(),
             record: Record::from_json(&object)?,
+            defaults: Arc::default(),
         };
         flag.merge();
         Ok(flag)

@@ -30,7 +30,7 @@ pub struct Iteration {
 }
 
 impl Iteration {
-    /// Which run this is, counting from 1.
+    /// Which run this is, counting from 1; an experiment has one run so far.
     pub fn number(&self) -> u32 {
         self.number
     }
@@ -64,6 +64,25 @@ impl Iteration {
     /// [`allocations`](Self::allocations).
     pub fn partition(&self) -> Option<&Partition> {
         self.design.as_ref().and_then(|design| design.partition.as_ref())
+    }
+
+    /// How many of the 2^32 points, and so what share of the subjects that enter, have another
+    /// variation in `other`; `None` unless both runs assign by weight and draw by the same salt.
+    pub fn moved(&self, other: &Self) -> Option<u64> {
+        let (ours, theirs) = (self.design.as_ref()?, other.design.as_ref()?);
+        if ours.salt != theirs.salt {
+            return None;
+        }
+        // A variation of theirs that we lack gets a number that no arm of ours has.
+        let number = |arm: u8| {
+            let id = theirs.allocations.get(usize::from(arm)).map(|arm| &arm.variation_id);
+            let mut arms = ours.allocations.iter().map(|arm| Some(&arm.variation_id));
+            match arms.position(|own| own == id).map(u8::try_from) {
+                Some(Ok(own)) => own,
+                _ => u8::MAX - arm,
+            }
+        };
+        Some(ours.partition.as_ref()?.moved(&theirs.partition.as_ref()?.renumber(number)))
     }
 
     pub(crate) fn first() -> Self {

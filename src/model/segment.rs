@@ -90,13 +90,14 @@ impl Rule {
         Self::default()
     }
 
-    /// Adds a condition to `match`: this must be true of the attribute.
+    /// Adds a condition to `match`: this must be true of the attribute, which has no other there.
     pub fn when(mut self, attribute: impl Into<String>, expression: Expression) -> Self {
         self.matches.push(Condition { attribute: attribute.into(), expression });
         self
     }
 
-    /// Adds a condition to `not_match`: this must not be true of the attribute.
+    /// Adds a condition to `not_match`: this must not be true of the attribute, which has no other
+    /// there.
     pub fn unless(mut self, attribute: impl Into<String>, expression: Expression) -> Self {
         self.not_matches.push(Condition { attribute: attribute.into(), expression });
         self

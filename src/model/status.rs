@@ -11,7 +11,7 @@ codes! {
         Draft = "draft",
         /// Running.
         Active = "active",
-        /// Halted for a while; admits nobody.
+        /// Halted for a while; serves nothing, to those who were in neither.
         Paused = "paused",
         /// Concluded; kept for reference.
         Completed = "completed",

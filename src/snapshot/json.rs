@@ -34,21 +34,34 @@ impl Snapshot {
     /// Reads a document, as a person writes it or as [`to_json`](Self::to_json) prints it.
     ///
     /// # The document
-    /// An object with these keys, of which only `format` is required:
+    /// An object. In bold stand the keys that are required; in parentheses what is meant when
+    /// another is left out, and nothing is when nothing stands there.
     ///
     /// | key | what it is |
     /// |---|---|
-    /// | `format` | `"variate/1"` |
-    /// | `sequence` | how many transactions have led here; 0 |
-    /// | `updated_at` | when the last was committed; the Unix epoch, which stands for unknown |
-    /// | `settings` | `{"active_limit": "unlimited"` \| `"per_flow"` \| `"one"}` |
-    /// | `flags` | [`Flag`]s: `id`, `name`, `description`, `status` (`draft`), `parameters` (by name: `type`, `value`, `description`), `variations` (`id`, `name`, `description`, `overrides`) |
-    /// | `segments` | [`Segment`]s: `id`, `name`, `description`, `status` (`active`), `rules` (`match`, `not_match`) |
-    /// | `experiments` | [`Experiment`]s: `id`, `name`, `description`, `tags`, `flag_id`, `flow`, `subject_kind` (`device`), `strategy`, `allocations`, `traffic` (100), `outside_variation_id`, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
+    /// | **`format`** | `"variate/1"` |
+    /// | `sequence` | how many transactions have led here (0) |
+    /// | `updated_at` | when the last was committed (the Unix epoch, which stands for unknown) |
+    /// | `settings` | an object with `active_limit`: `"unlimited"`, `"per_flow"` or `"one"` (`"unlimited"`) |
+    /// | `flags` | a list of [`Flag`]s |
+    /// | `segments` | a list of [`Segment`]s |
+    /// | `experiments` | a list of [`Experiment`]s |
     /// | `revisions` | the earlier `flags` and `segments` that runs still rest on |
     ///
-    /// In parentheses stands what is meant when a key is left out. Every entity and variation also
-    /// takes `version` (1), `created_at` (the Unix epoch) and `updated_at` (its `created_at`).
+    /// | of | keys |
+    /// |---|---|
+    /// | a flag | **`id`**, **`name`**, `description`, `status` (`draft`), **`parameters`** by name, `variations`, a list |
+    /// | a parameter | **`type`**: `string`, `boolean`, `number`, `array` or `object`; **`value`**, the default; `description` |
+    /// | a variation | **`id`**, **`name`**, `description`, `overrides`: values by parameter |
+    /// | a segment | **`id`**, **`name`**, `description`, `status` (`active`), **`rules`**, a list |
+    /// | a rule | `match`, `not_match`, at least one of them: conditions by attribute |
+    /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with`, each a list, or `exists`, `true` or `false` |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100), `outside_variation_id`, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
+    /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`) |
+    ///
+    /// Every flag, variation, segment and experiment also takes `version` (1), `created_at` (the Unix
+    /// epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
+    /// a quarter of one percent.
     ///
     /// `iteration` holds `number` (1), `started_at`, `ended_at`, and for an experiment that has
     /// been activated what it froze: `flag_version` and `segment_versions` (by id), each of an
@@ -58,6 +71,52 @@ impl Snapshot {
     ///
     /// A person leaves `iteration` out: an experiment written as `active` or `paused` is frozen as
     /// it stands in the document, and must be ready.
+    ///
+    /// ```
+    /// # use variate::Snapshot;
+    /// let snapshot = Snapshot::from_json(r#"{
+    ///     "format": "variate/1",
+    ///     "flags": [{
+    ///         "id": "flg_checkout", "name": "Checkout", "status": "active",
+    ///         "parameters": {
+    ///             "button": {"type": "string", "value": "Buy"},
+    ///             "express": {"type": "boolean", "value": false}
+    ///         },
+    ///         "variations": [
+    ///             {"id": "var_today", "name": "as it is today"},
+    ///             {"id": "var_express", "name": "express", "overrides": {"express": true}}
+    ///         ]
+    ///     }],
+    ///     "segments": [{
+    ///         "id": "seg_dach", "name": "German app users",
+    ///         "rules": [{
+    ///             "match": {"country": ["DE", "AT"], "app": {"starts_with": ["4."]}},
+    ///             "not_match": {"partner": {"exists": true}}
+    ///         }]
+    ///     }],
+    ///     "experiments": [
+    ///         {
+    ///             "id": "exp_weights", "name": "Express by weight", "status": "active",
+    ///             "flag_id": "flg_checkout", "subject_kind": "user",
+    ///             "strategy": "percentage", "traffic": 25,
+    ///             "allocations": [
+    ///                 {"variation_id": "var_today", "weight": 66.6, "is_control": true},
+    ///                 {"variation_id": "var_express", "weight": 33.4}
+    ///             ]
+    ///         },
+    ///         {
+    ///             "id": "exp_segments", "name": "Express by segment", "status": "draft",
+    ///             "flag_id": "flg_checkout", "subject_kind": "user", "strategy": "segment",
+    ///             "allocations": [
+    ///                 {"variation_id": "var_express", "segment_id": "seg_dach", "priority": 1},
+    ///                 {"variation_id": "var_today", "is_fallback": true, "is_control": true}
+    ///             ]
+    ///         }
+    ///     ]
+    /// }"#)?;
+    /// # assert!(snapshot.readiness("exp_segments").unwrap().is_ready());
+    /// # Ok::<(), variate::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Everything that is not exactly this is refused, with its JSON path: other keys, keys that
@@ -363,7 +422,8 @@ impl Snapshot {
     /// Checks that everything an experiment's design names is there.
     pub(crate) fn check_references(&self, experiment: &Experiment) -> Result<(), Error> {
         let unknown = |what: &str, id: &str| {
-            Error::new(Code::UnknownReference, format!("must be the id of a {what}")).with_value(id)
+            Error::new(Code::UnknownReference, format!("must be the id of a {what} that exists"))
+                .with_value(id)
         };
         let Some(flag) = self.flag(experiment.flag_id()) else {
             return Err(unknown("flag", experiment.flag_id().as_str()).at("flag_id"));
@@ -394,8 +454,9 @@ impl Snapshot {
     /// Freezes the design of an experiment that is ready, with what it rests on now.
     pub(crate) fn freeze(&self, experiment: &Experiment) -> Result<Design, Error> {
         self.check_references(experiment)?;
-        let unknown =
-            || Error::new(Code::UnknownReference, "must be the id of a flag").at("flag_id");
+        let unknown = || {
+            Error::new(Code::UnknownReference, "must be the id of a flag that exists").at("flag_id")
+        };
         let flag = self.shared_flag(experiment.flag_id().as_str()).ok_or_else(unknown)?;
         let ids = experiment.allocations().iter().filter_map(|arm| arm.segment_id.as_ref());
         let mut segments: Vec<_> =

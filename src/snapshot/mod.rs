@@ -193,7 +193,7 @@ impl Snapshot {
     }
 
     /// The experiments, archived ones aside, whose design names this flag, variation or segment.
-    pub fn users(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
+    pub fn used_by(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
         self.users.get(id.as_ref()).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }
 

@@ -192,7 +192,7 @@ impl Work<'_> {
     /// A copy of an experiment to work on.
     fn experiment(&self, id: &ExperimentId, if_version: Option<u64>) -> Result<Experiment, Error> {
         let found = self.next.experiment(id);
-        let experiment = found.ok_or_else(|| not_found("experiment", id.as_str()))?;
+        let experiment = found.ok_or_else(|| not_found("an experiment", id.as_str()))?;
         experiment.record.check_version(if_version)?;
         Ok(experiment.clone())
     }

@@ -30,6 +30,7 @@ impl Work<'_> {
             parameters: parameters(&new.parameters)?,
             variations: BTreeMap::new(),
             record: Record::new(self.now),
+            defaults: Arc::default(),
             id,
         };
         check_name_free(self.next.flag_named(&flag.name), "", &new.name)?;
@@ -71,7 +72,7 @@ impl Work<'_> {
         check_name_free(self.next.flag_named(&flag.name), flag.id.as_str(), flag.name.as_str())?;
         for variation in flag.variations.values() {
             check_overrides(&flag.parameters, &variation.overrides).map_err(|error| {
-                let rule = format!("must fit what variation {} overrides: {error}", variation.id);
+                let rule = format!("must fit the overrides of variation {}: {error}", variation.id);
                 Error::invalid(rule).at("parameters")
             })?;
         }
@@ -120,7 +121,7 @@ impl Work<'_> {
         mut new: NewVariation,
     ) -> Result<NewVariation, Error> {
         let Some(flag) = self.next.flag(flag_id) else {
-            return Err(Error::new(Code::NotFound, "must be the id of a flag")
+            return Err(Error::new(Code::NotFound, "must be the id of a flag that exists")
                 .with_value(flag_id)
                 .at("flag_id"));
         };
@@ -193,7 +194,7 @@ impl Work<'_> {
 
     /// A copy of a flag to work on.
     fn flag(&self, id: &FlagId, if_version: Option<u64>) -> Result<Flag, Error> {
-        let flag = self.next.flag(id).ok_or_else(|| not_found("flag", id.as_str()))?;
+        let flag = self.next.flag(id).ok_or_else(|| not_found("a flag", id.as_str()))?;
         flag.record.check_version(if_version)?;
         Ok(flag.clone())
     }
@@ -206,7 +207,7 @@ impl Work<'_> {
     ) -> Result<(Flag, Variation), Error> {
         let flag = self.next.flag_of_variation(id).and_then(|flag| self.next.flag(flag));
         let found = flag.and_then(|flag| Some((flag, flag.variations.get(id)?)));
-        let (flag, variation) = found.ok_or_else(|| not_found("variation", id.as_str()))?;
+        let (flag, variation) = found.ok_or_else(|| not_found("a variation", id.as_str()))?;
         variation.record.check_version(if_version)?;
         Ok((flag.clone(), variation.clone()))
     }

@@ -17,6 +17,9 @@ use crate::model::next as count_on;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
+/// How many of those that use an entity a message names.
+const USERS_NAMED: usize = 5;
+
 /// The longest comment, in characters.
 const MAX_COMMENT: usize = 4096;
 
@@ -117,7 +120,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Code::ReplayMismatch`] when an event does not follow on this snapshot, or has other effects
-    /// here than it records; and whatever its changes break.
+    /// here than it records; and whatever its changes break. That finds events that are lost, twice
+    /// or out of order; it is no seal against values that somebody has altered.
     ///
     /// ```
     /// use variate::{NewFlag, Snapshot, SystemEntropy, Timestamp};
@@ -149,7 +153,7 @@ impl Snapshot {
         match commit.event {
             Some(replayed) if *replayed == *event => Ok(Arc::unwrap_or_clone(commit.snapshot)),
             _ => Err(mismatch(format!(
-                "must have the effects here that it records, which event {next} has not"
+                "must have effects that its changes have here, but event {next} records others"
             ))),
         }
     }
@@ -272,13 +276,19 @@ impl Work<'_> {
 
     /// Checks that no experiment but archived ones names an entity that is to go.
     fn check_unused(&self, id: &str) -> Result<(), Error> {
-        match self.next.users(id).min() {
-            Some(user) => {
-                let rule = format!("must not be used, but experiment {user} uses it");
-                Err(Error::new(Code::InUse, rule).with_value(id).at("id"))
-            }
-            None => Ok(()),
+        let mut users: Vec<_> = self.next.used_by(id).map(ExperimentId::as_str).collect();
+        if users.is_empty() {
+            return Ok(());
         }
+        users.sort_unstable();
+        let others = users.len().saturating_sub(USERS_NAMED);
+        users.truncate(USERS_NAMED);
+        let others = if others == 0 { String::new() } else { format!(" and {others} more") };
+        let rule = format!(
+            "must not be used, but is by {}{others}; an archived experiment does not count",
+            users.join(", ")
+        );
+        Err(Error::new(Code::InUse, rule).with_value(id).at("id"))
     }
 }
 
@@ -343,7 +353,9 @@ fn patched<T: FromStr<Err = Error>>(
 }
 
 fn not_found(what: &str, id: &str) -> Error {
-    Error::new(Code::NotFound, format!("must be the id of a {what}")).with_value(id).at("id")
+    Error::new(Code::NotFound, format!("must be the id of {what} that exists"))
+        .with_value(id)
+        .at("id")
 }
 
 fn check_name_free(taken: Option<&str>, own: &str, name: &str) -> Result<(), Error> {

@@ -105,7 +105,7 @@ impl Work<'_> {
 
     /// A copy of a segment to work on.
     fn segment(&self, id: &SegmentId, if_version: Option<u64>) -> Result<Segment, Error> {
-        let segment = self.next.segment(id).ok_or_else(|| not_found("segment", id.as_str()))?;
+        let segment = self.next.segment(id).ok_or_else(|| not_found("a segment", id.as_str()))?;
         segment.record.check_version(if_version)?;
         Ok(segment.clone())
     }
