@@ -867,7 +867,11 @@ fn values_are_what_they_are() {
     check(&"", Some(Attribute::String("")));
     check(&true, Some(Attribute::Bool(true)));
     check(&7_i64, Some(Attribute::Integer(7)));
+    check(&i8::MIN, Some(Attribute::Integer(-128)));
+    check(&u32::MAX, Some(Attribute::Integer(4_294_967_295)));
     check(&1.5, Some(Attribute::Float(1.5)));
+    check(&1.5_f32, Some(Attribute::Float(1.5)));
+    check(&Attribute::Json(&list), Some(Attribute::Json(&list)));
     check(&None::<&str>, None);
     check(&Some(7_i64), Some(Attribute::Integer(7)));
     check(&json!(null), None);

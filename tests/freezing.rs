@@ -544,7 +544,7 @@ fn the_id_of_a_segment_that_a_run_rests_on_is_not_given_again() {
             assert_eq!((error.code(), error.change()), (Code::AlreadyExists, Some(0)));
         }
         // Another id is as good as ever, and the name is free.
-        check_survives(&ok(&deleted, other_segment("seg_elsewhere")));
+        check_survives(&ok(&deleted, other_segment("seg_x")));
         // With the experiment goes its run.
         let gone = ok(&deleted, Change::delete_experiment(&p("exp_segments")));
         check_given_again(&gone, &create);
