@@ -268,7 +268,7 @@ codes! {
         NotNullable = "not_nullable",
         /// The experiment or flag cannot start; see [`Error::violations`].
         NotReady = "not_ready",
-        /// A listener tried to commit while it was being told of a commit.
+        /// A commit from within a commit: by a listener, a clock or a source of ids.
         ReentrantCommit = "reentrant_commit",
         /// The events do not lead from this snapshot to the state that they record.
         ReplayMismatch = "replay_mismatch",

@@ -445,3 +445,59 @@ fn a_snapshot_is_freed_with_its_last_holder() {
     drop(engine);
     assert!(fourth.upgrade().is_none(), "the engine was the last");
 }
+
+#[test]
+fn a_reader_is_never_behind_the_engine() {
+    let engine = Engine::new();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..300_000 {
+                let limit = [ActiveLimit::One, ActiveLimit::Unlimited][number % 2];
+                let patch = SettingsPatch::new().active_limit(limit);
+                engine.commit(Change::patch_settings(patch)).unwrap();
+            }
+        });
+        let mut reader = engine.reader();
+        while !writer.is_finished() {
+            let sequence = engine.snapshot().sequence();
+            assert!(reader.snapshot().sequence() >= sequence);
+        }
+    });
+}
+
+#[test]
+fn a_clock_that_commits_is_refused_not_blocked() {
+    let (send, outcome) = mpsc::channel();
+    let slot: Arc<Mutex<Option<Engine>>> = Arc::default();
+    let inner = Arc::clone(&slot);
+    let clock = move || {
+        let engine = inner.lock().unwrap().clone();
+        if let Some(engine) = engine {
+            let patch = SettingsPatch::new().active_limit(ActiveLimit::One);
+            let refused = engine.commit(Change::patch_settings(patch)).map(drop);
+            send.send(refused.map_err(|error| error.code())).unwrap();
+        }
+        at(1)
+    };
+    let mut counter = 0;
+    let engine = Engine::with(Snapshot::new(), clock, move || {
+        counter += 1;
+        counter
+    });
+    *slot.lock().unwrap() = Some(engine.clone());
+    let patch = SettingsPatch::new().active_limit(ActiveLimit::PerFlow);
+    engine.commit(Change::patch_settings(patch)).unwrap();
+    assert_eq!(outcome.recv(), Ok(Err(Code::ReentrantCommit)));
+    // The clock holds the engine that holds the clock.
+    *slot.lock().unwrap() = None;
+}
+
+#[test]
+fn a_commit_that_makes_no_difference_leaves_the_snapshot() {
+    let engine = Engine::new();
+    let before = engine.snapshot();
+    let commit = engine.commit(Change::patch_settings(SettingsPatch::new())).unwrap();
+    assert!(Arc::ptr_eq(&before, &commit.snapshot));
+    assert!(Arc::ptr_eq(&before, &engine.snapshot()));
+    assert!(commit.event.is_none());
+}

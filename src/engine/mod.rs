@@ -63,7 +63,7 @@ struct Shared {
     current: RwLock<Arc<Snapshot>>,
     generation: Generation,
     writer: Mutex<Writer>,
-    /// The thread that is committing, to tell a listener that commits from another thread's turn.
+    /// The thread that is committing, to tell a call from within its commit from another's.
     committing: Mutex<Option<ThreadId>>,
     clock: Box<dyn Clock>,
 }
@@ -139,33 +139,32 @@ impl Engine {
     ///
     /// # Errors
     /// When any of its changes breaks a rule; then nothing has happened. [`Code::ReentrantCommit`]
-    /// from within a listener.
+    /// from within a listener, or from the clock or source of ids of this engine.
     pub fn commit(&self, transaction: impl Into<Transaction>) -> Result<Commit, Error> {
-        let this_thread = thread::current().id();
-        if *self.shared.committing.lock() == Some(this_thread) {
-            let rule = "must not be committed by a listener, which is told of a commit under way";
-            return Err(Error::new(Code::ReentrantCommit, rule));
-        }
+        self.check_not_committing()?;
         let mut writer = self.shared.writer.lock();
+        // For as long as the clock, the source of ids and the listeners can call back.
+        let committing = Committing::begin(&self.shared.committing);
+        let current = self.snapshot();
         let now = self.shared.clock.now();
-        let commit = self.snapshot().apply(transaction, now, &mut *writer.entropy)?;
+        let mut commit = current.apply(transaction, now, &mut *writer.entropy)?;
         let Some(event) = &commit.event else {
+            commit.snapshot = current;
             return Ok(commit);
         };
-        let before = {
-            let mut current = self.shared.current.write();
-            std::mem::replace(&mut *current, Arc::clone(&commit.snapshot))
-        };
-        // After the snapshot, so that a reader that sees it finds what it announces.
-        self.shared.generation.0.fetch_add(1, Ordering::Release);
-        let committing = Committing::begin(&self.shared.committing, this_thread);
+        {
+            let mut published = self.shared.current.write();
+            *published = Arc::clone(&commit.snapshot);
+            // Under the lock, so that no reader is behind what another way of reading shows.
+            self.shared.generation.0.fetch_add(1, Ordering::Release);
+        }
         for listener in &writer.listeners {
             listener(event, &commit.snapshot);
         }
         drop(committing);
         drop(writer);
-        // Freed only now, when nobody waits for a lock.
-        drop(before);
+        // The snapshot before is freed only now, when nobody waits for a lock.
+        drop(current);
         Ok(commit)
     }
 
@@ -190,21 +189,26 @@ impl Engine {
         &self,
         listener: impl Fn(&Event, &Snapshot) + Send + Sync + 'static,
     ) -> Result<(), Error> {
+        self.check_not_committing()?;
+        self.shared.writer.lock().listeners.push(Box::new(listener));
+        Ok(())
+    }
+
+    fn check_not_committing(&self) -> Result<(), Error> {
         if *self.shared.committing.lock() == Some(thread::current().id()) {
-            let rule = "must not be added by a listener, which is told of a commit under way";
+            let rule = "must wait: the commit that this was called from is still under way";
             return Err(Error::new(Code::ReentrantCommit, rule));
         }
-        self.shared.writer.lock().listeners.push(Box::new(listener));
         Ok(())
     }
 }
 
-/// Notes the thread that tells the listeners, until it is done or unwinds.
+/// Notes the thread that commits, until it is done or unwinds.
 struct Committing<'s>(&'s Mutex<Option<ThreadId>>);
 
 impl<'s> Committing<'s> {
-    fn begin(slot: &'s Mutex<Option<ThreadId>>, thread: ThreadId) -> Self {
-        *slot.lock() = Some(thread);
+    fn begin(slot: &'s Mutex<Option<ThreadId>>) -> Self {
+        *slot.lock() = Some(thread::current().id());
         Self(slot)
     }
 }
