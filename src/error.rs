@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// The longest part of an offending value or key that a message repeats, in code points.
-const SHOWN: usize = 80;
+pub(crate) const SHOWN: usize = 80;
 
 /// Why something was refused: which field, which value, which rule.
 ///
@@ -154,7 +154,10 @@ impl Error {
     pub(crate) fn at_key(self, key: &str) -> Self {
         let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let key = shorten(key);
-        if plain { self.at(&key) } else { self.at(&format!("[{}]", serde_json::Value::from(key))) }
+        if plain {
+            return self.at(&key);
+        }
+        self.at(&format!("[{}]", shorten(&serde_json::Value::from(key).to_string())))
     }
 
     /// Puts the index of an array in front of the path.

@@ -442,7 +442,7 @@ fn what_an_archived_run_froze_survives_the_end_of_it() {
     }
     assert_eq!(snapshot.flags().count() + snapshot.segments().count(), 0);
     let flag = before[0].flag().unwrap();
-    assert_eq!(flag.variations()["var_b"].overrides()["headline"], json!("Hi"));
+    assert_eq!(*flag.variations()["var_b"].overrides()["headline"], json!("Hi"));
 }
 
 /// A segment with this id for those who are not from Germany.

@@ -69,8 +69,10 @@ impl Scratch {
     fn slot(&mut self, address: usize) -> Option<&mut Slot> {
         let mask = self.slots.len().checked_sub(1)?;
         let round = self.round;
-        // Fibonacci hashing: neighbouring addresses spread over the upper bits.
-        let start = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        // Fibonacci hashing: neighbouring addresses spread over the upper half, which any `usize`
+        // holds.
+        let spread = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let start = usize::try_from(spread).unwrap_or_default() & mask;
         let at = (0..=mask).map(|step| (start + step) & mask).find(|at| {
             self.slots.get(*at).is_some_and(|slot| slot.round != round || slot.address == address)
         });

@@ -22,8 +22,8 @@ use crate::model::{FlagStatus, Salt, SegmentStatus, Status};
 
 /// One change of what is held, as plain data.
 ///
-/// Every change that names an entity can carry `if_version`: it is then refused, as a conflict,
-/// unless that is the entity's present version.
+/// Every patch, transition, reshuffle and deletion can carry `if_version`: it is then refused, as a
+/// conflict, unless that is the entity's present version.
 ///
 /// In JSON a change is an object whose `change` is the variant's name in snake case; the rest are the
 /// members of the variant, or for `create_flag`, `create_segment` and `create_experiment` those of

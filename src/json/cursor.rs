@@ -6,7 +6,7 @@ use serde_json::{Number, Value};
 
 use super::FromJson;
 use super::node::Node;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, SHOWN};
 
 /// Where a cursor stands, as a chain of steps that lives on the stack of the reading functions.
 #[derive(Debug, Clone, Copy)]
@@ -164,14 +164,21 @@ impl<'n> Cursor<'n> {
         })
     }
 
-    /// The value itself, as `serde_json` has it.
-    pub(crate) fn value(self) -> Value {
-        self.node.to_value()
+    /// The value itself, as `serde_json` has it; `None` when it has more than so many values in all.
+    pub(crate) fn value(self, most: usize) -> Option<Value> {
+        let mut left = most + 1;
+        let value = self.node.to_value(&mut left);
+        (left > 0).then_some(value)
+    }
+
+    /// As much of the value as an error shows.
+    pub(crate) fn preview(self) -> Value {
+        self.node.to_value(&mut { SHOWN })
     }
 
     pub(crate) fn wrong_type(self, wanted: &str) -> Error {
         let error = Error::new(Code::WrongType, format!("must be {wanted}"));
-        self.locate(error.with_value(&self.node.to_value()))
+        self.locate(error.with_value(&self.preview()))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::node::Node;
 use crate::error::{Error, shorten};
 
-/// Refuses a text whose numbers the parser has rounded beyond recognition, with the path of the first.
+/// Refuses a text that has a number which the parser has rounded, with the path of the first.
 pub(super) fn find_inexact(text: &str, node: &Node<'_>) -> Result<(), Error> {
     match inexact_number(text) {
         Some((nth, literal)) => Err(inexact(node, nth, literal)),
@@ -11,9 +11,9 @@ pub(super) fn find_inexact(text: &str, node: &Node<'_>) -> Result<(), Error> {
     }
 }
 
-/// The first number literal that a `u64`, `i64` or `f64` cannot hold even nearly, with its ordinal
-/// among the numbers of the text: an integer beyond 64 bits, or a fraction that would become 0.
-/// The parser rounds these silently.
+/// The first number literal that a `u64`, `i64` or `f64` cannot hold as it is written, with its ordinal
+/// among the numbers of the text: an integer beyond 64 bits, a fraction that would become 0, or one
+/// with more digits than a double keeps. The parser rounds these silently.
 fn inexact_number(text: &str) -> Option<(usize, &str)> {
     let bytes = text.as_bytes();
     let (mut at, mut nth) = (0, 0);
@@ -53,9 +53,21 @@ fn is_inexact(literal: &str) -> bool {
     if !literal.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
         return literal.parse::<u64>().is_err() && literal.parse::<i64>().is_err();
     }
+    let written = significant(literal);
+    // A double tells any two numbers of 15 digits apart; with more, it must print as written.
+    if written.len() > 15 {
+        return literal
+            .parse::<f64>()
+            .is_ok_and(|value| significant(&value.to_string()) != written);
+    }
+    !written.is_empty() && literal.parse::<f64>().is_ok_and(|value| value == 0.0)
+}
+
+/// The digits of a number from the first to the last that is not 0.
+fn significant(literal: &str) -> String {
     let mantissa = literal.split(['e', 'E']).next().unwrap_or_default();
-    let is_zero = !mantissa.bytes().any(|b| matches!(b, b'1'..=b'9'));
-    !is_zero && literal.parse::<f64>().is_ok_and(|value| value == 0.0)
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
 }
 
 /// The error for the `nth` number of the tree.
@@ -88,7 +100,8 @@ fn inexact(node: &Node<'_>, nth: usize, literal: &str) -> Error {
         }
         Err(error)
     }
-    let rule = format!("must be a number that 64 bits can hold, not {}", shorten(literal));
+    let rule =
+        format!("must be a number that 64 bits can hold as written, not {}", shorten(literal));
     match find(node, &mut { nth }, Error::invalid(rule)) {
         Ok(error) | Err(error) => error,
     }

@@ -10,6 +10,10 @@ use serde_json::{Number, Value};
 use super::Limits;
 use crate::error::{Code, Error};
 
+/// The key under which `serde_json` hands over a number when its feature `arbitrary_precision` is
+/// on, as any crate in the same build can have it.
+const ARBITRARY_PRECISION: &str = "$serde_json::private::Number";
+
 /// A JSON value as it was written: members in order, no key twice.
 #[derive(Debug)]
 pub(crate) enum Node<'a> {
@@ -22,21 +26,32 @@ pub(crate) enum Node<'a> {
 }
 
 impl Node<'_> {
-    pub(super) fn to_value(&self) -> Value {
+    /// The value as `serde_json` has it, as far as so many values in all.
+    pub(super) fn to_value(&self, left: &mut usize) -> Value {
+        *left = left.saturating_sub(1);
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
             Self::Number(value) => Value::Number(value.clone()),
             Self::String(value) => Value::String(value.clone().into_owned()),
-            Self::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            Self::Object(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|(key, node)| (key.clone().into_owned(), node.to_value()))
-                    .collect(),
-            ),
+            Self::Array(items) => Value::Array(while_left(items, left, Self::to_value).collect()),
+            Self::Object(members) => {
+                let member = |(key, node): &(Cow<'_, str>, Self), left: &mut usize| {
+                    (key.clone().into_owned(), node.to_value(left))
+                };
+                Value::Object(while_left(members, left, member).collect())
+            }
         }
     }
+}
+
+/// Converts items until nothing is left of the budget that each conversion draws on.
+fn while_left<'i, T, U>(
+    items: &'i [T],
+    left: &'i mut usize,
+    convert: impl Fn(&T, &mut usize) -> U + 'i,
+) -> impl Iterator<Item = U> + 'i {
+    items.iter().map_while(move |item| (*left > 0).then(|| convert(item, left)))
 }
 
 /// The state of one reading: what is left of the limits, and the first fault found.
@@ -231,6 +246,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
                     return Err(fault);
                 }
             }
+        }
+        if let [(key, Node::String(literal))] = object.as_slice()
+            && *key == ARBITRARY_PRECISION
+            && let Ok(number) = literal.parse()
+        {
+            return Ok(Node::Number(number));
         }
         if let Some(key) = duplicate_key(&object) {
             let error = Error::new(Code::DuplicateKey, "must not have a key twice").with_value(key);

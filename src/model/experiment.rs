@@ -211,7 +211,7 @@ codes! {
 /// let everyone_else = Allocation::fallback("var_a".parse()?).control();
 /// # Ok::<(), variate::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "plain data, made by literal")]
 pub struct Allocation {
     /// What is served; one of the flag's variations.

@@ -74,7 +74,7 @@ impl Flag {
         for (overrides, slot) in own.chain([(&none, &mut self.defaults)]) {
             let values = self.parameters.iter().map(|(name, parameter)| {
                 let value = overrides.get(name).unwrap_or(&parameter.value);
-                (Arc::clone(name), value.clone())
+                (Arc::clone(name), Arc::clone(value))
             });
             let config = Config(values.collect());
             if **slot != config {
@@ -114,7 +114,7 @@ pub(crate) fn check_parameters(parameters: &BTreeMap<Arc<str>, Parameter>) -> Re
 /// Checks overrides against the parameters that they override.
 pub(crate) fn check_overrides(
     parameters: &BTreeMap<Arc<str>, Parameter>,
-    overrides: &BTreeMap<Arc<str>, Value>,
+    overrides: &BTreeMap<Arc<str>, Arc<Value>>,
 ) -> Result<(), Error> {
     for (name, value) in overrides {
         let Some(parameter) = parameters.get(name) else {
@@ -140,8 +140,7 @@ fn check_size(value: &Value) -> Result<(), Error> {
     if value.to_string().len() <= MAX_VALUE {
         return Ok(());
     }
-    let rule = format!("must have at most {MAX_VALUE} bytes as compact JSON");
-    Err(Error::new(Code::LimitExceeded, rule).with_value(value))
+    Err(too_large(value))
 }
 
 fn is_deeper(value: &Value, depth: usize) -> bool {
@@ -191,14 +190,15 @@ impl ParameterType {
 /// nesting, the description at most 255 characters. A flag checks all this when it takes the parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    value: Value,
+    /// Shared with the configs that it is part of.
+    value: Arc<Value>,
     description: Option<String>,
 }
 
 impl Parameter {
     /// A parameter with this default, and of its type.
     pub fn new(value: impl Into<Value>) -> Self {
-        Self { value: value.into(), description: None }
+        Self { value: Arc::new(value.into()), description: None }
     }
 
     /// The same parameter with a description.
@@ -224,7 +224,7 @@ impl Parameter {
     fn check(&self) -> Result<(), Error> {
         if self.value.is_null() {
             let rule = "must be a string, boolean, number, array or object";
-            return Err(Error::new(Code::WrongType, rule).with_value(&self.value).at("value"));
+            return Err(Error::new(Code::WrongType, rule).with_value(&*self.value).at("value"));
         }
         check_size(&self.value).map_err(|error| error.at("value"))?;
         match &self.description {
@@ -253,7 +253,7 @@ pub struct Variation {
     pub(crate) id: VariationId,
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
-    pub(crate) overrides: BTreeMap<Arc<str>, Value>,
+    pub(crate) overrides: BTreeMap<Arc<str>, Arc<Value>>,
     pub(crate) record: Record,
     pub(crate) config: Arc<Config>,
 }
@@ -262,7 +262,7 @@ entity!(Variation VariationId);
 
 impl Variation {
     /// What differs from the flag's defaults.
-    pub fn overrides(&self) -> &BTreeMap<Arc<str>, Value> {
+    pub fn overrides(&self) -> &BTreeMap<Arc<str>, Arc<Value>> {
         &self.overrides
     }
 
@@ -277,7 +277,7 @@ impl Variation {
 /// What a subject is served: the flag's defaults, each replaced whole where the variation overrides
 /// it. Serialises as a JSON object.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Config(Box<[(Arc<str>, Value)]>);
+pub struct Config(Box<[(Arc<str>, Arc<Value>)]>);
 
 impl Config {
     /// The value of a parameter.
@@ -287,7 +287,7 @@ impl Config {
 
     /// The parameters in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// How many parameters there are.
@@ -408,7 +408,11 @@ impl FromJson for Variation {
             id: object.read("id")?,
             name: object.read("name")?,
             description: object.optional("description")?,
-            overrides: object.or_default("overrides")?,
+            overrides: object
+                .or_default::<BTreeMap<Arc<str>, Value>>("overrides")?
+                .into_iter()
+                .map(|(name, value)| (name, Arc::new(value)))
+                .collect(),
             record: Record::from_json(&object)?,
             config: Arc::default(),
         })
@@ -432,10 +436,13 @@ impl FromJson for Parameter {
         let object = cursor.object(&["type", "value", "description"])?;
         let kind = object.required("type")?.one_of(ParameterType::ALL, ParameterType::as_str)?;
         let value = object.required("value")?;
-        let parameter = Self { value: value.value(), description: object.optional("description")? };
+        let parameter = Self {
+            value: Arc::new(read_value(value)?),
+            description: object.optional("description")?,
+        };
         if parameter.kind() != Some(kind) {
             let rule = format!("must be of the type that stands beside it, {kind}");
-            let error = Error::new(Code::WrongType, rule).with_value(&parameter.value);
+            let error = Error::new(Code::WrongType, rule).with_value(&*parameter.value);
             return Err(value.locate(error));
         }
         Ok(parameter)
@@ -451,9 +458,19 @@ impl<K: for<'k> From<&'k str> + Ord> FromJson for BTreeMap<K, Parameter> {
 
 impl<K: for<'k> From<&'k str> + Ord> FromJson for BTreeMap<K, Value> {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let entries = cursor.map(|name, value| Ok((name.into(), value.value())))?;
+        let entries = cursor.map(|name, value| Ok((name.into(), read_value(value)?)))?;
         Ok(entries.into_iter().collect())
     }
+}
+
+/// Reads a value, which has no more values within than its JSON may have bytes.
+fn read_value(cursor: Cursor<'_>) -> Result<Value, Error> {
+    cursor.value(MAX_VALUE).ok_or_else(|| cursor.locate(too_large(&cursor.preview())))
+}
+
+fn too_large(value: &Value) -> Error {
+    let rule = format!("must have at most {MAX_VALUE} bytes as compact JSON");
+    Error::new(Code::LimitExceeded, rule).with_value(value)
 }
 
 impl Record {

@@ -6,20 +6,23 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::{Allocation, Experiment, Flag, Salt, Segment, Strategy};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
 use crate::json::{Cursor, FromJson};
 use crate::number::Weight;
 use crate::partition::{Partition, Slice};
 use crate::time::Timestamp;
 
+/// The most slices of a partition in a document: far more than any history of edits leaves.
+const MAX_SLICES: usize = 4096;
+
 /// One run of an experiment.
 ///
 /// When an experiment is activated out of draft, its iteration freezes what the run rests on: the
 /// flag's parameters and overrides, the rules of the segments, the allocations, the salt. Editing
-/// any of these afterwards moves nobody. The edit reaches the run when it is resumed after its
-/// allocations, its salt or its outside variation were edited, or when the transition asks for it
-/// (`refresh`); the event then says so.
+/// any of these afterwards moves nobody. The edit reaches the run when it is resumed with other
+/// allocations, another salt or another outside variation than it froze, or when the transition
+/// asks for it (`refresh`); the event then says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Iteration {
     pub(crate) number: u32,
@@ -199,7 +202,13 @@ impl Design {
 
     /// Whether the experiment's own design has moved on from this one.
     pub(crate) fn differs_from(&self, experiment: &Experiment) -> bool {
-        self.allocations != experiment.allocations
+        // The order in which arms are listed is nothing that they differ by.
+        let sorted = |arms: &[Allocation]| {
+            let mut arms = arms.to_vec();
+            arms.sort_unstable();
+            arms
+        };
+        sorted(&self.allocations) != sorted(&experiment.allocations)
             || self.outside_variation_id != experiment.outside_variation_id
             || self.salt != experiment.salt
     }
@@ -284,6 +293,10 @@ pub(crate) fn read_partition(
     owned: &[Owned],
     allocations: &[Allocation],
 ) -> Result<Partition, Error> {
+    if owned.len() > MAX_SLICES {
+        let rule = format!("must have at most {MAX_SLICES} slices");
+        return Err(Error::new(Code::LimitExceeded, rule).with_value(&owned.len()));
+    }
     let slices = owned.iter().map(|owned| Slice {
         start: owned.start,
         arm: position(allocations.iter(), |arm| arm.variation_id == owned.variation_id),

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::readiness::check_frozen;
 use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
+use crate::id::{FlagId, SegmentId};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
     Design, DesignRef, Experiment, Flag, Iteration, Name, Segment, Settings, Status, Strategy,
@@ -153,8 +154,8 @@ impl Serialize for Snapshot {
             flags: Vec<&'a Flag>,
             segments: Vec<&'a Segment>,
             experiments: Vec<&'a Experiment>,
-            #[serde(skip_serializing_if = "Revisions::is_empty")]
-            revisions: Revisions<'a>,
+            #[serde(skip_serializing_if = "Earlier::is_empty")]
+            revisions: Earlier<'a>,
         }
         let mut flags: Vec<_> = self.flags().collect();
         let mut segments: Vec<_> = self.segments().collect();
@@ -170,7 +171,7 @@ impl Serialize for Snapshot {
             flags,
             segments,
             experiments,
-            revisions: Revisions::of(self),
+            revisions: Earlier::of(self),
         };
         document.serialize(serializer)
     }
@@ -179,14 +180,14 @@ impl Serialize for Snapshot {
 /// What runs rest on and the snapshot no longer has: earlier versions, and what has been deleted
 /// since.
 #[derive(Serialize)]
-struct Revisions<'a> {
+struct Earlier<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<&'a Flag>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     segments: Vec<&'a Segment>,
 }
 
-impl<'a> Revisions<'a> {
+impl<'a> Earlier<'a> {
     fn of(snapshot: &'a Snapshot) -> Self {
         let mut flags = BTreeMap::new();
         let mut segments = BTreeMap::new();
@@ -216,7 +217,7 @@ impl FromJson for Snapshot {
         let format = object.required("format")?;
         if format.str()? != FORMAT {
             let rule = format!("must be \"{FORMAT}\", the format that this version reads");
-            let error = Error::new(Code::UnsupportedFormat, rule).with_value(&format.value());
+            let error = Error::new(Code::UnsupportedFormat, rule).with_value(&format.preview());
             return Err(format.locate(error));
         }
         let mut snapshot = Self {
@@ -318,6 +319,10 @@ impl Snapshot {
             }
             Some(design) => {
                 let design = self.restore_design(experiment, design, past).map_err(in_iteration)?;
+                if experiment.status == Status::Active && design.differs_from(experiment) {
+                    let rule = "must be the experiment's own, since it is active";
+                    return Err(in_iteration(Error::invalid(rule).at("allocations")));
+                }
                 experiment.iteration.design = Some(Arc::new(design));
             }
             None if runs => {
@@ -351,18 +356,15 @@ impl Snapshot {
             let rule = format!("must be a version of the {what} that the document has");
             Error::new(Code::UnknownReference, rule).with_value(&version)
         };
-        let id = experiment.flag_id();
-        let flag = Revision::find(self.shared_flag(id.as_str()), &past.flags, |flag| {
-            flag.id() == id && flag.version() == design.flag_version
-        });
-        let no_flag = || no_version("flag", design.flag_version).at("flag_version");
-        let flag = flag.ok_or_else(no_flag)?;
+        let (id, version) = (experiment.flag_id(), design.flag_version);
+        let present = self.shared_flag(id.as_str()).filter(|flag| flag.version() == version);
+        let flag = present.or_else(|| past.flags.find(&(id.clone(), version)));
+        let flag = flag.ok_or_else(|| no_version("flag", version).at("flag_version"))?;
         let mut segments = Vec::new();
         for (id, version) in design.segment_versions {
-            let known = self.shared_segment(id.as_str());
-            let segment = Revision::find(known, &past.segments, |segment| {
-                *segment.id() == id && segment.version() == version
-            });
+            let present = self.shared_segment(id.as_str());
+            let present = present.filter(|segment| segment.version() == version);
+            let segment = present.or_else(|| past.segments.find(&(id.clone(), version)));
             let unknown =
                 || no_version("segment", version).at_key(id.as_str()).at("segment_versions");
             segments.push(Arc::clone(segment.ok_or_else(unknown)?));
@@ -491,53 +493,50 @@ pub(crate) fn not_ready(readiness: Readiness) -> Error {
         .with_violations(readiness.into_violations())
 }
 
-/// What the document's runs rest on and its entities no longer are.
+/// What the document's runs rest on and its entities no longer are, by id and version.
 #[derive(Default)]
 struct Past {
-    flags: Vec<Revision<Flag>>,
-    segments: Vec<Revision<Segment>>,
+    flags: Revisions<FlagId, Flag>,
+    segments: Revisions<SegmentId, Segment>,
 }
+
+struct Revisions<I, T>(BTreeMap<(I, u64), Revision<T>>);
 
 struct Revision<T> {
     entity: Arc<T>,
+    index: usize,
     used: Cell<bool>,
 }
 
 impl Past {
     fn from_json(document: &Object<'_>, snapshot: &Snapshot) -> Result<Self, Error> {
-        // The versions that the entity goes through from now on must not meet the past ones.
-        let check = |cursor: Cursor<'_>, version: u64, present: Option<u64>| match present {
-            Some(present) if version >= present => {
-                let rule = format!("must be earlier than the present version, {present}");
-                Err(cursor.locate(Error::invalid(rule).with_value(&version).at("version")))
-            }
-            _ => Ok(()),
-        };
         let mut past = Self::default();
         if let Some(cursor) = document.get("revisions") {
             let object = cursor.object(&["flags", "segments"])?;
             each(&object, "flags", |cursor| {
                 let flag: Flag = cursor.read()?;
-                check(cursor, flag.version(), snapshot.flag(flag.id()).map(Flag::version))?;
-                past.flags.push(Revision::new(flag));
-                Ok(())
+                let key = (flag.id().clone(), flag.version());
+                let present = snapshot.flag(flag.id()).map(Flag::version);
+                past.flags.add(key, flag, present).map_err(|error| cursor.locate(error))
             })?;
             each(&object, "segments", |cursor| {
                 let segment: Segment = cursor.read()?;
+                let key = (segment.id().clone(), segment.version());
                 let present = snapshot.segment(segment.id()).map(Segment::version);
-                check(cursor, segment.version(), present)?;
-                past.segments.push(Revision::new(segment));
-                Ok(())
+                past.segments.add(key, segment, present).map_err(|error| cursor.locate(error))
             })?;
         }
         Ok(past)
     }
 
-    /// Checks that there is no revision that nothing rests on, or one twice.
+    /// Checks that there is no revision that nothing rests on.
     fn check_used(&self) -> Result<(), Error> {
-        let flags = self.flags.iter().position(|revision| !revision.used.get());
-        let segments = self.segments.iter().position(|revision| !revision.used.get());
-        match flags.map(|index| ("flags", index)).or(segments.map(|index| ("segments", index))) {
+        match self
+            .flags
+            .unused()
+            .map(|index| ("flags", index))
+            .or_else(|| self.segments.unused().map(|index| ("segments", index)))
+        {
             Some((key, index)) => {
                 let error = Error::invalid("must be a version that a run rests on, and stand once");
                 Err(error.at_index(index).at(key).at("revisions"))
@@ -547,22 +546,36 @@ impl Past {
     }
 }
 
-impl<T> Revision<T> {
-    fn new(entity: T) -> Self {
-        Self { entity: Arc::new(entity), used: Cell::new(false) }
+impl<I, T> Default for Revisions<I, T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<I: Ord, T> Revisions<I, T> {
+    fn add(&mut self, key: (I, u64), entity: T, present: Option<u64>) -> Result<(), Error> {
+        // The versions that the entity goes through from now on must not meet the past ones.
+        if let Some(present) = present.filter(|present| key.1 >= *present) {
+            let rule = format!("must be earlier than the present version, {present}");
+            return Err(Error::invalid(rule).with_value(&key.1).at("version"));
+        }
+        let index = self.0.len();
+        let revision = Revision { entity: Arc::new(entity), index, used: Cell::new(false) };
+        match self.0.insert(key, revision) {
+            Some(_) => Err(Error::invalid("must be a version that a run rests on, and stand once")),
+            None => Ok(()),
+        }
     }
 
-    /// The present entity if it is the one that is asked for, or else the revision that is.
-    fn find<'r>(
-        present: Option<&'r Arc<T>>,
-        revisions: &'r [Self],
-        is: impl Fn(&T) -> bool,
-    ) -> Option<&'r Arc<T>> {
-        present.filter(|entity| is(entity)).or_else(|| {
-            let revision = revisions.iter().find(|revision| is(&revision.entity))?;
-            revision.used.set(true);
-            Some(&revision.entity)
-        })
+    /// The revision of this id and version.
+    fn find(&self, key: &(I, u64)) -> Option<&Arc<T>> {
+        let revision = self.0.get(key)?;
+        revision.used.set(true);
+        Some(&revision.entity)
+    }
+
+    fn unused(&self) -> Option<usize> {
+        self.0.values().filter(|revision| !revision.used.get()).map(|revision| revision.index).min()
     }
 }
 

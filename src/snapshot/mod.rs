@@ -68,6 +68,8 @@ pub struct Snapshot {
     users: Users,
     /// The experiments whose run froze a flag or segment, which may have been deleted since.
     runs: Users,
+    /// The active experiments by flow.
+    flows: Users,
 }
 
 /// Experiments by the id of what they use.
@@ -202,6 +204,11 @@ impl Snapshot {
         self.runs.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }
 
+    /// The experiments that are active on this flow.
+    pub(crate) fn active_on(&self, flow: &str) -> impl Iterator<Item = &ExperimentId> {
+        self.flows.get(flow).into_iter().flat_map(Table::iter).map(|(id, ())| id)
+    }
+
     pub(crate) fn active(&self) -> impl Iterator<Item = &Experiment> {
         self.active.values().map(|held| &held.experiment)
     }
@@ -307,7 +314,11 @@ impl Snapshot {
         let of = |ids: fn(&Experiment) -> Vec<Arc<str>>| {
             [before, after].map(|experiment| experiment.map(ids).unwrap_or_default())
         };
-        for (users, [old, new]) in [(&mut self.users, of(used)), (&mut self.runs, of(rested_on))] {
+        for (users, [old, new]) in [
+            (&mut self.users, of(used)),
+            (&mut self.runs, of(rested_on)),
+            (&mut self.flows, of(occupied)),
+        ] {
             for key in old.iter().filter(|key| !new.contains(key)) {
                 let Some(mut list) = users.remove(key) else { continue };
                 list.remove(id.as_str());
@@ -343,6 +354,12 @@ fn rested_on(experiment: &Experiment) -> Vec<Arc<str>> {
     let Some(design) = &experiment.iteration.design else { return Vec::new() };
     let segments = design.segments.iter().map(|segment| segment.id.shared());
     [design.flag.id.shared()].into_iter().chain(segments).collect()
+}
+
+/// The flow on which an experiment is active.
+fn occupied(experiment: &Experiment) -> Vec<Arc<str>> {
+    let flow = experiment.flow().filter(|_| experiment.status == Status::Active);
+    flow.map(|flow| flow.as_str().into()).into_iter().collect()
 }
 
 fn rename(

@@ -2,6 +2,7 @@
 
 use super::Snapshot;
 use crate::error::{Violation, ViolationCode};
+use crate::id::ExperimentId;
 use crate::model::{
     ActiveLimit, Allocation, Experiment, Flag, FlagStatus, Flow, SegmentStatus, Strategy,
 };
@@ -67,28 +68,21 @@ impl Snapshot {
         if let Some(other) = self.in_the_way(experiment) {
             list.add(
                 ViolationCode::ExperimentActiveLimitExceeded,
-                format!("experiment {} is active, which leaves no room", other.id()),
+                format!("experiment {other} is active, which leaves no room"),
             );
         }
         Readiness { violations: list.0 }
     }
 
     /// An active experiment that keeps this one from being active too.
-    fn in_the_way(&self, experiment: &Experiment) -> Option<&Experiment> {
-        if self.settings.active_limit == ActiveLimit::Unlimited {
-            return None;
-        }
-        let mut others = self.active().filter(|other| other.id != experiment.id);
-        match self.settings.active_limit {
-            ActiveLimit::Unlimited => None,
-            ActiveLimit::One => others.next(),
-            ActiveLimit::PerFlow => {
-                let all = |flow: Option<&Flow>| flow.is_some_and(|flow| *flow == Flow::ALL);
-                let flow = experiment.flow();
-                others.find(|other| {
-                    all(flow) || all(other.flow()) || (flow.is_some() && flow == other.flow())
-                })
-            }
+    fn in_the_way(&self, experiment: &Experiment) -> Option<&ExperimentId> {
+        let id = experiment.id();
+        let mut any = self.active().map(Experiment::id).filter(|other| *other != id);
+        let on = |flow: &str| self.active_on(flow).find(|other| *other != id);
+        match (self.settings.active_limit, experiment.flow().map(Flow::as_str)) {
+            (ActiveLimit::Unlimited, _) => None,
+            (ActiveLimit::One, _) | (ActiveLimit::PerFlow, Some(Flow::ALL)) => any.next(),
+            (ActiveLimit::PerFlow, flow) => on(Flow::ALL).or_else(|| flow.and_then(on)),
         }
     }
 }

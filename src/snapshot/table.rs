@@ -1,5 +1,6 @@
 //! A map that shares what did not change.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use xxhash_rust::xxh64::xxh64;
@@ -129,19 +130,22 @@ fn place(bitmap: u64, shift: u32, hash: u64) -> (usize, bool, u64) {
 }
 
 impl<K: AsRef<str>, V> Branch<K, V> {
+    /// Below the last level: where a key stands among those of its hash, which are in order.
+    fn find(&self, key: &str) -> Option<usize> {
+        let compare = |child: &Child<K, V>| match child {
+            Child::Leaf(_, own, _) => own.as_ref().cmp(key),
+            Child::Branch(_) => Ordering::Greater,
+        };
+        self.children.binary_search_by(compare).ok()
+    }
+
     #[inline]
     fn child(&self, shift: u32, hash: u64, key: &str) -> Option<&Child<K, V>> {
         if shift < u64::BITS {
             let (at, there, _) = place(self.bitmap, shift, hash);
             return self.children.get(at).filter(|_| there);
         }
-        self.children.iter().find(|child| child.has(key))
-    }
-}
-
-impl<K: AsRef<str>, V> Child<K, V> {
-    fn has(&self, key: &str) -> bool {
-        matches!(self, Self::Leaf(_, own, _) if own.as_ref() == key)
+        self.children.get(self.find(key)?)
     }
 }
 
@@ -192,7 +196,7 @@ impl<K: AsRef<str> + Ord + Clone, V: Clone> Branch<K, V> {
             let (at, there, bit) = place(self.bitmap, shift, hash);
             (Some(at).filter(|_| there)?, bit)
         } else {
-            (self.children.iter().position(|child| child.has(key))?, 0)
+            (self.find(key)?, 0)
         };
         match self.children.get_mut(at)? {
             Child::Leaf(_, own, _) if own.as_ref() != key => None,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::super::lifecycle::not_allowed;
 use super::super::{EffectKind, EntityKind, FlagPatch, NewFlag, NewVariation, VariationPatch};
 use super::{
@@ -180,7 +182,7 @@ impl Work<'_> {
         let variation = Variation {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
-            overrides: shared(&new.overrides),
+            overrides: overriding(&new.overrides),
             record: Record::new(self.now),
             config: Arc::default(),
             id: id.clone(),
@@ -232,7 +234,7 @@ fn edit_variation(
     edit.set("name", &mut variation.name, given("name", patch.name.as_ref())?)?;
     let description = patched("description", &patch.description)?;
     edit.set("description", &mut variation.description, description)?;
-    let overrides = patch.overrides.as_ref().map(shared);
+    let overrides = patch.overrides.as_ref().map(overriding);
     if let Some(overrides) = &overrides {
         check_overrides(&flag.parameters, overrides).map_err(|error| error.at("overrides"))?;
     }
@@ -254,6 +256,10 @@ fn parameters(given: &BTreeMap<String, Parameter>) -> Result<BTreeMap<Arc<str>, 
     let parameters = shared(given);
     check_parameters(&parameters).map_err(|error| error.at("parameters"))?;
     Ok(parameters)
+}
+
+fn overriding(given: &BTreeMap<String, Value>) -> BTreeMap<Arc<str>, Arc<Value>> {
+    given.iter().map(|(name, value)| (name.as_str().into(), Arc::new(value.clone()))).collect()
 }
 
 fn shared<T: Clone>(map: &BTreeMap<String, T>) -> BTreeMap<Arc<str>, T> {
