@@ -2,6 +2,7 @@
 
 mod json;
 mod readiness;
+mod revisions;
 mod table;
 
 use std::fmt;
