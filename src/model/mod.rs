@@ -111,6 +111,28 @@ macro_rules! entity {
 }
 pub(crate) use entity;
 
+/// Checks that a name is free, or the entity's own.
+pub(crate) fn check_name_free(taken: Option<&str>, own: &str, name: &str) -> Result<(), Error> {
+    match taken {
+        Some(other) if other != own => {
+            let rule = format!("must not be the name of {other}");
+            Err(Error::new(Code::NameTaken, rule).with_value(name).at("name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that an id is free.
+pub(crate) fn check_id_free(taken: bool, id: &str) -> Result<(), Error> {
+    match taken {
+        true => {
+            let rule = "must not be another's id";
+            Err(Error::new(Code::AlreadyExists, rule).with_value(id).at("id"))
+        }
+        false => Ok(()),
+    }
+}
+
 /// The number after this one, of a version or a sequence.
 pub(crate) fn next(number: u64) -> Result<u64, Error> {
     if number < Record::LAST {

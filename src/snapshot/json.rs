@@ -10,8 +10,8 @@ use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
-    Design, DesignRef, Experiment, Flag, Iteration, Name, Segment, Settings, Status, Strategy,
-    check_allocations, count, lay_out, read_partition,
+    Design, DesignRef, Experiment, Flag, Iteration, Segment, Settings, Status, Strategy,
+    check_allocations, check_id_free, check_name_free, count, lay_out, read_partition,
 };
 use crate::time::Timestamp;
 
@@ -200,7 +200,8 @@ impl FromJson for Snapshot {
             let segment: Segment = cursor.read()?;
             let taken = snapshot.segment_named(segment.name());
             let known = snapshot.segment(segment.id()).is_some();
-            check_free(known, segment.id().as_str(), segment.name(), taken)
+            check_id_free(known, segment.id().as_str())
+                .and_then(|()| check_name_free(taken, "", segment.name().as_str()))
                 .map_err(|error| cursor.locate(error))?;
             snapshot.put_segment(segment);
             Ok(())
@@ -230,25 +231,11 @@ pub(super) fn each(
     }
 }
 
-/// Checks that an entity's id and name are free.
-fn check_free(known: bool, id: &str, name: &Name, name_taken: Option<&str>) -> Result<(), Error> {
-    if known {
-        let rule = "must not be another's id";
-        return Err(Error::new(Code::AlreadyExists, rule).with_value(id).at("id"));
-    }
-    match name_taken {
-        Some(other) => {
-            let rule = format!("must not be the name of {other}");
-            Err(Error::new(Code::NameTaken, rule).with_value(name).at("name"))
-        }
-        None => Ok(()),
-    }
-}
-
 impl Snapshot {
     fn check_new_flag(&self, flag: &Flag) -> Result<(), Error> {
         let taken = self.flag_named(flag.name());
-        check_free(self.flag(flag.id()).is_some(), flag.id().as_str(), flag.name(), taken)?;
+        check_id_free(self.flag(flag.id()).is_some(), flag.id().as_str())?;
+        check_name_free(taken, "", flag.name().as_str())?;
         for id in flag.variations().keys() {
             if let Some(other) = self.flag_of_variation(id) {
                 let rule = format!("must not have a variation of {other}");
@@ -268,7 +255,8 @@ impl Snapshot {
     ) -> Result<(), Error> {
         let taken = self.experiment_named(experiment.name());
         let known = self.experiment(experiment.id()).is_some();
-        check_free(known, experiment.id().as_str(), experiment.name(), taken)?;
+        check_id_free(known, experiment.id().as_str())?;
+        check_name_free(taken, "", experiment.name().as_str())?;
         // What only an archived experiment names may have been deleted.
         if experiment.status != Status::Archived {
             self.check_references(experiment)?;

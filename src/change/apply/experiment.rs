@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::super::lifecycle::not_allowed;
 use super::super::mutability::not_mutable;
 use super::super::{EffectKind, EntityKind, ExperimentPatch, Field, NewExperiment, Patch};
-use super::{Edit, Work, check_id_free, check_name_free, given, not_found, patched, text};
+use super::{Edit, Work, given, not_found, patched, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
-    Experiment, Iteration, Record, Salt, Status, Tag, check_allocations, check_tags,
+    Experiment, Iteration, Record, Salt, Status, Tag, check_allocations, check_id_free,
+    check_name_free, check_tags,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;

@@ -7,14 +7,12 @@ use serde_json::Value;
 
 use super::super::lifecycle::not_allowed;
 use super::super::{EffectKind, EntityKind, FlagPatch, NewFlag, NewVariation, VariationPatch};
-use super::{
-    Edit, Work, archived, check_id_free, check_name_free, given, not_found, patched, text,
-};
+use super::{Edit, Work, archived, given, not_found, patched, text};
 use crate::error::{Code, Error};
 use crate::id::{FlagId, VariationId};
 use crate::model::{
-    Flag, FlagStatus, Parameter, Record, Variation, check_overrides, check_parameters,
-    check_variation_count,
+    Flag, FlagStatus, Parameter, Record, Variation, check_id_free, check_name_free,
+    check_overrides, check_parameters, check_variation_count,
 };
 
 impl Work<'_> {

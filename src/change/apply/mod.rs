@@ -358,26 +358,6 @@ fn not_found(what: &str, id: &str) -> Error {
         .at("id")
 }
 
-fn check_name_free(taken: Option<&str>, own: &str, name: &str) -> Result<(), Error> {
-    match taken {
-        Some(other) if other != own => {
-            let rule = format!("must not be the name of {other}");
-            Err(Error::new(Code::NameTaken, rule).with_value(name).at("name"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_id_free(taken: bool, id: &str) -> Result<(), Error> {
-    match taken {
-        true => {
-            let rule = "must not be another's id";
-            Err(Error::new(Code::AlreadyExists, rule).with_value(id).at("id"))
-        }
-        false => Ok(()),
-    }
-}
-
 /// The refusal to edit what has been put away.
 fn archived(what: &str, field: &'static str) -> Error {
     let rule = format!("never changes once the {what} is archived");

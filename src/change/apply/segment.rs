@@ -2,12 +2,10 @@
 
 use super::super::lifecycle::not_allowed;
 use super::super::{EffectKind, EntityKind, NewSegment, SegmentPatch};
-use super::{
-    Edit, Work, archived, check_id_free, check_name_free, given, not_found, patched, text,
-};
+use super::{Edit, Work, archived, given, not_found, patched, text};
 use crate::error::Error;
 use crate::id::SegmentId;
-use crate::model::{Record, Segment, SegmentStatus, check_rules};
+use crate::model::{Record, Segment, SegmentStatus, check_id_free, check_name_free, check_rules};
 
 impl Work<'_> {
     pub(super) fn create_segment(&mut self, mut new: NewSegment) -> Result<NewSegment, Error> {
