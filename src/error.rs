@@ -271,7 +271,9 @@ codes! {
         NotNullable = "not_nullable",
         /// The experiment or flag cannot start; see [`Error::violations`].
         NotReady = "not_ready",
-        /// A commit from within a commit: by a listener, a clock or a source of ids.
+        /// A commit that its journal could not write down.
+        NotRecorded = "not_recorded",
+        /// A commit from within a commit: by a journal, a listener, a clock or a source of ids.
         ReentrantCommit = "reentrant_commit",
         /// The events do not lead from this snapshot to the state that they record.
         ReplayMismatch = "replay_mismatch",

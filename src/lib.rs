@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs, unreachable_pub)]
 
+#[cfg(feature = "auth0")]
+pub mod api;
 mod assign;
 mod change;
 mod engine;

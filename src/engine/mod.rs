@@ -3,6 +3,7 @@
 mod reader;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
@@ -59,6 +60,8 @@ pub struct Engine {
 
 type Listener = Box<dyn Fn(&Event, &Snapshot) + Send + Sync>;
 
+type Journal = Box<dyn Fn(&Event, &Snapshot) -> io::Result<()> + Send + Sync>;
+
 struct Shared {
     current: RwLock<Arc<Snapshot>>,
     generation: Generation,
@@ -75,6 +78,7 @@ struct Generation(AtomicU64);
 
 struct Writer {
     entropy: Box<dyn Entropy + Send>,
+    journals: Vec<Journal>,
     listeners: Vec<Listener>,
 }
 
@@ -95,7 +99,8 @@ impl Engine {
         clock: impl Clock + 'static,
         entropy: impl Entropy + Send + 'static,
     ) -> Self {
-        let writer = Writer { entropy: Box::new(entropy), listeners: Vec::new() };
+        let writer =
+            Writer { entropy: Box::new(entropy), journals: Vec::new(), listeners: Vec::new() };
         Self {
             shared: Arc::new(Shared {
                 current: RwLock::new(snapshot.into()),
@@ -138,8 +143,9 @@ impl Engine {
     /// A transaction that makes no difference publishes nothing and tells nobody.
     ///
     /// # Errors
-    /// When any of its changes breaks a rule; then nothing has happened. [`Code::ReentrantCommit`]
-    /// from within a listener, or from the clock or source of ids of this engine.
+    /// When any of its changes breaks a rule; then nothing has happened. [`Code::NotRecorded`] when
+    /// a [journal](Self::journal) failed; then nothing has happened here. [`Code::ReentrantCommit`]
+    /// from within a journal or listener, or from the clock or source of ids of this engine.
     pub fn commit(&self, transaction: impl Into<Transaction>) -> Result<Commit, Error> {
         self.check_not_committing()?;
         let mut writer = self.shared.writer.lock();
@@ -152,6 +158,9 @@ impl Engine {
             commit.snapshot = current;
             return Ok(commit);
         };
+        for journal in &writer.journals {
+            journal(event, &commit.snapshot).map_err(|cause| not_recorded(&cause))?;
+        }
         {
             let mut published = self.shared.current.write();
             *published = Arc::clone(&commit.snapshot);
@@ -176,15 +185,46 @@ impl Engine {
         self.snapshot().apply(transaction, now, &mut SystemEntropy)
     }
 
+    /// Has a function write down every commit from now on, in order, before it is published: what
+    /// readers see is then on record, and what cannot be recorded does not happen.
+    ///
+    /// It runs in the thread that commits, like a [listener](Self::listen). If it fails, the commit
+    /// is refused and nothing has happened here; journals that were asked before it have the event
+    /// on record nevertheless, and get its sequence number again with the next.
+    ///
+    /// ```
+    /// use variate::{Engine, NewFlag, Snapshot};
+    ///
+    /// let path = std::env::temp_dir().join(format!("variate-{}.json", std::process::id()));
+    /// let file = path.clone();
+    /// let engine = Engine::new();
+    /// engine.journal(move |_, snapshot| std::fs::write(&file, snapshot.to_json()))?;
+    /// engine.commit(NewFlag::new("Sign-in screen").parameter("headline", "Welcome back"))?;
+    /// assert_eq!(Snapshot::from_json(std::fs::read(&path)?)?, *engine.snapshot());
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Code::ReentrantCommit`] from within a journal or listener.
+    pub fn journal(
+        &self,
+        journal: impl Fn(&Event, &Snapshot) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.check_not_committing()?;
+        self.shared.writer.lock().journals.push(Box::new(journal));
+        Ok(())
+    }
+
     /// Has a function told of every commit from now on, in order, after it is published.
     ///
     /// It runs in the thread that commits, and the next commit waits for it. It can read and take
     /// snapshots, but not commit or listen. The commit stands whatever it does: if it panics, the
-    /// panic reaches whoever committed. A log that must never miss an event is written before the
-    /// commit: from [`Snapshot::apply`], with the engine restored by [`Snapshot::replay`].
+    /// panic reaches whoever committed. A record that must never miss an event is a
+    /// [journal](Self::journal).
     ///
     /// # Errors
-    /// [`Code::ReentrantCommit`] from within a listener.
+    /// [`Code::ReentrantCommit`] from within a journal or listener.
     pub fn listen(
         &self,
         listener: impl Fn(&Event, &Snapshot) + Send + Sync + 'static,
@@ -201,6 +241,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn not_recorded(cause: &io::Error) -> Error {
+    Error::new(Code::NotRecorded, format!("must be recorded before it is published, but {cause}"))
 }
 
 /// Notes the thread that commits, until it is done or unwinds.

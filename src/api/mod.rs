@@ -1,0 +1,9 @@
+//! The vendors' REST surfaces, in process.
+//!
+//! Each is a function from an [`http::Request`] to an [`http::Response`] over an
+//! [`Engine`](crate::Engine), so that any server can mount it and any test can call it without one.
+//! What it changes is what the same changes of the native API would; who may call it is the host's
+//! to check.
+
+#[cfg(feature = "auth0")]
+pub mod auth0;
