@@ -352,6 +352,8 @@ codes! {
         FallbackNotPlain = "fallback_not_plain",
         /// The flag is not active.
         FeatureFlagNotActive = "feature_flag_not_active",
+        /// A ramp without weights has no allocation beside the control.
+        RampMissingTreatment = "ramp_missing_treatment",
         /// A segment is archived or gone.
         SegmentNotActive = "segment_not_active",
         /// An allocation's variation is not one of the flag's.

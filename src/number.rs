@@ -25,6 +25,9 @@ macro_rules! decimals {
             /// Nothing.
             pub const ZERO: Self = Self(0);
 
+            /// One.
+            pub const ONE: Self = Self(ONE);
+
             /// The most there can be.
             pub const MAX: Self = Self($max * ONE);
 

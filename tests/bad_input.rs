@@ -132,6 +132,17 @@ const FULL: &str = r#"{
         "flag_version": 3,
         "segment_versions": {"seg_a": 1}
       }
+    },
+    {
+      "id": "exp_d",
+      "name": "By level",
+      "flag_id": "flg_a",
+      "strategy": "percentage",
+      "allocations": [
+        {"variation_id": "var_a", "is_control": true},
+        {"variation_id": "var_b", "is_control": false}
+      ],
+      "levels": [25]
     }
   ],
   "revisions": {
@@ -192,6 +203,7 @@ const CHANGES: &str = r#"[
       {"variation_id": "var_x", "weight": 0.5}
     ],
     "traffic": 12.5,
+    "levels": [12.5, 100],
     "outside_variation_id": "var_x",
     "hash": "xxh64-v1",
     "salt": "pepper"
@@ -239,6 +251,7 @@ const CHANGES: &str = r#"[
       "subject_kind": "device",
       "allocations": [{"variation_id": "var_x", "is_control": true, "is_fallback": true}],
       "traffic": 99.999999,
+      "levels": [0.000001, 99.999999],
       "description": "Which one",
       "flow": "pay",
       "outside_variation_id": "var_y"
@@ -251,6 +264,7 @@ const CHANGES: &str = r#"[
     "change": "set_experiment_status", "id": "exp_c", "if_version": 2,
     "status": "active", "refresh": true
   },
+  {"change": "advance_ramp", "id": "exp_c", "if_version": 3, "level": 100},
   {"change": "reshuffle", "id": "exp_c", "if_version": 3, "salt": "thyme"},
   {"change": "delete_flag", "id": "flg_b", "if_version": 3},
   {"change": "delete_variation", "id": "var_z", "if_version": 2},
@@ -414,6 +428,9 @@ experiments[].iteration.partition[]: {}=missing_key
 experiments[].iteration.partition[].start: required 7=invalid_value@experiments[0].iteration.partition
 experiments[].iteration.partition[].variation_id: required "x"=invalid_value
 
+experiments[].levels: []
+experiments[].levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[2].status: "x"=invalid_value
 experiments[1].status: "x"=invalid_value absent=invalid_value@experiments[1].iteration.started_at
 experiments[1].allocations: required []=not_ready@experiments[1].iteration.allocations
 experiments[1].allocations[0].segment_id: "x"=invalid_value absent=not_ready@experiments[1].iteration.allocations
@@ -490,6 +507,9 @@ allocations[].priority: 7
 allocations[].is_control: true
 allocations[].is_fallback: true
 traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
+levels: []
+levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
+level: required 7 1.5 -1=invalid_value 1e300=invalid_value
 outside_variation_id: "x"=invalid_value
 hash: "x"=invalid_value
 salt: "x"
@@ -526,6 +546,8 @@ patch.allocations[].variation_id: required "x"=invalid_value
 patch.allocations[].is_control: true
 patch.allocations[].is_fallback: true
 patch.traffic: 7 1.5 null=not_nullable -1=invalid_value 1e300=invalid_value
+patch.levels: [] null=not_nullable
+patch.levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
 patch.flow: null "x"
 patch.outside_variation_id: null "x"=invalid_value
 patch.active_limit: null=not_nullable "x"=invalid_value
@@ -1185,7 +1207,9 @@ fn check_number_at(pointer: &str, literal: &str, wanted: Option<Code>) {
 fn each_number_has_its_range_and_decimals() {
     let (value, kind, json) =
         (Some(Code::InvalidValue), Some(Code::WrongType), Some(Code::InvalidJson));
-    for pointer in ["/experiments/0/allocations/0/weight", "/experiments/0/traffic"] {
+    for pointer in
+        ["/experiments/0/allocations/0/weight", "/experiments/0/traffic", "/experiments/2/levels/0"]
+    {
         let taken = [
             "0",
             "100",
@@ -1868,6 +1892,7 @@ impl Kind {
                     "subject_kind",
                     "allocations",
                     "traffic",
+                    "levels",
                     "outside_variation_id",
                 ];
                 ("patch_experiment", "exp_a", fields)
@@ -2141,6 +2166,9 @@ fn every_list_is_bounded() {
         let tags: Vec<_> = (0..count).map(|number| format!("tag {number}")).collect();
         let wanted = (count > 100).then_some((limit, "tags"));
         check_field(Experiment, "/tags", &json!(tags), wanted);
+        let levels: Vec<_> = (0..count).map(|number| number as f64 / 10.0).collect();
+        let wanted = (count > 101).then_some((limit, "levels"));
+        check_field(Experiment, "/levels", &json!(levels), wanted);
         let mut variations: Vec<_> = (1..count)
             .map(|number| {
                 let id = format!("var_b{}", number.to_string().replace('0', "z"));
@@ -2632,6 +2660,13 @@ fn counting_ends_in_an_error() {
                 "id": "seg_b", "name": "Second", "rules": [{"match": {"x": {"exists": true}}}]
             }));
             document["flags"][0]["status"] = json!("active");
+            let mut ramp = document["experiments"][0].clone();
+            ramp["id"] = json!("exp_b");
+            ramp["name"] = json!("Ramp");
+            ramp["status"] = json!("active");
+            ramp["levels"] = json!([10, 20]);
+            ramp["traffic"] = json!(10);
+            document["experiments"].as_array_mut().unwrap().push(ramp);
             put(&mut document, &format!("{pointer}/version"), &json!(version));
             loads::<Snapshot>(&document.to_string())
         };
@@ -2654,7 +2689,7 @@ fn counting_ends_in_an_error() {
 }
 
 /// Every kind of edit, by what it gives the next version.
-fn versioned() -> [(&'static str, Vec<Change>); 4] {
+fn versioned() -> [(&'static str, Vec<Change>); 5] {
     let flag = p("flg_a");
     let (variation, segment, experiment) = (p("var_a"), p("seg_b"), p("exp_a"));
     let patch_variation =
@@ -2687,6 +2722,7 @@ fn versioned() -> [(&'static str, Vec<Change>); 4] {
                 Change::reshuffle(&experiment),
             ],
         ),
+        ("/experiments/1", vec![Change::advance_ramp(&p("exp_b"), p("20"))]),
     ]
 }
 
@@ -2706,6 +2742,18 @@ fn a_field_belongs_to_its_strategy() {
         invalid,
         "experiments[0].allocations[0].weight",
     );
+    let targeted = |levels: Value| {
+        move |document: &mut Value| {
+            let experiment = &mut document["experiments"][0];
+            experiment["strategy"] = json!("segment");
+            experiment["allocations"] = json!([]);
+            experiment["levels"] = levels;
+        }
+    };
+    check_document(targeted(json!([5])), invalid, "experiments[0].levels");
+    let mut document = small();
+    targeted(json!([]))(&mut document);
+    loads::<Snapshot>(&document.to_string());
 }
 
 #[test]

@@ -12,13 +12,13 @@ use common::{apply, brought_to, ok, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use variate::{
-    Change, Code, Commit, EffectKind, Engine, Error, Event, Expression, Field, FlagStatus,
-    NewExperiment, NewFlag, NewSegment, NewVariation, Rule, SegmentStatus, Snapshot, Status,
-    Transaction,
+    Allocation, Change, Code, Commit, EffectKind, Engine, Error, Event, Expression, Field,
+    FlagStatus, NewExperiment, NewFlag, NewSegment, NewVariation, Rule, SegmentStatus, Snapshot,
+    Status, Transaction,
 };
 
-/// The world with a description wherever there can be one, and a draft `exp_rich` whose every field
-/// has a value that no default gives.
+/// The world with a description wherever there can be one, a draft `exp_rich` whose every field has
+/// a value that no default gives, levels aside, and a draft `exp_ramp` that has those.
 fn rich() -> Snapshot {
     let experiment = NewExperiment::by_percentage("Rich", p("flg_a"))
         .id(p("exp_rich"))
@@ -32,12 +32,18 @@ fn rich() -> Snapshot {
         .traffic(p("80"))
         .outside_variation_id(p("var_d"))
         .salt(p("pepper"));
+    let ramp = NewExperiment::by_percentage("Ramp", p("flg_a"))
+        .id(p("exp_ramp"))
+        .allocation(Allocation::ramped(p("var_a")).control())
+        .allocation(Allocation::ramped(p("var_b")))
+        .levels([p("10"), p("50")]);
     let describe =
         |kind: &str, id: &str| patch(kind, id, &json!({"description": "What it was about"}));
     ok(
         &world(),
         vec![
             experiment.into(),
+            ramp.into(),
             describe("patch_flag", "flg_a"),
             describe("patch_variation", "var_b"),
             describe("patch_segment", "seg_ios"),
@@ -59,7 +65,9 @@ fn document(snapshot: &Snapshot) -> Value {
     document.as_object_mut().unwrap().retain(|key, _| key != "sequence" && key != "updated_at");
     for experiment in document["experiments"].as_array_mut().unwrap() {
         let experiment = experiment.as_object_mut().unwrap();
-        experiment.entry("tags").or_insert(json!([]));
+        for list in ["tags", "levels"] {
+            experiment.entry(list).or_insert(json!([]));
+        }
         let shared = ["allocations", "outside_variation_id", "salt"]
             .map(|key| (key, experiment.get(key).cloned().unwrap_or_default()));
         let iteration = experiment["iteration"].as_object_mut().unwrap();
@@ -211,21 +219,22 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
         (Field::OutsideVariationId, vec![json!("var_c"), json!(null)], at_rest),
         (Field::Salt, vec![json!("thyme")], at_rest),
         (Field::Flow, vec![json!("all"), json!(null)], [true, false, false, false, false]),
+        (Field::Levels, vec![json!([20, 80]), json!([80])], [true, false, false, false, false]),
         (Field::SubjectKind, vec![json!("session")], [true, false, false, false, false]),
         (Field::FlagId, vec![json!("flg_b")], [false; 5]),
         (Field::Strategy, vec![json!("segment")], [false; 5]),
     ]
 }
 
-/// The change that gives a field of `exp_rich` this value; `None` where a patch has no such key.
-fn give(field: Field, value: &Value) -> Option<Change> {
+/// The change that gives a field of an experiment this value; `None` where a patch has no such key.
+fn give(id: &str, field: Field, value: &Value) -> Option<Change> {
     match field {
         Field::Salt => {
-            let json = json!({"change": "reshuffle", "id": "exp_rich", "salt": value});
+            let json = json!({"change": "reshuffle", "id": id, "salt": value});
             Some(Change::from_json(json.to_string()).unwrap())
         }
         Field::FlagId | Field::Strategy => None,
-        _ => Some(patch("patch_experiment", "exp_rich", &json!({field.as_str(): value}))),
+        _ => Some(patch("patch_experiment", id, &json!({field.as_str(): value}))),
     }
 }
 
@@ -240,7 +249,7 @@ fn each_field_changes_in_these_states_and_no_others() {
             assert_eq!(field.changes_in().contains(status), allowed, "{field} in {status}");
             let snapshot = brought_to(&rich(), "exp_rich", *status);
             for value in &values {
-                let Some(change) = give(field, value) else {
+                let Some(change) = give("exp_rich", field, value) else {
                     continue;
                 };
                 if allowed {
@@ -274,21 +283,26 @@ fn flag_and_strategy_have_no_key_in_a_patch() {
 #[test]
 fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
     for status in Status::ALL {
-        let snapshot = brought_to(&rich(), "exp_rich", *status);
-        let present = read(&snapshot, "exp_rich");
-        let mut all = Map::new();
-        for field in Field::ALL {
-            let value = &present[field.as_str()];
-            let Some(change) = give(*field, value) else {
-                continue;
-            };
-            no_change(&snapshot, change);
-            if *field != Field::Salt {
-                all.insert(field.as_str().to_owned(), value.clone());
+        for id in ["exp_rich", "exp_ramp"] {
+            let snapshot = brought_to(&rich(), id, *status);
+            let present = read(&snapshot, id);
+            let mut all = Map::new();
+            for field in Field::ALL {
+                let Some(value) = present.get(field.as_str()) else {
+                    assert_eq!(id, "exp_ramp", "{field}");
+                    continue;
+                };
+                let Some(change) = give(id, *field, value) else {
+                    continue;
+                };
+                no_change(&snapshot, change);
+                if *field != Field::Salt {
+                    all.insert(field.as_str().to_owned(), value.clone());
+                }
             }
+            assert_eq!(all.len(), if id == "exp_rich" { 9 } else { 6 }, "{all:?}");
+            no_change(&snapshot, patch("patch_experiment", id, &json!(all)));
         }
-        assert_eq!(all.len(), 8);
-        no_change(&snapshot, patch("patch_experiment", "exp_rich", &json!(all)));
         // And what is empty can be cleared.
         let snapshot = brought_to(&rich(), "exp_weights", *status);
         let nothing = json!({"description": null, "flow": null, "outside_variation_id": null});
@@ -399,6 +413,7 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
                 set("subject_kind", json!("session")),
                 set("allocations", arms),
                 set("traffic", json!(33.333)),
+                set("levels", json!([0, 33.333])),
                 clear("description", json!("Another description")),
                 clear("flow", json!("all")),
                 clear("outside_variation_id", json!("var_c")),
@@ -543,6 +558,19 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("traffic", (0..=100_u8).prop_map(|share| json!(share)).boxed()),
         ("outside_variation_id", prop_oneof![Just(json!(null)), Just(json!("var_b"))].boxed()),
     ];
+    // Levels, which leave the traffic to the ramp.
+    let bare = json!([
+        {"variation_id": "var_b", "is_control": false},
+        {"variation_id": "var_a", "is_control": true}
+    ]);
+    let levels = [json!([]), json!([10]), json!([0, 0.5, 100])];
+    let ramp = vec![
+        ("name", text().boxed()),
+        ("description", nullable().boxed()),
+        ("allocations", prop_oneof![Just(arms([50, 50])), Just(bare)].boxed()),
+        ("levels", prop::sample::select(levels.to_vec()).boxed()),
+        ("outside_variation_id", prop_oneof![Just(json!(null)), Just(json!("var_b"))].boxed()),
+    ];
     let flag = vec![
         ("name", text().boxed()),
         ("description", nullable().boxed()),
@@ -570,6 +598,7 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
     ];
     let entities = vec![
         ("patch_experiment", "exp_rich", experiment),
+        ("patch_experiment", "exp_ramp", ramp),
         ("patch_flag", "flg_a", flag),
         ("patch_variation", "var_b", variation),
         ("patch_segment", "seg_ios", segment),
@@ -642,7 +671,7 @@ proptest! {
     }
 }
 
-/// Every change that can name a version, each of which would succeed on `rich()`.
+/// Every change that can name a version, each of which would succeed on `rich()` once its ramp runs.
 fn versioned() -> Vec<(Change, &'static str)> {
     vec![
         (patch("patch_flag", "flg_a", &json!({"name": "Other"})), "flg_a"),
@@ -653,6 +682,7 @@ fn versioned() -> Vec<(Change, &'static str)> {
         (Change::set_segment_status(&p("seg_ios"), SegmentStatus::Archived), "seg_ios"),
         (Change::set_experiment_status(&p("exp_rich"), Status::Active), "exp_rich"),
         (Change::resume_refreshed(&p("exp_rich")), "exp_rich"),
+        (Change::advance_ramp(&p("exp_ramp"), p("50")), "exp_ramp"),
         (Change::reshuffle(&p("exp_rich")), "exp_rich"),
         (Change::delete_flag(&p("flg_b")), "flg_b"),
         (Change::delete_variation(&p("var_x")), "var_x"),
@@ -678,6 +708,7 @@ fn a_version_that_has_moved_on_is_a_conflict_that_shows_both() {
     changes.extend(touch);
     changes.push(patch("patch_variation", "var_x", &json!({"description": "touched"})));
     changes.push(patch("patch_experiment", "exp_rich", &json!({"tags": []})));
+    changes.push(Change::set_experiment_status(&p("exp_ramp"), Status::Active));
     let snapshot = ok(&rich(), changes);
     for (change, id) in versioned() {
         let version = read(&snapshot, id)["version"].as_u64().unwrap();

@@ -14,11 +14,13 @@ use variate::ViolationCode::{
     self, AllocationMissingPriority, AllocationMissingSegment, DuplicatePriority, DuplicateSegment,
     DuplicateVariation, ExperimentActiveLimitExceeded, ExperimentInvalidAllocationWeights,
     ExperimentMissingAllocations, ExperimentMissingControl, ExperimentMissingDefault,
-    FallbackNotPlain, FeatureFlagNotActive, SegmentNotActive, VariationNotFromFlag,
+    FallbackNotPlain, FeatureFlagNotActive, RampMissingTreatment, SegmentNotActive,
+    VariationNotFromFlag,
 };
 use variate::{
     ActiveLimit, Allocation, Change, Code, ExperimentPatch, FlagStatus, Flow, NewExperiment,
-    NewFlag, NewVariation, SegmentStatus, SettingsPatch, Snapshot, Status, Strategy as Assigns,
+    NewFlag, NewVariation, Percentage, SegmentStatus, SettingsPatch, Snapshot, Status,
+    Strategy as Assigns,
 };
 
 /// A violation's code, and what its message must name.
@@ -33,6 +35,17 @@ fn draft(strategy: Assigns, arms: &[Allocation]) -> Snapshot {
 
 fn weighted(arms: &[Allocation]) -> Snapshot {
     draft(Assigns::Percentage, arms)
+}
+
+/// The same as a ramp.
+fn ramped(arms: &[Allocation]) -> Snapshot {
+    let levels = ExperimentPatch::new().levels([p("10"), p("50")]);
+    ok(&weighted(arms), Change::patch_experiment(&p("exp_t"), levels))
+}
+
+/// Arms by weight that have none.
+fn weightless(arms: &[Allocation]) -> Vec<Allocation> {
+    arms.iter().cloned().map(|arm| Allocation { weight: None, ..arm }).collect()
 }
 
 fn targeted(arms: &[Allocation]) -> Snapshot {
@@ -175,7 +188,7 @@ fn cases_of_the_flag() -> Vec<Case> {
 fn cases_by_weight() -> Vec<Case> {
     let case = |arms: &[Allocation], wanted: Wanted| (weighted(arms), vec![wanted]);
     let third = |variation: &str| share(variation, "33.333333");
-    let unweighted = ready_arms().map(|arm| Allocation { weight: None, ..arm });
+    let unweighted = weightless(&ready_arms());
     let control = || share("var_a", "50").control();
     vec![
         // What has no arm has neither control nor weights.
@@ -203,6 +216,33 @@ fn cases_by_weight() -> Vec<Case> {
         ),
         case(&unweighted, (ExperimentInvalidAllocationWeights, "not 0")),
         case(&[control(), share("var_a", "50")], (DuplicateVariation, "var_a")),
+    ]
+}
+
+/// A ramp with weights must keep the same rules; one without them, that there is a treatment.
+fn cases_of_ramps() -> Vec<Case> {
+    let case = |arms: &[Allocation], wanted: Wanted| (ramped(arms), vec![wanted]);
+    let control = || Allocation::ramped(p("var_a")).control();
+    let other = |variation: &str| Allocation::ramped(p(variation));
+    vec![
+        (
+            ramped(&[]),
+            vec![
+                (ExperimentMissingAllocations, "at least one"),
+                (ExperimentMissingControl, "not 0"),
+                (RampMissingTreatment, "beside the control"),
+            ],
+        ),
+        case(&[control()], (RampMissingTreatment, "beside the control")),
+        (
+            ramped(&[control(), other("var_b").control()]),
+            vec![(ExperimentMissingControl, "not 2"), (RampMissingTreatment, "beside the control")],
+        ),
+        case(&[other("var_a"), other("var_b")], (ExperimentMissingControl, "not 0")),
+        case(&[control(), other("var_b"), other("var_b")], (DuplicateVariation, "var_b")),
+        case(&[control(), other("var_a")], (DuplicateVariation, "var_a")),
+        case(&[control(), share("var_b", "50")], (ExperimentInvalidAllocationWeights, "not 50")),
+        case(&[control(), share("var_b", "0")], (ExperimentInvalidAllocationWeights, "not 0")),
     ]
 }
 
@@ -269,7 +309,13 @@ fn cases_of_the_limit() -> Vec<Case> {
 #[test]
 fn every_reason_is_found_and_named() {
     let mut reached = BTreeSet::new();
-    let cases = [cases_of_the_flag(), cases_by_weight(), cases_by_segment(), cases_of_the_limit()];
+    let cases = [
+        cases_of_the_flag(),
+        cases_by_weight(),
+        cases_of_ramps(),
+        cases_by_segment(),
+        cases_of_the_limit(),
+    ];
     for (snapshot, wanted) in cases.into_iter().flatten() {
         check(&snapshot, "exp_t", &wanted);
         reached.extend(wanted.iter().map(|(code, _)| *code));
@@ -298,6 +344,15 @@ fn what_is_ready_has_no_violation() {
     check(&targeted(&far), "exp_t", &[]);
     let third = [share("var_a", "33.333334").control(), share("var_b", "33.333333")];
     check(&weighted(&[&third[..], &[share("var_c", "33.333333")]].concat()), "exp_t", &[]);
+    // A ramp with weights, of which one can be missing, or without.
+    check(&ramped(&ready_arms()), "exp_t", &[]);
+    let one_bare = [share("var_a", "100"), Allocation::ramped(p("var_b")).control()];
+    check(&ramped(&one_bare), "exp_t", &[]);
+    check(&ramped(&weightless(&ready_arms())), "exp_t", &[]);
+    for status in Status::ALL {
+        let ramp = brought_to(&ramped(&weightless(&ready_arms())), "exp_t", *status);
+        check(&ramp, "exp_t", &[]);
+    }
 }
 
 #[test]
@@ -452,6 +507,8 @@ fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
     let priorities =
         arms.iter().filter_map(|arm| arm.priority).map(|priority| priority.to_string());
     let weighs = experiment.strategy() == Assigns::Percentage;
+    let has_weights =
+        weighs && (experiment.levels().is_empty() || arms.iter().any(|arm| arm.weight.is_some()));
     let flow = |of: &variate::Experiment| of.flow().map(Flow::as_str).map(str::to_owned);
     let own = flow(experiment);
     let in_the_way = snapshot
@@ -476,10 +533,11 @@ fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
         (ExperimentMissingControl, arms.iter().filter(|arm| arm.is_control).count() == 1),
         (
             ExperimentInvalidAllocationWeights,
-            !weighs
+            !has_weights
                 || arms.iter().filter_map(|arm| arm.weight).map(|w| w.millionths()).sum::<u64>()
                     == 100_000_000,
         ),
+        (RampMissingTreatment, !weighs || has_weights || arms.iter().any(|arm| !arm.is_control)),
         (
             DuplicateVariation,
             !weighs || all_differ(arms.iter().map(|arm| arm.variation_id.to_string()).collect()),
@@ -559,7 +617,13 @@ fn weighted_arms() -> impl Strategy<Value = Vec<Allocation>> {
         }
         arms
     });
-    prop_oneof![any, near]
+    (prop_oneof![any, near], prop::bool::weighted(0.2))
+        .prop_map(|(arms, bare)| if bare { weightless(&arms) } else { arms })
+}
+
+/// Levels, or none.
+fn levels() -> impl Strategy<Value = Vec<Percentage>> {
+    pick(&[vec![], vec![p("0")], vec![p("10"), p("50"), p("100")]])
 }
 
 /// Any arms by segment.
@@ -616,6 +680,11 @@ fn any_change() -> impl Strategy<Value = Change> {
         6 => allocations.prop_map(|(id, arms)| {
             Change::patch_experiment(&p(id), ExperimentPatch::new().allocations(arms))
         }),
+        3 => (id(), levels()).prop_map(|(id, levels)| {
+            Change::patch_experiment(&p(id), ExperimentPatch::new().levels(levels))
+        }),
+        1 => (id(), pick(&["0", "10", "50", "100"]))
+            .prop_map(|(id, level)| Change::advance_ramp(&p(id), p(level))),
         2 => (id(), flow()).prop_map(|(id, flow)| {
             let patch = ExperimentPatch::new();
             let patch = match flow {
@@ -642,8 +711,13 @@ fn any_change() -> impl Strategy<Value = Change> {
 
 proptest! {
     #[test]
-    fn activation_succeeds_exactly_when_the_rules_by_weight_are_kept(arms in weighted_arms()) {
-        check_by_rules(&weighted(&arms), "exp_t");
+    fn activation_succeeds_exactly_when_the_rules_by_weight_are_kept(
+        arms in weighted_arms(),
+        levels in levels(),
+    ) {
+        let patch = ExperimentPatch::new().levels(levels);
+        let change = Change::patch_experiment(&p("exp_t"), patch);
+        check_by_rules(&ok(&weighted(&arms), change), "exp_t");
     }
 
     #[test]

@@ -32,9 +32,10 @@ impl<'s> Decision<'s> {
         self.reason
     }
 
-    /// What the subject gets as part of the experiment; `None` when it is not in.
+    /// The arm that the subject has, be it drawn, kept or forced; `None` when it has none.
     pub fn assignment(&self) -> Option<Assignment<'s>> {
-        let arm = self.served.filter(|_| self.in_experiment())?;
+        let has_arm = self.in_experiment() || self.reason == Reason::Forced;
+        let arm = self.served.filter(|_| has_arm)?;
         Some(Assignment {
             experiment_id: self.experiment_id?,
             variation_id: &arm.variation_id,
@@ -56,9 +57,11 @@ impl<'s> Decision<'s> {
         self.served.map(|arm| &*arm.config)
     }
 
-    /// Whether the subject is part of the experiment and counts in its analysis.
+    /// Whether the subject is part of the experiment and counts in its analysis; one that was forced
+    /// into an arm does not.
     pub fn in_experiment(&self) -> bool {
-        matches!(self.reason, Reason::Split | Reason::Segment(_) | Reason::Fallback)
+        use Reason::{Fallback, Kept, Segment, Split};
+        matches!(self.reason, Split | Segment(_) | Fallback | Kept)
     }
 }
 
@@ -89,7 +92,7 @@ impl Serialize for Decision<'_> {
     }
 }
 
-/// What a subject gets as part of an experiment.
+/// The arm of an experiment that a subject has.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Assignment<'s> {
@@ -111,8 +114,12 @@ pub struct Assignment<'s> {
 pub enum Reason<'s> {
     /// There is no such experiment.
     NotFound,
+    /// [Forced](crate::Subject::forced) for this call.
+    Forced,
     /// It has not started.
     Draft,
+    /// It is halted, and the subject [keeps](crate::Subject::kept) what it had.
+    Kept,
     /// It is halted.
     Paused,
     /// It is concluded.
@@ -136,7 +143,9 @@ impl Reason<'_> {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
+            Self::Forced => "forced",
             Self::Draft => "draft",
+            Self::Kept => "kept",
             Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Archived => "archived",

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::hash::{Draw, draw_seed, point};
 use super::{Attributes, Decision, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, VariationId};
-use crate::model::{Allocation, Config, Design, Experiment, Flag, Segment, Status, SubjectKind};
+use crate::model::{
+    Allocation, Config, Design, Experiment, Flag, Segment, Status, SubjectKind, is_weightless,
+};
 use crate::partition::Partition;
 
 /// An experiment, compiled for assigning: what is left when everything that does not depend on the
@@ -18,6 +20,7 @@ pub struct Plan {
     experiment_id: ExperimentId,
     subject_kind: SubjectKind,
     gate: Gate,
+    /// As the run froze them, whatever the status; a draft's are those of its present design.
     arms: Box<[Arm]>,
     outside: Option<Box<Arm>>,
 }
@@ -41,6 +44,8 @@ struct Open {
     traffic_seed: u64,
     /// The first point that is not in; 2^32 when all are.
     traffic_end: u64,
+    /// The arm of those who are not in: the control of a ramp without weights.
+    rest: Option<u8>,
     route: Route,
 }
 
@@ -77,6 +82,11 @@ impl Plan {
         subject: &Subject<'_>,
         mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
     ) -> Decision<'s> {
+        if subject.brings_assignments()
+            && let Some(decision) = self.honour(subject)
+        {
+            return decision;
+        }
         let open = match &self.gate {
             Gate::Open(open) => open,
             Gate::Closed(reason) => return self.serve(None, *reason),
@@ -87,7 +97,10 @@ impl Plan {
         if open.traffic_end < Partition::POINTS
             && u64::from(point(hash, open.traffic_seed)) >= open.traffic_end
         {
-            return self.serve(self.outside.as_deref(), Reason::NotSampled);
+            return match open.rest {
+                Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
+                None => self.serve(self.outside.as_deref(), Reason::NotSampled),
+            };
         }
         match &open.route {
             Route::Split { seed, partition } => {
@@ -106,32 +119,63 @@ impl Plan {
         }
     }
 
+    /// The assignment that a subject brings, as far as it goes before what the plan would decide.
+    #[cold]
+    fn honour<'s>(&'s self, subject: &Subject<'_>) -> Option<Decision<'s>> {
+        let id = self.experiment_id.as_str();
+        let arm = |variation: &str| self.arms.iter().find(|arm| arm.variation_id == *variation);
+        if let Some(forced) = subject.brought(id, true).find_map(arm) {
+            return Some(self.serve(Some(forced), Reason::Forced));
+        }
+        if self.gate != Gate::Closed(Reason::Paused) {
+            return None;
+        }
+        let kept = subject.brought(id, false).find_map(arm)?;
+        Some(self.serve(Some(kept), Reason::Kept))
+    }
+
     #[inline]
     fn serve<'s>(&'s self, served: Option<&'s Arm>, reason: Reason<'s>) -> Decision<'s> {
         Decision { experiment_id: Some(&self.experiment_id), served, reason }
     }
 
-    /// Compiles an experiment as its iteration froze it.
-    pub(crate) fn compile(experiment: &Experiment) -> Self {
-        let closed = |reason| (Gate::Closed(reason), Box::default(), None);
-        let (gate, arms, outside) = match (experiment.status, &experiment.iteration.design) {
-            (Status::Active, Some(design)) => Self::open(experiment, design),
+    /// Compiles an experiment as its iteration froze it, or a draft with its present flag.
+    pub(crate) fn compile(experiment: &Experiment, flag: Option<&Flag>) -> Self {
+        let design = experiment.iteration.design.as_deref();
+        let gate = match (experiment.status, design) {
+            (Status::Active, Some(design)) => Gate::Open(Open::new(experiment, design)),
             // An active experiment always has a design.
-            (Status::Draft | Status::Active, _) => closed(Reason::Draft),
-            (Status::Paused, _) => closed(Reason::Paused),
-            (Status::Completed, _) => closed(Reason::Completed),
-            (Status::Archived, _) => closed(Reason::Archived),
+            (Status::Draft | Status::Active, _) => Gate::Closed(Reason::Draft),
+            (Status::Paused, _) => Gate::Closed(Reason::Paused),
+            (Status::Completed, _) => Gate::Closed(Reason::Completed),
+            (Status::Archived, _) => Gate::Closed(Reason::Archived),
         };
+        let (flag, allocations, outside) = match design {
+            Some(design) => {
+                (Some(&*design.flag), &design.allocations, &design.outside_variation_id)
+            }
+            None => (
+                flag.filter(|_| experiment.status == Status::Draft),
+                &experiment.allocations,
+                &experiment.outside_variation_id,
+            ),
+        };
+        let arm = |id: &VariationId, is_control| Arm::new(flag?, id, is_control);
+        let arms = allocations.iter();
+        let arms =
+            arms.filter_map(|allocation| arm(&allocation.variation_id, allocation.is_control));
         Self {
             experiment_id: experiment.id.clone(),
             subject_kind: experiment.subject_kind.clone(),
             gate,
-            arms,
-            outside,
+            arms: arms.collect(),
+            outside: outside.as_ref().and_then(|id| arm(id, false)).map(Box::new),
         }
     }
+}
 
-    fn open(experiment: &Experiment, design: &Design) -> (Gate, Box<[Arm]>, Option<Box<Arm>>) {
+impl Open {
+    fn new(experiment: &Experiment, design: &Design) -> Self {
         let salt = design.salt.as_str();
         let route = match &design.partition {
             Some(partition) => Route::Split {
@@ -140,16 +184,14 @@ impl Plan {
             },
             None => segments(design),
         };
-        let open = Open {
+        let ramps = !experiment.levels.is_empty() && is_weightless(&design.allocations);
+        let mut arms = (0u8..).zip(design.allocations.iter()).filter(|_| ramps);
+        Self {
             traffic_seed: draw_seed(salt, Draw::Traffic),
             traffic_end: experiment.traffic.points(),
+            rest: arms.find(|(_, arm)| arm.is_control).map(|(number, _)| number),
             route,
-        };
-        let arms = design.allocations.iter();
-        let arms = arms.map(|arm| Arm::new(&design.flag, &arm.variation_id, arm.is_control));
-        let outside = design.outside_variation_id.as_ref();
-        let outside = outside.map(|id| Box::new(Arm::new(&design.flag, id, false)));
-        (Gate::Open(open), arms.collect(), outside)
+        }
     }
 }
 
@@ -167,8 +209,8 @@ fn segments(design: &Design) -> Route {
 }
 
 impl Arm {
-    fn new(flag: &Flag, id: &VariationId, is_control: bool) -> Self {
-        let config = flag.variations().get(id).map(|variation| Arc::clone(&variation.config));
-        Self { variation_id: id.clone(), config: config.unwrap_or_default(), is_control }
+    fn new(flag: &Flag, id: &VariationId, is_control: bool) -> Option<Self> {
+        let config = Arc::clone(&flag.variations().get(id)?.config);
+        Some(Self { variation_id: id.clone(), config, is_control })
     }
 }

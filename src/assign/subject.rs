@@ -21,11 +21,31 @@ use crate::model::SubjectKind;
 /// let attributes = [("country", "DE")];
 /// let user = Subject::of("user", "u-7").with_id("device", "d-42").with_attributes(&attributes);
 /// ```
+///
+/// A subject can bring assignments of its own. One that is [forced](Self::forced), as by a tester's
+/// link, holds whatever the experiment's status, and is no part of its analysis. One that is
+/// [kept](Self::kept), as in a cookie, holds while the experiment is paused. Either is passed over
+/// if the experiment has no such arm.
+///
+/// ```
+/// # use variate::Subject;
+/// let tester = Subject::new("device-42").forced("exp_signin", "var_short");
+/// let back_again = Subject::new("device-42").kept("exp_signin", "var_control");
+/// ```
 #[derive(Clone)]
 pub struct Subject<'a> {
     first: Id<'a>,
     others: Vec<Id<'a>>,
     attributes: &'a dyn Attributes,
+    brought: Vec<Brought<'a>>,
+}
+
+/// An assignment that a subject brings.
+#[derive(Clone, Copy)]
+struct Brought<'a> {
+    experiment_id: &'a str,
+    variation_id: &'a str,
+    forced: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +72,7 @@ impl<'a> Subject<'a> {
     /// A subject with an id of another kind.
     #[inline]
     pub fn of(kind: &'a str, id: &'a str) -> Self {
-        Self { first: Id::new(kind, id), others: Vec::new(), attributes: &() }
+        Self { first: Id::new(kind, id), others: Vec::new(), attributes: &(), brought: Vec::new() }
     }
 
     /// The same subject with an id of one more kind; a kind that it has already gets the new id.
@@ -72,6 +92,22 @@ impl<'a> Subject<'a> {
         Self { attributes, ..self }
     }
 
+    /// The same subject, forced into this variation of this experiment: by the first that is an arm
+    /// of the experiment, if it is called more than once.
+    pub fn forced(self, experiment_id: &'a str, variation_id: &'a str) -> Self {
+        self.bring(Brought { experiment_id, variation_id, forced: true })
+    }
+
+    /// The same subject, which this experiment once gave this variation.
+    pub fn kept(self, experiment_id: &'a str, variation_id: &'a str) -> Self {
+        self.bring(Brought { experiment_id, variation_id, forced: false })
+    }
+
+    fn bring(mut self, brought: Brought<'a>) -> Self {
+        self.brought.push(brought);
+        self
+    }
+
     /// The id of a kind; `None` if it is missing or empty.
     pub fn id(&self, kind: &str) -> Option<&'a str> {
         self.find(kind).map(|id| id.text)
@@ -81,6 +117,27 @@ impl<'a> Subject<'a> {
     #[inline]
     pub fn attributes(&self) -> &'a dyn Attributes {
         self.attributes
+    }
+
+    #[inline]
+    pub(crate) fn brings_assignments(&self) -> bool {
+        !self.brought.is_empty()
+    }
+
+    /// The experiments that once gave the subject an assignment, in the order in which it says so.
+    #[cfg(feature = "auth0")]
+    pub(crate) fn kept_experiments(&self) -> impl Iterator<Item = &'a str> {
+        self.brought.iter().filter(|brought| !brought.forced).map(|brought| brought.experiment_id)
+    }
+
+    /// The variations that the subject brings for an experiment, in order.
+    pub(crate) fn brought(
+        &self,
+        experiment_id: &str,
+        forced: bool,
+    ) -> impl Iterator<Item = &'a str> {
+        let own = move |b: &&Brought<'a>| b.experiment_id == experiment_id && b.forced == forced;
+        self.brought.iter().filter(own).map(|brought| brought.variation_id)
     }
 
     #[inline]

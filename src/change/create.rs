@@ -192,6 +192,10 @@ pub struct NewExperiment {
     /// The share of subjects that enters; 100 unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Percentage>,
+    /// The steps by which the traffic is raised, which then cannot be given; none unless the
+    /// experiment is a ramp.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<Percentage>,
     /// What subjects outside the traffic are served; nothing unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside_variation_id: Option<VariationId>,
@@ -226,6 +230,7 @@ impl NewExperiment {
             strategy,
             allocations: Vec::new(),
             traffic: None,
+            levels: Vec::new(),
             outside_variation_id: None,
             hash: HashVersion::default(),
             salt: None,
@@ -267,6 +272,11 @@ impl NewExperiment {
     /// The same experiment with this share of subjects.
     pub fn traffic(self, traffic: Percentage) -> Self {
         Self { traffic: Some(traffic), ..self }
+    }
+
+    /// The same experiment as a ramp with these levels.
+    pub fn levels(self, levels: impl Into<Vec<Percentage>>) -> Self {
+        Self { levels: levels.into(), ..self }
     }
 
     /// The same experiment with this variation for subjects outside its traffic.
@@ -348,6 +358,7 @@ impl NewExperiment {
                 "strategy",
                 "allocations",
                 "traffic",
+                "levels",
                 "outside_variation_id",
                 "hash",
                 "salt",
@@ -364,6 +375,7 @@ impl NewExperiment {
             strategy: object.read("strategy")?,
             allocations: object.or_default("allocations")?,
             traffic: object.optional("traffic")?,
+            levels: object.or_default("levels")?,
             outside_variation_id: object.optional("outside_variation_id")?,
             hash: object.or_default("hash")?,
             salt: object.optional("salt")?,

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{FlagStatus, Salt, SegmentStatus, Status};
+use crate::number::Percentage;
 
 /// One change of what is held, as plain data.
 ///
@@ -139,6 +140,17 @@ pub enum Change {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         refresh: bool,
     },
+    /// Raises the traffic of an active experiment that is a ramp to its next level. The level that
+    /// it stands at makes no difference, in any status but `draft`.
+    AdvanceRamp {
+        /// Which.
+        id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// The next level.
+        level: Percentage,
+    },
     /// Draws anew who gets what: gives a draft or paused experiment another salt. In JSON
     /// `reshuffle`.
     Reshuffle {
@@ -244,6 +256,11 @@ impl Change {
         Self::SetExperimentStatus { id: id.clone(), if_version: None, status, refresh: true }
     }
 
+    /// Raises a ramp to its next level.
+    pub fn advance_ramp(id: &ExperimentId, level: Percentage) -> Self {
+        Self::AdvanceRamp { id: id.clone(), if_version: None, level }
+    }
+
     /// Gives an experiment a new random salt.
     pub fn reshuffle(id: &ExperimentId) -> Self {
         Self::Reshuffle { id: id.clone(), if_version: None, salt: None }
@@ -281,6 +298,7 @@ impl Change {
             | Self::SetFlagStatus { if_version, .. }
             | Self::SetSegmentStatus { if_version, .. }
             | Self::SetExperimentStatus { if_version, .. }
+            | Self::AdvanceRamp { if_version, .. }
             | Self::Reshuffle { if_version, .. }
             | Self::DeleteFlag { if_version, .. }
             | Self::DeleteVariation { if_version, .. }
@@ -415,6 +433,7 @@ impl FromJson for Change {
             "set_flag_status",
             "set_segment_status",
             "set_experiment_status",
+            "advance_ramp",
             "reshuffle",
             "delete_flag",
             "delete_variation",
@@ -434,6 +453,7 @@ impl FromJson for Change {
             "set_flag_status" => change!(SetFlagStatus id if_version status),
             "set_segment_status" => change!(SetSegmentStatus id if_version status),
             "set_experiment_status" => change!(SetExperimentStatus id if_version status refresh),
+            "advance_ramp" => change!(AdvanceRamp id if_version level),
             "reshuffle" => change!(Reshuffle id if_version salt),
             "delete_flag" => change!(DeleteFlag id if_version),
             "delete_variation" => change!(DeleteVariation id if_version),
@@ -472,7 +492,7 @@ macro_rules! required {
 
 required! {
     FlagId VariationId SegmentId ExperimentId NewVariation Status FlagStatus SegmentStatus
-    FlagPatch VariationPatch SegmentPatch ExperimentPatch SettingsPatch
+    FlagPatch VariationPatch SegmentPatch ExperimentPatch SettingsPatch Percentage
 }
 
 deserialize!(Change, Transaction);

@@ -15,6 +15,8 @@ codes! {
         FlagId = "flag_id",
         /// The surface.
         Flow = "flow",
+        /// The steps of a ramp.
+        Levels = "levels",
         /// The name.
         Name = "name",
         /// What subjects outside the traffic are served.
@@ -27,7 +29,8 @@ codes! {
         SubjectKind = "subject_kind",
         /// Words to find it by.
         Tags = "tags",
-        /// The share of subjects that enters.
+        /// The share of subjects that enters; in a ramp it changes by
+        /// [`Change::AdvanceRamp`](crate::Change::AdvanceRamp).
         Traffic = "traffic",
     }
 }
@@ -40,7 +43,7 @@ impl Field {
     /// | `name`, `description`, `tags` | `draft`, `active`, `paused`, `completed` |
     /// | `traffic` | `draft`, `active`, `paused` |
     /// | `allocations`, `outside_variation_id`, `salt` | `draft`, `paused` |
-    /// | `flow`, `subject_kind` | `draft` |
+    /// | `flow`, `levels`, `subject_kind` | `draft` |
     /// | `flag_id`, `strategy` | never |
     pub const fn changes_in(self) -> &'static [Status] {
         use Status::{Active, Completed, Draft, Paused};
@@ -48,7 +51,7 @@ impl Field {
             Self::Name | Self::Description | Self::Tags => &[Draft, Active, Paused, Completed],
             Self::Traffic => &[Draft, Active, Paused],
             Self::Allocations | Self::OutsideVariationId | Self::Salt => &[Draft, Paused],
-            Self::Flow | Self::SubjectKind => &[Draft],
+            Self::Flow | Self::Levels | Self::SubjectKind => &[Draft],
             Self::FlagId | Self::Strategy => &[],
         }
     }

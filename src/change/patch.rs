@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::id::VariationId;
 use crate::json::{Cursor, FromJson, Object, deserialize};
 use crate::model::{ActiveLimit, Allocation, Parameter, Rule};
@@ -33,7 +33,7 @@ impl<T> Patch<T> {
     }
 
     /// Reads a member.
-    fn read(object: &Object<'_>, key: &'static str) -> Result<Self, Error>
+    pub(crate) fn read(object: &Object<'_>, key: &'static str) -> Result<Self, Error>
     where
         T: FromJson,
     {
@@ -51,18 +51,6 @@ impl<T: Serialize> Serialize for Patch<T> {
             Self::Keep | Self::Clear => serializer.serialize_none(),
             Self::Set(value) => value.serialize(serializer),
         }
-    }
-}
-
-/// Reads a member that can be set but not cleared.
-fn set<T: FromJson>(object: &Object<'_>, key: &'static str) -> Result<Option<T>, Error> {
-    match object.get(key) {
-        Some(cursor) if cursor.is_null() => {
-            Err(cursor
-                .locate(Error::new(Code::NotNullable, "must not be null: it cannot be cleared")))
-        }
-        Some(cursor) => cursor.read().map(Some),
-        None => Ok(None),
     }
 }
 
@@ -130,7 +118,7 @@ macro_rules! patches {
                     $($(stringify!($patch),)+)?
                 ])?;
                 Ok(Self {
-                    $($($set: set(&object, stringify!($set))?,)+)?
+                    $($($set: object.set(stringify!($set))?,)+)?
                     $($($patch: Patch::read(&object, stringify!($patch))?,)+)?
                 })
             }
@@ -196,6 +184,8 @@ patches! {
             allocations: Vec<Allocation> = impl Into<Vec<Allocation>>,
             /// The share of subjects that enters.
             traffic: Percentage = Percentage,
+            /// All levels of a ramp, in place of those that there are.
+            levels: Vec<Percentage> = impl Into<Vec<Percentage>>,
         }
         patch {
             /// What it is about.

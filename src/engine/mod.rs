@@ -147,11 +147,39 @@ impl Engine {
     /// a [journal](Self::journal) failed; then nothing has happened here. [`Code::ReentrantCommit`]
     /// from within a journal or listener, or from the clock or source of ids of this engine.
     pub fn commit(&self, transaction: impl Into<Transaction>) -> Result<Commit, Error> {
+        self.commit_with(|_| Ok::<_, Error>(transaction))
+    }
+
+    /// Commits the transaction that a function makes of the current snapshot, with no commit in
+    /// between: to read, decide and write in one step.
+    ///
+    /// The function runs in the calling thread, and other commits wait for it; like a
+    /// [listener](Self::listen) it can read, but not commit. If it fails, nothing has happened.
+    ///
+    /// ```
+    /// use variate::{Change, Engine, Error, SegmentStatus, Transaction};
+    ///
+    /// let engine = Engine::new();
+    /// let commit = engine.commit_with(|snapshot| {
+    ///     let unused = snapshot.segments().filter(|s| snapshot.used_by(s.id()).next().is_none());
+    ///     Ok::<_, Error>(unused.map(|s| Change::delete_segment(s.id())).collect::<Transaction>())
+    /// })?;
+    /// assert_eq!(commit.event, None);
+    /// # Ok::<(), variate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the function returns, and what [`commit`](Self::commit) does.
+    pub fn commit_with<T: Into<Transaction>, E: From<Error>>(
+        &self,
+        make: impl FnOnce(&Snapshot) -> Result<T, E>,
+    ) -> Result<Commit, E> {
         self.check_not_committing()?;
         let mut writer = self.shared.writer.lock();
         // For as long as the clock, the source of ids and the listeners can call back.
         let committing = Committing::begin(&self.shared.committing);
         let current = self.snapshot();
+        let transaction = make(&current)?;
         let now = self.shared.clock.now();
         let mut commit = current.apply(transaction, now, &mut *writer.entropy)?;
         let Some(event) = &commit.event else {

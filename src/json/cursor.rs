@@ -207,6 +207,22 @@ impl Object<'_> {
         self.get(key).map(Cursor::read).transpose()
     }
 
+    /// Reads a member of a patch, which can be set but not cleared.
+    pub(crate) fn set<T: FromJson>(&self, key: &'static str) -> Result<Option<T>, Error> {
+        match self.get(key) {
+            Some(cursor) if cursor.is_null() => Err(cursor
+                .locate(Error::new(Code::NotNullable, "must not be null: it cannot be cleared"))),
+            Some(cursor) => cursor.read().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How many members there are.
+    #[cfg(feature = "auth0")]
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     pub(crate) fn or_default<T: FromJson + Default>(&self, key: &'static str) -> Result<T, Error> {
         Ok(self.optional(key)?.unwrap_or_default())
     }

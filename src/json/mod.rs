@@ -57,6 +57,15 @@ pub(crate) trait FromJson: Sized {
 
 /// Reads a `T` from JSON text.
 pub(crate) fn read<T: FromJson>(json: &[u8], limits: &Limits) -> Result<T, Error> {
+    read_with(json, limits, T::from_json)
+}
+
+/// Reads JSON text by a rule that the type alone does not give.
+pub(crate) fn read_with<T>(
+    json: &[u8],
+    limits: &Limits,
+    rule: impl FnOnce(Cursor<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     if json.len() > limits.bytes {
         let rule = format!("must have at most {} bytes", limits.bytes);
         return Err(Error::new(Code::InvalidJson, rule).with_value(&json.len()));
@@ -67,7 +76,7 @@ pub(crate) fn read<T: FromJson>(json: &[u8], limits: &Limits) -> Result<T, Error
     })?;
     let node = Reading::new(limits).parse(text)?;
     find_inexact(text, &node)?;
-    T::from_json(Cursor::root(&node))
+    rule(Cursor::root(&node))
 }
 
 /// Reads a `T` from any self-describing serde format.

@@ -25,6 +25,9 @@ const MAX_TAGS: usize = 100;
 /// The largest weight by which an allocation can be written.
 const MAX_WEIGHT: u64 = 100_000_000;
 
+/// The most levels of a ramp.
+const MAX_LEVELS: usize = 101;
+
 /// A named question under test: which variation of a flag does better.
 ///
 /// An experiment has a design (flag, allocations, traffic, salt, …), which can be edited as far as
@@ -45,6 +48,7 @@ pub struct Experiment {
     pub(crate) strategy: Strategy,
     pub(crate) allocations: Arc<[Allocation]>,
     pub(crate) traffic: Percentage,
+    pub(crate) levels: Box<[Percentage]>,
     pub(crate) outside_variation_id: Option<VariationId>,
     pub(crate) hash: HashVersion,
     pub(crate) salt: Salt,
@@ -92,8 +96,28 @@ impl Experiment {
         self.traffic
     }
 
+    /// The steps of a ramp, each higher than the one before and at most 101 of them; none unless
+    /// the experiment is one. Only for strategy `percentage`.
+    ///
+    /// The first activation sets the traffic to the first level, and
+    /// [`Change::AdvanceRamp`](crate::Change::AdvanceRamp) alone raises it, level by level. So who
+    /// has once entered stays, in the same arm.
+    ///
+    /// With weights, the arms divide those who have entered, and the others are outside. A ramp can
+    /// also do without weights: then the arms but the control divide those who have entered, all
+    /// alike, and everyone else has the control, as part of the experiment.
+    pub fn levels(&self) -> &[Percentage] {
+        &self.levels
+    }
+
+    /// The level that a ramp stands at, once it has started.
+    pub fn current_level(&self) -> Option<Percentage> {
+        let ramps = !self.levels.is_empty() && self.iteration.started_at.is_some();
+        ramps.then_some(self.traffic)
+    }
+
     /// What subjects outside the traffic are served, as no part of the experiment; by default
-    /// nothing.
+    /// nothing. Of no effect in a ramp without weights, which has nobody outside.
     pub fn outside_variation_id(&self) -> Option<&VariationId> {
         self.outside_variation_id.as_ref()
     }
@@ -131,6 +155,7 @@ impl Experiment {
             "strategy",
             "allocations",
             "traffic",
+            "levels",
             "outside_variation_id",
             "hash",
             "salt",
@@ -142,6 +167,12 @@ impl Experiment {
         let allocations = checked(&object, "allocations", |list: &Vec<Allocation>| {
             check_allocations(list, strategy)
         })?;
+        let levels = match object.get("levels") {
+            Some(_) => checked(&object, "levels", |levels: &Vec<Percentage>| {
+                check_levels(levels, strategy)
+            })?,
+            None => Vec::new(),
+        };
         let tags: Vec<Tag> = match object.get("tags") {
             Some(_) => checked(&object, "tags", |tags: &Vec<Tag>| check_tags(tags))?,
             None => Vec::new(),
@@ -160,6 +191,7 @@ impl Experiment {
             strategy,
             allocations: allocations.into(),
             traffic: object.optional("traffic")?.unwrap_or(Percentage::MAX),
+            levels: levels.into(),
             outside_variation_id: object.optional("outside_variation_id")?,
             hash: object.or_default("hash")?,
             salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
@@ -218,7 +250,8 @@ pub struct Allocation {
     pub variation_id: VariationId,
     /// Whether this is the arm that the others are compared with. Exactly one is.
     pub is_control: bool,
-    /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody.
+    /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody. In a
+    /// ramp, no arm may have one; see [`Experiment::levels`].
     pub weight: Option<Weight>,
     /// Strategy `segment`: who gets it.
     pub segment_id: Option<SegmentId>,
@@ -230,6 +263,9 @@ pub struct Allocation {
 }
 
 impl Allocation {
+    pub(crate) const KEYS: &[&str] =
+        &["variation_id", "weight", "segment_id", "priority", "is_control", "is_fallback"];
+
     /// An arm by weight.
     pub fn share(variation_id: VariationId, weight: Weight) -> Self {
         Self { weight: Some(weight), ..Self::bare(variation_id) }
@@ -250,6 +286,11 @@ impl Allocation {
             priority: Some(priority),
             ..Self::bare(variation_id)
         })
+    }
+
+    /// An arm of a ramp that does without weights.
+    pub fn ramped(variation_id: VariationId) -> Self {
+        Self::bare(variation_id)
     }
 
     /// The arm of those whom no segment matches.
@@ -273,28 +314,29 @@ impl Allocation {
         }
     }
 
-    /// Checks one allocation against the strategy that it is written for.
-    fn check(&self, strategy: Strategy) -> Result<(), Error> {
-        let foreign = |key| {
-            let owner = match strategy {
-                Strategy::Percentage => Strategy::Segment,
-                Strategy::Segment => Strategy::Percentage,
-            };
-            Err(Error::invalid(format!("is only for strategy {owner}")).at(key))
-        };
-        match strategy {
-            Strategy::Percentage if self.segment_id.is_some() => foreign("segment_id"),
-            Strategy::Percentage if self.priority.is_some() => foreign("priority"),
-            Strategy::Percentage if self.is_fallback => foreign("is_fallback"),
-            Strategy::Percentage => match self.weight {
-                Some(weight) if weight.millionths() > MAX_WEIGHT => {
-                    let rule = "must be a number from 0 to 100 with at most 6 decimals";
-                    Err(Error::invalid(rule).with_value(&weight).at("weight"))
-                }
-                _ => Ok(()),
-            },
-            Strategy::Segment if self.weight.is_some() => foreign("weight"),
-            Strategy::Segment => Ok(()),
+    fn check_weight(&self) -> Result<(), Error> {
+        match self.weight {
+            Some(weight) if weight.millionths() > MAX_WEIGHT => {
+                let rule = "must be a number from 0 to 100 with at most 6 decimals";
+                Err(Error::invalid(rule).with_value(&weight).at("weight"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that no field belongs to the other strategy than it is written for.
+    fn check_strategy(&self, strategy: Strategy) -> Result<(), Error> {
+        let fields = [
+            ("weight", Strategy::Percentage, self.weight.is_some()),
+            ("segment_id", Strategy::Segment, self.segment_id.is_some()),
+            ("priority", Strategy::Segment, self.priority.is_some()),
+            ("is_fallback", Strategy::Segment, self.is_fallback),
+        ];
+        match fields.into_iter().find(|(_, owner, given)| *given && *owner != strategy) {
+            Some((key, owner, _)) => {
+                Err(Error::invalid(format!("is only for strategy {owner}")).at(key))
+            }
+            None => Ok(()),
         }
     }
 }
@@ -307,9 +349,47 @@ fn invalid_priority() -> Error {
 pub(crate) fn check_allocations(list: &[Allocation], strategy: Strategy) -> Result<(), Error> {
     check_count(list.len(), 0, MAX_ALLOCATIONS)?;
     for (index, allocation) in list.iter().enumerate() {
-        allocation.check(strategy).map_err(|error| error.at_index(index))?;
+        allocation.check_weight().map_err(|error| error.at_index(index))?;
+    }
+    check_strategy(list, strategy)
+}
+
+/// Checks that the allocations have no fields that belong to the other strategy.
+pub(crate) fn check_strategy(list: &[Allocation], strategy: Strategy) -> Result<(), Error> {
+    for (index, allocation) in list.iter().enumerate() {
+        allocation.check_strategy(strategy).map_err(|error| error.at_index(index))?;
     }
     Ok(())
+}
+
+/// The weights by which the arms divide those who enter: those that they have, or if none has one,
+/// as in a ramp, the same for each but the control.
+pub(crate) fn weights(arms: &[Allocation]) -> impl Iterator<Item = Weight> {
+    let weightless = is_weightless(arms);
+    arms.iter().map(move |arm| match (weightless, arm.is_control) {
+        (false, _) => arm.weight.unwrap_or(Weight::ZERO),
+        (true, false) => Weight::ONE,
+        (true, true) => Weight::ZERO,
+    })
+}
+
+/// Whether no arm has a weight.
+pub(crate) fn is_weightless(arms: &[Allocation]) -> bool {
+    arms.iter().all(|arm| arm.weight.is_none())
+}
+
+/// Checks the levels of a ramp.
+pub(crate) fn check_levels(levels: &[Percentage], strategy: Strategy) -> Result<(), Error> {
+    if strategy != Strategy::Percentage && !levels.is_empty() {
+        return Err(Error::invalid(format!("is only for strategy {}", Strategy::Percentage)));
+    }
+    check_count(levels.len(), 0, MAX_LEVELS)?;
+    match levels.windows(2).position(|pair| !pair.is_sorted_by(|low, high| low < high)) {
+        Some(index) => Err(Error::invalid("must be higher than the level before")
+            .with_value(&levels.get(index + 1))
+            .at_index(index + 1)),
+        None => Ok(()),
+    }
 }
 
 /// Checks the tags of an experiment.
@@ -337,6 +417,9 @@ impl Serialize for Experiment {
         map.serialize_entry("strategy", &self.strategy)?;
         map.serialize_entry("allocations", &*self.allocations)?;
         map.serialize_entry("traffic", &self.traffic)?;
+        if !self.levels.is_empty() {
+            map.serialize_entry("levels", &self.levels)?;
+        }
         if let Some(variation) = &self.outside_variation_id {
             map.serialize_entry("outside_variation_id", variation)?;
         }
@@ -372,14 +455,7 @@ impl Serialize for Allocation {
 
 impl FromJson for Allocation {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let object = cursor.object(&[
-            "variation_id",
-            "weight",
-            "segment_id",
-            "priority",
-            "is_control",
-            "is_fallback",
-        ])?;
+        let object = cursor.object(Self::KEYS)?;
         let priority = match object.optional::<u32>("priority")? {
             Some(priority) => {
                 Some(NonZeroU32::new(priority).ok_or_else(|| object.locate(invalid_priority()))?)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use super::experiment::weights;
 use super::{Allocation, Experiment, Flag, Salt, Segment, Strategy};
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
@@ -225,16 +226,18 @@ impl Design {
             self.allocations.iter().chain(allocations).map(|arm| &arm.variation_id).collect();
         all.sort_unstable();
         all.dedup();
-        let weights: Vec<Weight> = all
-            .iter()
-            .map(|id| allocations.iter().find(|arm| arm.variation_id == **id))
-            .map(|arm| arm.map_or(Weight::ZERO, weight))
-            .collect();
+        let mut due = vec![Weight::ZERO; all.len()];
+        for (arm, weight) in allocations.iter().zip(weights(allocations)) {
+            let slot = due.iter_mut().zip(&all).find(|(_, id)| ***id == arm.variation_id);
+            if let Some((slot, _)) = slot {
+                *slot = weight;
+            }
+        }
         let ordered = partition.renumber(|arm| {
             let arm = self.allocations.get(usize::from(arm));
             position(all.iter(), |id| arm.is_some_and(|arm| arm.variation_id == **id))
         });
-        let rebalanced = ordered.rebalance(&weights)?;
+        let rebalanced = ordered.rebalance(&due)?;
         Ok(rebalanced.renumber(|number| {
             let id = all.get(usize::from(number));
             position(allocations.iter(), |arm| id.is_some_and(|id| arm.variation_id == **id))
@@ -245,23 +248,14 @@ impl Design {
 /// The partition of an experiment that nobody has entered yet: the arms one after the other, in the
 /// order of their variations' ids.
 pub(crate) fn lay_out(allocations: &[Allocation]) -> Result<Partition, Error> {
-    let order = order(allocations);
-    let weights: Vec<Weight> =
-        order.iter().filter_map(|arm| allocations.get(usize::from(*arm))).map(weight).collect();
-    let partition = Partition::new(&weights)?;
-    Ok(partition.renumber(|number| order.get(usize::from(number)).copied().unwrap_or(number)))
-}
-
-fn weight(arm: &Allocation) -> Weight {
-    arm.weight.unwrap_or(Weight::ZERO)
-}
-
-/// The numbers of the arms in the order of their variations' ids.
-fn order(allocations: &[Allocation]) -> Vec<u8> {
-    let mut order: Vec<(&VariationId, u8)> =
-        allocations.iter().map(|arm| &arm.variation_id).zip(0..).collect();
+    let mut order: Vec<(&VariationId, u8, Weight)> = Vec::with_capacity(allocations.len());
+    for ((arm, number), weight) in allocations.iter().zip(0..).zip(weights(allocations)) {
+        order.push((&arm.variation_id, number, weight));
+    }
     order.sort_unstable();
-    order.into_iter().map(|(_, arm)| arm).collect()
+    let weights: Vec<Weight> = order.iter().map(|(_, _, weight)| *weight).collect();
+    let partition = Partition::new(&weights)?;
+    Ok(partition.renumber(|place| order.get(usize::from(place)).map_or(place, |(_, arm, _)| *arm)))
 }
 
 /// The index of what is known to be there.

@@ -16,7 +16,9 @@ pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
 pub use text::{Description, Flow, Name, Salt, SubjectKind, Tag};
 
-pub(crate) use experiment::{check_allocations, check_tags};
+#[cfg(feature = "auth0")]
+pub(crate) use experiment::check_strategy;
+pub(crate) use experiment::{check_allocations, check_levels, check_tags, is_weightless};
 pub(crate) use flag::{check_count, check_overrides, check_parameters, check_variation_count};
 pub(crate) use iteration::{Design, DesignRef, lay_out, read_partition};
 pub(crate) use segment::check_rules;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::readiness::check_frozen;
+use super::readiness::check_shape;
 use super::revisions::{Earlier, Past};
 use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
@@ -294,6 +294,13 @@ impl Snapshot {
             let updated_at = experiment.updated_at();
             experiment.iteration.ended_at.get_or_insert(updated_at);
         }
+        match experiment.current_level() {
+            Some(level) if !experiment.levels.contains(&level) => {
+                let rule = "must be one of the levels, since the experiment has started";
+                return Err(Error::invalid(rule).with_value(&level).at("traffic"));
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -329,7 +336,7 @@ impl Snapshot {
             }
             None => Arc::clone(&experiment.allocations),
         };
-        let violations = check_frozen(experiment.strategy, &allocations);
+        let violations = check_shape(experiment, &allocations);
         if !violations.is_empty() {
             let error = Error::new(Code::NotReady, "must have been ready when it was frozen");
             return Err(error.with_violations(violations).at("allocations"));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use readiness::Readiness;
 
 pub(crate) use json::not_ready;
+use readiness::check_shape;
 
 use crate::assign::{Decision, Plan, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
@@ -154,6 +155,26 @@ impl Snapshot {
         self.experiments.get(experiment.as_ref()).map(|held| &held.plan)
     }
 
+    /// The plan by which an experiment would assign if it were active, whatever its status: what its
+    /// run froze or, before it ever ran, its present design. To try out a draft.
+    ///
+    /// `None` when there is no such experiment, or its design is not complete; what else keeps it
+    /// from starting, such as a flag that is not active, does not matter here.
+    pub fn trial_plan(&self, experiment: impl AsRef<str>) -> Option<Plan> {
+        let mut trial = self.experiment(experiment)?.clone();
+        if trial.iteration.design.is_none() {
+            if !check_shape(&trial, &trial.allocations).is_empty() {
+                return None;
+            }
+            if let Some(first) = trial.levels.first() {
+                trial.traffic = *first;
+            }
+            trial.iteration.design = Some(Arc::new(self.freeze(&trial).ok()?));
+        }
+        trial.status = Status::Active;
+        Some(Plan::compile(&trial, None))
+    }
+
     /// An experiment by id.
     pub fn experiment(&self, id: impl AsRef<str>) -> Option<&Experiment> {
         self.experiments.get(id.as_ref()).map(|held| &held.experiment)
@@ -205,8 +226,8 @@ impl Snapshot {
         self.runs.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }
 
-    /// The experiments that are active on this flow.
-    pub(crate) fn active_on(&self, flow: &str) -> impl Iterator<Item = &ExperimentId> {
+    /// The experiments that are active on this flow, and on no other than it.
+    pub fn active_on(&self, flow: &str) -> impl Iterator<Item = &ExperimentId> {
         self.flows.get(flow).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }
 
@@ -245,6 +266,7 @@ impl Snapshot {
     pub(crate) fn put_flag(&mut self, flag: Flag) {
         let flag = Arc::new(flag);
         let before = self.flags.insert(flag.id.clone(), Arc::clone(&flag));
+        self.recompile_drafts(&flag);
         let named = before.as_ref().map(|before| &before.name);
         rename(&mut self.names.flags, named, Some((&flag.name, flag.id.shared())));
         for gone in before.iter().flat_map(|before| before.variations.keys()) {
@@ -256,6 +278,19 @@ impl Snapshot {
             if self.variations.get(id.as_str()).is_none() {
                 self.variations.insert(id.clone(), flag.id.clone());
             }
+        }
+    }
+
+    /// Gives the drafts on a flag its present configs, which nothing froze for them.
+    fn recompile_drafts(&mut self, flag: &Flag) {
+        let users = self.users.get(flag.id.as_str()).into_iter().flat_map(Table::iter);
+        let drafts: Vec<Experiment> = users
+            .filter_map(|(id, ())| self.experiment(id))
+            .filter(|experiment| experiment.status == Status::Draft)
+            .cloned()
+            .collect();
+        for experiment in drafts {
+            self.put_experiment(experiment);
         }
     }
 
@@ -286,7 +321,7 @@ impl Snapshot {
 
     /// Compiles an experiment and puts it in place of the one with its id, if there is one.
     pub(crate) fn put_experiment(&mut self, experiment: Experiment) {
-        let plan = Plan::compile(&experiment);
+        let plan = Plan::compile(&experiment, self.flag(&experiment.flag_id));
         let held = Arc::new(Held { experiment, plan });
         let id = &held.experiment.id;
         let before = self.experiments.insert(id.clone(), Arc::clone(&held));

@@ -5,6 +5,7 @@ use crate::error::{Violation, ViolationCode};
 use crate::id::ExperimentId;
 use crate::model::{
     ActiveLimit, Allocation, Experiment, Flag, FlagStatus, Flow, SegmentStatus, Strategy,
+    is_weightless,
 };
 use crate::number::Weight;
 
@@ -21,7 +22,8 @@ const WHOLE: u64 = 100_000_000;
 /// outside one included, is of the flag; exactly one allocation is the control; the snapshot's
 /// [`ActiveLimit`] has room.
 ///
-/// By `percentage`: no variation twice, and the weights sum to exactly 100.
+/// By `percentage`: no variation twice, and the weights sum to exactly 100; a ramp may have none at
+/// all, and then has an arm beside the control.
 ///
 /// By `segment`: exactly one fallback, which names neither segment nor priority; every other
 /// allocation names a segment that is active, and a priority; no segment and no priority twice.
@@ -57,7 +59,7 @@ impl Snapshot {
         let mut list = List::default();
         let flag = self.flag(&experiment.flag_id);
         list.check_flag(experiment, flag);
-        list.check_shape(experiment.strategy, &experiment.allocations);
+        list.check_shape(experiment, &experiment.allocations);
         for arm in experiment.allocations() {
             if let Some(id) = &arm.segment_id
                 && self.segment(id).is_none_or(|segment| segment.status != SegmentStatus::Active)
@@ -87,10 +89,11 @@ impl Snapshot {
     }
 }
 
-/// Checks allocations that were frozen, which only their shape can make invalid.
-pub(super) fn check_frozen(strategy: Strategy, allocations: &[Allocation]) -> Vec<Violation> {
+/// What is wrong with the shape of allocations, the experiment's own or those that it froze: all
+/// that does not depend on other entities.
+pub(super) fn check_shape(experiment: &Experiment, allocations: &[Allocation]) -> Vec<Violation> {
     let mut list = List::default();
-    list.check_shape(strategy, allocations);
+    list.check_shape(experiment, allocations);
     list.0
 }
 
@@ -116,7 +119,7 @@ impl List {
         }
     }
 
-    fn check_shape(&mut self, strategy: Strategy, arms: &[Allocation]) {
+    fn check_shape(&mut self, experiment: &Experiment, arms: &[Allocation]) {
         if arms.is_empty() {
             let message = "an experiment needs at least one allocation";
             self.add(ViolationCode::ExperimentMissingAllocations, message);
@@ -126,22 +129,31 @@ impl List {
             let message = format!("exactly one allocation must be the control, not {controls}");
             self.add(ViolationCode::ExperimentMissingControl, message);
         }
-        match strategy {
-            Strategy::Percentage => self.check_weights(arms),
+        match experiment.strategy {
+            Strategy::Percentage => {
+                self.check_weights(experiment, arms);
+                self.check_distinct(ViolationCode::DuplicateVariation, "variation", arms, |arm| {
+                    Some(&arm.variation_id)
+                });
+            }
             Strategy::Segment => self.check_segments(arms),
         }
     }
 
-    fn check_weights(&mut self, arms: &[Allocation]) {
+    fn check_weights(&mut self, experiment: &Experiment, arms: &[Allocation]) {
+        if !experiment.levels.is_empty() && is_weightless(arms) {
+            if arms.iter().all(|arm| arm.is_control) {
+                let message = "a ramp without weights needs an allocation beside the control";
+                self.add(ViolationCode::RampMissingTreatment, message);
+            }
+            return;
+        }
         let sum: u64 = arms.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
         if sum != WHOLE {
             let sum = Weight::from_millionths(sum).unwrap_or(Weight::MAX);
             let message = format!("the weights must sum to exactly 100, not {sum}");
             self.add(ViolationCode::ExperimentInvalidAllocationWeights, message);
         }
-        self.check_distinct(ViolationCode::DuplicateVariation, "variation", arms, |arm| {
-            Some(&arm.variation_id)
-        });
     }
 
     fn check_segments(&mut self, arms: &[Allocation]) {

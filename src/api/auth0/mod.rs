@@ -1,12 +1,126 @@
-//! Auth0's Experiment Center.
+//! Auth0's Experiment Center: the experimentation endpoints of its Management API over an
+//! [`Engine`], and what its login flows do with the experiments.
+//!
+//! A program that talks to those endpoints can be pointed at a process of its own.
+//! [`ExperimentCenter::handle`] answers a request; [`resolve`] says what a subject gets.
+//!
+//! ```
+//! use http::Request;
+//! use serde_json::{Value, json};
+//! use variate::Engine;
+//! use variate::api::auth0::ExperimentCenter;
+//!
+//! let center = ExperimentCenter::new(Engine::new());
+//! let flag = json!({
+//!     "name": "Sign-in screen",
+//!     "parameters": {"headline": {"type": "string", "value": "Welcome back"}},
+//! });
+//! let request = Request::post("/api/v2/experimentation/feature-flags").body(flag.to_string())?;
+//! let response = center.handle(&request);
+//! assert_eq!(response.status(), 201);
+//!
+//! let created: Value = serde_json::from_slice(response.body())?;
+//! let id = created["id"].as_str().unwrap();
+//! assert_eq!(center.engine().snapshot().flag(id).unwrap().name(), "Sign-in screen");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Endpoints
+//!
+//! With or without `/api/v2` in front. Bodies are JSON.
+//!
+//! | path | methods |
+//! |---|---|
+//! | `/experimentation/experiments` | `GET`, `POST` |
+//! | `/experimentation/experiments/{id}` | `GET`, `PATCH`, `DELETE` |
+//! | `/experimentation/experiments/{id}/status` | `POST` |
+//! | `/experimentation/experiments/{id}/validate` | `POST` |
+//! | `/experimentation/experiments/{id}/advance-ramp` | `POST` |
+//! | `/experimentation/feature-flags` | `GET`, `POST` |
+//! | `/experimentation/feature-flags/{id}` | `GET`, `PATCH`, `DELETE` |
+//! | `/experimentation/feature-flags/{id}/status` | `POST` |
+//! | `/experimentation/feature-flags/{id}/variations` | `GET`, `POST` |
+//! | `/experimentation/feature-flags/{id}/variations/{vid}` | `GET`, `PATCH`, `DELETE` |
+//! | `/experimentation/segments` | `GET`, `POST` |
+//! | `/experimentation/segments/{id}` | `GET`, `PATCH`, `DELETE` |
+//!
+//! # Generations
+//!
+//! The API has been published twice, in a beta, whose reference pages decide here, and in an early
+//! access. Requests of both are understood, so that `status` in a PATCH, `levels` and
+//! `advance-ramp`, a PATCH of `authentication_flow`, the status of segments and overrides without
+//! envelope work in either. What is demanded and what is answered follows the [`Generation`]:
+//!
+//! | | `seeds` | `early-access` |
+//! |---|---|---|
+//! | creating an experiment | demands `assignment_config` and `allocations` | demands neither |
+//! | `authentication_flow` | any text of 1 to 255 characters | one of six |
+//! | weights | up to 6 decimals | whole numbers |
+//! | well-formed, but senseless | 400 | 422 |
+//! | the last variation of a flag | stays | can be deleted |
+//! | experiments in answers | `assignment_config` | `editable_fields`, names, snapshots, levels |
+//! | overrides in answers | in envelopes, `{"value": …}` | bare |
+//! | segments in answers | | `status` |
+//!
+//! # Where Auth0 is silent
+//!
+//! Its pages leave these open, and this surface decides:
+//!
+//! - **Errors.** `errorCode` is Auth0's where it has published one, otherwise [`Code`]'s. When an
+//!   activation is refused it is the first violation's, and the message names them all.
+//! - **Media types.** A body that says it is something other than JSON is a 415; one that says
+//!   nothing is read as JSON. Bodies that an operation has no use for are passed over.
+//! - **Transitions** to the status that there is already are refused. A PATCH with edits and a
+//!   transition is applied whole or not at all; the transition sees the edits.
+//! - **Experiments.** Fields of the other strategy are refused when they are written, and so are
+//!   weights beside levels. `default_config` is refused for every experiment, since there are no
+//!   flags of Auth0's own; `type` is always `self`. What else keeps an experiment from starting is
+//!   listed by `validate`: see [`Readiness`](crate::Readiness). `is_valid` is never stale.
+//! - **Ramps.** The level is the share of the subjects that have the treatments, all of these
+//!   alike; everyone else has the control. Advancing one that is not active is a 409, unless it
+//!   stands at that level.
+//! - **Snapshots** hold the name and parameters of the flag, the name and overrides of a variation,
+//!   the name and rules of a segment, and are left out before the first activation.
+//! - **Overrides.** `{"value": X}`, with nothing beside it, is an envelope if X is of the parameter's
+//!   type; to give a parameter of type `object` a value of just that form, put it into an envelope.
+//!   A PATCH merges by parameter, `null` removes one, and `null` or `{}` for the map clears all. The
+//!   `parameters` of a flag are replaced as a whole.
+//! - **Segments** match any attribute, not only those that Auth0 knows.
+//! - **Lists** are in the order of creation. Unless they ask for the status `archived`, those of
+//!   experiments and flags leave archived ones out; segments, whose list has no such filter, are
+//!   all there. An unknown or repeated parameter is refused.
+//! - **What Auth0 does not have.** An experiment without a flow shows the empty text; one that goes
+//!   by another kind of subject than `device` shows that kind; weights and levels are shown with
+//!   the decimals that they have. Traffic, salt and tags are not shown, and no request changes
+//!   them.
+//! - **The runtime** gives the experiment that started first, of those on the flow that have an arm
+//!   for the subject. A variation or segment that the experiment does not have is passed over with
+//!   a warning of our own.
+//!
+//! How many experiments can be active at once is [`ActiveLimit`](crate::ActiveLimit)'s to say, with
+//! the code `experiment_active_limit_exceeded`. Who may call is the host's to check: there is no
+//! 401, 403 or 429 here.
 
+mod answer;
+mod call;
+mod experiments;
+mod flags;
+mod list;
 mod runtime;
+mod segments;
+mod show;
+mod variations;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
+
+use answer::{Answer, Refusal, respond};
+use call::Call;
 
 pub use runtime::{ExperimentContext, LogRecord, Login, Resolution, Warning, resolve};
 
 use crate::engine::Engine;
+#[cfg(doc)]
+use crate::error::Code;
 use crate::error::codes;
 
 /// The experimentation endpoints of Auth0's Management API, over an [`Engine`].
@@ -45,10 +159,68 @@ impl ExperimentCenter {
         &self.engine
     }
 
-    /// Answers a request.
-    pub fn handle<B: AsRef<[u8]>>(&self, _request: &Request<B>) -> Response<Vec<u8>> {
-        let mut response = Response::new(Vec::new());
-        *response.status_mut() = http::StatusCode::NOT_FOUND;
-        response
+    /// Answers a request. Total: whatever it is, the answer says what is wrong with it.
+    pub fn handle<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Response<Vec<u8>> {
+        let call = Call {
+            query: request.uri().query(),
+            headers: request.headers(),
+            body: request.body().as_ref(),
+        };
+        let outcome = self.answer(request.method(), request.uri().path(), call);
+        respond(self.generation, outcome)
+    }
+
+    fn answer(&self, method: &Method, path: &str, call: Call<'_>) -> Result<Answer, Refusal> {
+        let rest = path.strip_prefix("/api/v2").unwrap_or(path);
+        let Some(rest) = rest.strip_prefix("/experimentation/") else {
+            return Err(Refusal::no_such_path(path));
+        };
+        let segments: Vec<&str> = rest.split('/').collect();
+        match (segments.as_slice(), method.as_str()) {
+            (["experiments"], "GET") => self.list_experiments(call),
+            (["experiments"], "POST") => self.create_experiment(call),
+            (["experiments", id], "GET") => self.get_experiment(id),
+            (["experiments", id], "PATCH") => self.patch_experiment(id, call),
+            (["experiments", id], "DELETE") => self.delete_experiment(id),
+            (["experiments", id, "status"], "POST") => self.set_experiment_status(id, call),
+            (["experiments", id, "validate"], "POST") => self.validate_experiment(id),
+            (["experiments", id, "advance-ramp"], "POST") => self.advance_ramp(id, call),
+            (["feature-flags"], "GET") => self.list_flags(call),
+            (["feature-flags"], "POST") => self.create_flag(call),
+            (["feature-flags", id], "GET") => self.get_flag(id),
+            (["feature-flags", id], "PATCH") => self.patch_flag(id, call),
+            (["feature-flags", id], "DELETE") => self.delete_flag(id),
+            (["feature-flags", id, "status"], "POST") => self.set_flag_status(id, call),
+            (["feature-flags", id, "variations"], "GET") => self.list_variations(id, call),
+            (["feature-flags", id, "variations"], "POST") => self.create_variation(id, call),
+            (["feature-flags", id, "variations", vid], "GET") => self.get_variation(id, vid),
+            (["feature-flags", id, "variations", vid], "PATCH") => {
+                self.patch_variation(id, vid, call)
+            }
+            (["feature-flags", id, "variations", vid], "DELETE") => self.delete_variation(id, vid),
+            (["segments"], "GET") => self.list_segments(call),
+            (["segments"], "POST") => self.create_segment(call),
+            (["segments", id], "GET") => self.get_segment(id),
+            (["segments", id], "PATCH") => self.patch_segment(id, call),
+            (["segments", id], "DELETE") => self.delete_segment(id),
+            (known, _) => Err(match methods(known) {
+                Some(allow) => Refusal::method_not_allowed(allow),
+                None => Refusal::no_such_path(path),
+            }),
+        }
+    }
+}
+
+/// The methods of a path, if there is such a path.
+fn methods(segments: &[&str]) -> Option<&'static str> {
+    match segments {
+        ["experiments" | "feature-flags" | "segments"] | ["feature-flags", _, "variations"] => {
+            Some("GET, POST")
+        }
+        ["experiments" | "feature-flags" | "segments", _]
+        | ["feature-flags", _, "variations", _] => Some("GET, PATCH, DELETE"),
+        ["experiments", _, "status" | "validate" | "advance-ramp"]
+        | ["feature-flags", _, "status"] => Some("POST"),
+        _ => None,
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
-use crate::assign::Subject;
+use super::show::Envelope;
+use crate::assign::{Reason, Subject};
 use crate::error::codes;
 use crate::id::{ExperimentId, SegmentId, VariationId};
-use crate::model::{Config, Strategy};
+use crate::model::{Allocation, Config, Experiment, Flow, Status, Strategy};
 use crate::snapshot::Snapshot;
 
 /// One request of a subject, which an experiment may shape.
@@ -113,8 +113,176 @@ codes! {
 }
 
 /// What a request gets from the experiments of a snapshot.
-pub fn resolve<'s>(_snapshot: &'s Snapshot, _login: &Login<'_>) -> Resolution<'s> {
-    Resolution { context: None, log: None, warnings: Vec::new() }
+///
+/// 1. The override parameters, if they name an allocation of an experiment, whatever its status:
+///    they hold for this call only. With the experiment alone, the subject gets what the experiment
+///    would give it if it were active.
+/// 2. A paused experiment of the flow that the subject brings an assignment of, which it keeps; see
+///    [`Subject::kept`].
+/// 3. The experiments that are active on the flow or on `all`, in the order in which they started:
+///    the first that gives the subject an arm.
+///
+/// Total, like all assigning. Override parameters that name nothing are passed over with a warning.
+///
+/// ```
+/// # use variate::{Allocation, Change, Engine, FlagStatus, NewExperiment, NewFlag, NewVariation};
+/// # let engine = Engine::new();
+/// # engine.commit([
+/// #     NewFlag::new("Sign-in screen")
+/// #         .id("flg_signin".parse()?)
+/// #         .parameter("headline", "Welcome back")
+/// #         .variation(NewVariation::new("control").id("var_a".parse()?))
+/// #         .variation(NewVariation::new("short").id("var_b".parse()?).with("headline", "Hi"))
+/// #         .into(),
+/// #     NewExperiment::by_percentage("Sign-in headline", "flg_signin".parse()?)
+/// #         .id("exp_signin".parse()?)
+/// #         .flow("authentication")
+/// #         .allocation(Allocation::share("var_a".parse()?, "50".parse()?).control())
+/// #         .allocation(Allocation::share("var_b".parse()?, "50".parse()?))
+/// #         .into(),
+/// # ])?;
+/// use variate::Subject;
+/// use variate::api::auth0::{Login, resolve};
+///
+/// let snapshot = engine.snapshot();
+/// let login = Login::new("authentication", Subject::new("device-42"))
+///     .experiment_id("exp_signin")
+///     .variation_id("var_b");
+/// let context = resolve(&snapshot, &login).context.unwrap();
+/// assert_eq!(
+///     serde_json::to_string(&context).unwrap(),
+///     r#"{"experiment_id":"exp_signin","variation_id":"var_b","config":{"headline":{"value":"Hi"}},"is_control":false}"#,
+/// );
+/// # Ok::<(), variate::Error>(())
+/// ```
+pub fn resolve<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Resolution<'s> {
+    let (found, warnings) = match overridden(snapshot, login) {
+        Overridden::By(found) => (found, Vec::new()),
+        Overridden::Not => (regular(snapshot, login), Vec::new()),
+        Overridden::Badly(warning) => (regular(snapshot, login), vec![warning]),
+    };
+    Resolution {
+        context: found.as_ref().map(|found| ExperimentContext {
+            experiment_id: found.experiment.id(),
+            variation_id: found.variation_id,
+            config: found.config,
+            is_control: found.is_control,
+        }),
+        log: found.as_ref().map(|found| LogRecord {
+            experiment_id: found.experiment.id(),
+            variation_id: found.variation_id,
+            is_control: found.is_control,
+            allocation_strategy: found.experiment.strategy(),
+            segment_id: found.segment_id,
+        }),
+        warnings,
+    }
+}
+
+/// The arm that a subject has.
+struct Found<'s> {
+    experiment: &'s Experiment,
+    variation_id: &'s VariationId,
+    config: &'s Config,
+    is_control: bool,
+    segment_id: Option<&'s SegmentId>,
+}
+
+/// What came of the override parameters.
+enum Overridden<'s> {
+    Not,
+    By(Option<Found<'s>>),
+    Badly(Warning),
+}
+
+fn overridden<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Overridden<'s> {
+    let Login { experiment_id, variation_id, segment_id, .. } = login;
+    let Some(id) = *experiment_id else {
+        return match (variation_id, segment_id) {
+            (None, None) => Overridden::Not,
+            _ => Overridden::Badly(Warning::OrphanedParams),
+        };
+    };
+    let Some(experiment) = snapshot.experiment(id) else {
+        return Overridden::Badly(Warning::NotFound);
+    };
+    let found = match (variation_id, segment_id) {
+        (None, None) => enrolled(snapshot, experiment, &login.subject),
+        _ => allocations(experiment)
+            .iter()
+            .find(|arm| {
+                variation_id.is_none_or(|id| arm.variation_id == id)
+                    && segment_id.is_none_or(|id| arm.segment_id.as_ref().is_some_and(|s| *s == id))
+            })
+            .and_then(|arm| forced(snapshot, experiment, arm))
+            .map(Some),
+    };
+    found.map_or(Overridden::Badly(Warning::AllocationNotFound), Overridden::By)
+}
+
+/// The allocations that decide: those of the run, or of the design if it never ran.
+fn allocations(experiment: &Experiment) -> &[Allocation] {
+    experiment.iteration().allocations().unwrap_or_else(|| experiment.allocations())
+}
+
+/// What an experiment would give the subject if it were active; `None` if it cannot be.
+fn enrolled<'s>(
+    snapshot: &'s Snapshot,
+    experiment: &'s Experiment,
+    subject: &Subject<'_>,
+) -> Option<Option<Found<'s>>> {
+    let plan = snapshot.trial_plan(experiment.id())?;
+    let decision = plan.assign(subject);
+    let Some(assignment) = decision.assignment() else { return Some(None) };
+    let arm = allocations(experiment).iter().find(|arm| {
+        arm.variation_id == *assignment.variation_id
+            && match decision.reason() {
+                Reason::Segment(id) => arm.segment_id.as_ref() == Some(id),
+                Reason::Fallback => arm.is_fallback,
+                _ => true,
+            }
+    });
+    forced(snapshot, experiment, arm?).map(Some)
+}
+
+fn forced<'s>(
+    snapshot: &'s Snapshot,
+    experiment: &'s Experiment,
+    arm: &'s Allocation,
+) -> Option<Found<'s>> {
+    let (experiment_id, variation_id) = (experiment.id().as_str(), arm.variation_id.as_str());
+    let subject = Subject::new("").forced(experiment_id, variation_id);
+    let config = snapshot.assign(experiment_id, &subject).assignment()?.config;
+    let (is_control, segment_id) = (arm.is_control, arm.segment_id.as_ref());
+    Some(Found { experiment, variation_id: &arm.variation_id, config, is_control, segment_id })
+}
+
+/// What a request gets that overrides nothing.
+fn regular<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
+    let kept = login.subject.kept_experiments().filter_map(|id| snapshot.experiment(id));
+    let kept = kept.filter(|experiment| {
+        experiment.status() == Status::Paused
+            && experiment.flow().is_some_and(|flow| *flow == login.flow || *flow == Flow::ALL)
+    });
+    let others = if login.flow == Flow::ALL { None } else { Some(snapshot.active_on(Flow::ALL)) };
+    let active = snapshot.active_on(login.flow).chain(others.into_iter().flatten());
+    let mut active: Vec<&Experiment> = active.filter_map(|id| snapshot.experiment(id)).collect();
+    active
+        .sort_unstable_by_key(|experiment| (experiment.iteration().started_at(), experiment.id()));
+    kept.chain(active).find_map(|experiment| {
+        let decision = snapshot.assign(experiment.id(), &login.subject);
+        let assignment = decision.assignment()?;
+        Some(Found {
+            experiment,
+            variation_id: assignment.variation_id,
+            config: assignment.config,
+            is_control: assignment.is_control,
+            segment_id: match decision.reason() {
+                Reason::Segment(id) => Some(id),
+                _ => None,
+            },
+        })
+    })
 }
 
 impl Serialize for ExperimentContext<'_> {
@@ -129,11 +297,6 @@ impl Serialize for ExperimentContext<'_> {
 }
 
 struct Enveloped<'s>(&'s Config);
-
-#[derive(Serialize)]
-struct Envelope<'s> {
-    value: &'s Value,
-}
 
 impl Serialize for Enveloped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

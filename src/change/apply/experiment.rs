@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
     Experiment, Iteration, Record, Salt, Status, Tag, check_allocations, check_id_free,
-    check_name_free, check_tags,
+    check_levels, check_name_free, check_tags,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -25,6 +25,11 @@ impl Work<'_> {
             None => ExperimentId::generate(self.entropy)?,
         };
         check_id_free(self.next.experiment(&id).is_some(), id.as_str())?;
+        check_levels(&new.levels, new.strategy).map_err(|error| error.at("levels"))?;
+        if let Some(traffic) = new.traffic.filter(|_| !new.levels.is_empty()) {
+            let rule = "must not be given beside levels, which set it";
+            return Err(Error::invalid(rule).with_value(&traffic).at("traffic"));
+        }
         let salt = new.salt.take().unwrap_or_else(|| Salt::from(&id));
         let experiment = Experiment {
             name: text("name", &new.name)?,
@@ -36,6 +41,7 @@ impl Work<'_> {
             strategy: new.strategy,
             allocations: new.allocations.as_slice().into(),
             traffic: new.traffic.unwrap_or(Percentage::MAX),
+            levels: new.levels.as_slice().into(),
             outside_variation_id: new.outside_variation_id.clone(),
             hash: new.hash,
             salt: salt.clone(),
@@ -90,7 +96,17 @@ impl Work<'_> {
         }
         let allocations = patch.allocations.as_deref().map(Arc::from);
         edit.set("allocations", &mut experiment.allocations, allocations)?;
-        edit.set("traffic", &mut experiment.traffic, patch.traffic)?;
+        if let Some(levels) = &patch.levels {
+            check_levels(levels, experiment.strategy).map_err(|error| error.at("levels"))?;
+        }
+        edit.set("levels", &mut experiment.levels, patch.levels.as_deref().map(Box::from))?;
+        match patch.traffic {
+            Some(traffic) if traffic != experiment.traffic && !experiment.levels.is_empty() => {
+                let rule = "changes only by advancing the ramp, since the experiment has levels";
+                return Err(Error::new(Code::NotMutable, rule).with_value(&traffic).at("traffic"));
+            }
+            traffic => edit.set("traffic", &mut experiment.traffic, traffic)?,
+        }
         let outside = match &patch.outside_variation_id {
             Patch::Keep => None,
             Patch::Clear => Some(None),
@@ -143,6 +159,11 @@ impl Work<'_> {
         if !readiness.is_ready() {
             return Err(not_ready(readiness).at("status"));
         }
+        if experiment.iteration.started_at.is_none()
+            && let Some(first) = experiment.levels.first()
+        {
+            experiment.traffic = *first;
+        }
         experiment.iteration.started_at.get_or_insert(self.now);
         let before = experiment.iteration.design.as_ref();
         let freezes = refresh || before.is_none_or(|design| design.differs_from(experiment));
@@ -150,6 +171,24 @@ impl Work<'_> {
             experiment.iteration.design = Some(Arc::new(self.next.freeze(experiment)?));
         }
         Ok(freezes)
+    }
+
+    pub(super) fn advance_ramp(
+        &mut self,
+        id: &ExperimentId,
+        if_version: Option<u64>,
+        level: Percentage,
+    ) -> Result<(), Error> {
+        let mut experiment = self.experiment(id, if_version)?;
+        check_step(&experiment, level).map_err(|error| error.with_value(&level).at("level"))?;
+        let mut edit = editing(experiment.status);
+        edit.set("traffic", &mut experiment.traffic, Some(level))?;
+        if let Some(fields) = edit.into_fields() {
+            experiment.record.touch(self.now)?;
+            self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
+            self.next.put_experiment(experiment);
+        }
+        Ok(())
     }
 
     /// Gives an experiment another salt, and returns it.
@@ -197,6 +236,29 @@ impl Work<'_> {
         experiment.record.check_version(if_version)?;
         Ok(experiment.clone())
     }
+}
+
+/// Checks that a ramp can go to this level, or stands at it.
+fn check_step(experiment: &Experiment, level: Percentage) -> Result<(), Error> {
+    if experiment.levels.is_empty() {
+        return Err(Error::invalid("must be a level of the experiment, which has none"));
+    }
+    let Some(current) = experiment
+        .current_level()
+        .filter(|current| *current == level || experiment.status == Status::Active)
+    else {
+        let status = experiment.status;
+        let rule = format!("advances only while the experiment is active, not {status}");
+        return Err(Error::new(Code::NotMutable, rule));
+    };
+    let next = experiment.levels.iter().find(|next| **next > current);
+    if level == current || next == Some(&level) {
+        return Ok(());
+    }
+    Err(Error::invalid(match next {
+        Some(next) => format!("must be the next level, {next}"),
+        None => format!("must be the last level, {current}, at which the ramp stands"),
+    }))
 }
 
 /// The edits of an experiment, as far as its status allows.

@@ -218,6 +218,9 @@ impl Work<'_> {
             Change::SetExperimentStatus { id, if_version, status, refresh } => {
                 self.set_experiment_status(id, *if_version, *status, *refresh)
             }
+            Change::AdvanceRamp { id, if_version, level } => {
+                self.advance_ramp(id, *if_version, *level)
+            }
             Change::DeleteFlag { id, if_version } => self.delete_flag(id, *if_version),
             Change::DeleteVariation { id, if_version } => self.delete_variation(id, *if_version),
             Change::DeleteSegment { id, if_version } => self.delete_segment(id, *if_version),

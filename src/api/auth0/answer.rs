@@ -1,0 +1,181 @@
+//! What is answered: entities as JSON, or a refusal in Auth0's envelope.
+
+use std::borrow::Cow;
+
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use super::Generation;
+use crate::error::{Code, Error, ViolationCode};
+
+/// The field names that differ between Auth0 and this crate: theirs and ours.
+const FIELDS: [(&str, &str); 4] = [
+    ("allocation_strategy", "strategy"),
+    ("authentication_flow", "flow"),
+    ("feature_flag_id", "flag_id"),
+    ("target_level", "level"),
+];
+
+/// A successful answer.
+pub(super) struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn ok(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::OK, body: to_json(body) }
+    }
+
+    pub(super) fn created(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::CREATED, body: to_json(body) }
+    }
+
+    pub(super) fn deleted() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: Vec::new() }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    message: String,
+    allow: Option<&'static str>,
+    /// Whether the request is well-formed but cannot mean anything.
+    senseless: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'r> {
+    status_code: u16,
+    error: &'r str,
+    message: &'r str,
+    error_code: &'r str,
+}
+
+impl Refusal {
+    pub(super) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { status, code: code.into(), message: message.into(), allow: None, senseless: false }
+    }
+
+    /// There is no such thing as the path names.
+    pub(super) fn not_found(what: &str, id: &str) -> Self {
+        let rule = format!("there is no {what} of this id");
+        Error::new(Code::NotFound, rule).with_value(id).into()
+    }
+
+    pub(super) fn no_such_path(path: &str) -> Self {
+        Error::new(Code::NotFound, "there is no such path").with_value(path).into()
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let message = format!("the method must be one of {allow}");
+        let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        Self { allow: Some(allow), ..refusal }
+    }
+
+    /// The request is well-formed but cannot mean anything.
+    pub(super) fn senseless(error: Error) -> Self {
+        Self { senseless: true, ..error.into() }
+    }
+
+    fn status(&self, generation: Generation) -> StatusCode {
+        match generation {
+            Generation::EarlyAccess if self.senseless => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => self.status,
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let path = wire_path(error.path());
+        let status = match error.code() {
+            Code::NotFound => StatusCode::NOT_FOUND,
+            // The one entity beside that of the path which a request cannot do without.
+            Code::UnknownReference if path == "feature_flag_id" => StatusCode::NOT_FOUND,
+            Code::EntropyUnavailable
+            | Code::NotRecorded
+            | Code::ReentrantCommit
+            | Code::ReplayMismatch => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::NotMutable if path == "target_level" => StatusCode::CONFLICT,
+            _ if error.is_conflict() => StatusCode::CONFLICT,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let code = match (error.code(), error.violations()) {
+            (Code::NotReady, [first, ..]) => first.code().as_str(),
+            (Code::NotMutable, _) if path == "allocations" => "experiment_requires_pause",
+            (Code::UnknownReference, _) if path.ends_with("].variation_id") => {
+                ViolationCode::VariationNotFromFlag.as_str()
+            }
+            (Code::UnknownReference, _) if status == StatusCode::NOT_FOUND => {
+                Code::NotFound.as_str()
+            }
+            (code, _) => code.as_str(),
+        };
+        let mut message = String::new();
+        if !path.is_empty() {
+            message = format!("{path}: ");
+        }
+        message.push_str(error.rule());
+        if let Some(value) = error.value() {
+            message = format!("{message}; got {value}");
+        }
+        for violation in error.violations() {
+            message = format!("{message}; {violation}");
+        }
+        let oversized =
+            error.code() == Code::LimitExceeded && path.starts_with("rules") && !path.contains('.');
+        Self { senseless: oversized, ..Self::new(status, code, message) }
+    }
+}
+
+/// The path of a fault as the client wrote it.
+fn wire_path(path: &str) -> String {
+    let path = path.strip_prefix("patch.").unwrap_or(path);
+    let path = path.strip_prefix("variation.").unwrap_or(path);
+    let renamed = FIELDS.iter().find(|(_, ours)| *ours == path);
+    renamed.map_or(path, |(theirs, _)| theirs).to_owned()
+}
+
+pub(super) fn respond(
+    generation: Generation,
+    outcome: Result<Answer, Refusal>,
+) -> Response<Vec<u8>> {
+    let (status, body, allow) = match outcome {
+        Ok(Answer { status, body }) => (status, body, None),
+        Err(refusal) => {
+            let status = refusal.status(generation);
+            let envelope = Envelope {
+                status_code: status.as_u16(),
+                error: status.canonical_reason().unwrap_or_default(),
+                message: &refusal.message,
+                error_code: &refusal.code,
+            };
+            (status, to_json(&envelope), refusal.allow)
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if status != StatusCode::NO_CONTENT {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    }
+    if let Some(methods) = allow {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    response
+}
+
+/// Serialises what cannot fail to be JSON: structs with fixed keys, and texts.
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}

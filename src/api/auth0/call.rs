@@ -1,0 +1,60 @@
+//! A request, as far as it is the same for all operations.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+
+use super::answer::Refusal;
+use crate::error::{Code, Error};
+use crate::json::{Cursor, Limits, Object, read_with};
+
+/// Far more than the largest entity takes.
+const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 64, values: 1 << 16 };
+
+/// What a request brings beside its method and path.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'r> {
+    pub(super) query: Option<&'r str>,
+    pub(super) headers: &'r HeaderMap,
+    pub(super) body: &'r [u8],
+}
+
+impl Call<'_> {
+    /// Reads the body.
+    pub(super) fn read<T>(
+        &self,
+        rule: impl FnOnce(Cursor<'_>) -> Result<T, Error>,
+    ) -> Result<T, Refusal> {
+        if self.body.is_empty() {
+            return Err(Error::new(Code::InvalidJson, "the request must have a body").into());
+        }
+        if !self.is_json() {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            let message = "the content type of the body must be application/json";
+            return Err(Refusal::new(status, "unsupported_media_type", message));
+        }
+        Ok(read_with(self.body, &LIMITS, rule)?)
+    }
+
+    /// Reads the body of a PATCH, which has something to say.
+    pub(super) fn read_patch<T>(
+        &self,
+        keys: &[&str],
+        rule: impl FnOnce(&Object<'_>) -> Result<T, Error>,
+    ) -> Result<T, Refusal> {
+        self.read(|cursor| {
+            let object = cursor.object(keys)?;
+            if object.len() == 0 {
+                return Err(Error::invalid("must have at least one member"));
+            }
+            rule(&object)
+        })
+    }
+
+    /// Whether the body is said to be JSON, or nothing is said of it.
+    fn is_json(&self) -> bool {
+        let Some(value) = self.headers.get(CONTENT_TYPE) else { return true };
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        essence == "application/json" || essence.ends_with("+json")
+    }
+}

@@ -1,0 +1,107 @@
+//! Lists: filters, pages and their cursors.
+
+use form_urlencoded::parse;
+
+use super::answer::Refusal;
+use crate::error::{Code, Error};
+use crate::time::Timestamp;
+
+/// The most entries of a page, and how many there are unless the request says so.
+const MAX_TAKE: usize = 50;
+const DEFAULT_TAKE: usize = 25;
+
+/// The parameters of a list's query, each at most once.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query that has no parameters but these.
+    pub(super) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Refusal> {
+        let mut read: Vec<(String, String)> = Vec::new();
+        for (key, value) in parse(query.unwrap_or_default().as_bytes()) {
+            if !known.contains(&&*key) {
+                let rule = "is no parameter of this list";
+                return Err(Error::new(Code::UnknownKey, rule).at_key(&key).into());
+            }
+            if read.iter().any(|(earlier, _)| *earlier == key) {
+                let rule = "must not be given twice";
+                return Err(Error::new(Code::DuplicateKey, rule).at_key(&key).into());
+            }
+            read.push((key.into_owned(), value.into_owned()));
+        }
+        Ok(Self(read))
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+
+    /// A filter by text that has rules of its own.
+    pub(super) fn parsed<T: std::str::FromStr<Err = Error>>(
+        &self,
+        key: &str,
+    ) -> Result<Option<T>, Refusal> {
+        self.get(key).map(|value| value.parse().map_err(|e: Error| e.at(key).into())).transpose()
+    }
+
+    /// A filter by one of a closed set of names.
+    pub(super) fn one_of<T: Copy>(
+        &self,
+        key: &str,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>, Refusal> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let found = all.iter().copied().find(|known| name(*known) == value);
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|known| name(*known)).collect();
+            let rule = format!("must be one of {}", names.join(", "));
+            Error::invalid(rule).with_value(value).at(key).into()
+        })
+    }
+
+    /// Whether what is asked for is of the customer's own making, as everything here is.
+    pub(super) fn asks_for_own(&self) -> Result<bool, Refusal> {
+        Ok(self.one_of("type", &["self", "auth0"], |name| name)? != Some("auth0"))
+    }
+
+    /// One page of these entities, and the cursor of the next if there is one.
+    ///
+    /// Entities come in the order of their creation, then of their ids, neither of which changes;
+    /// the cursor is the last of them. So whatever is created or deleted between two pages, what
+    /// is there throughout comes once.
+    pub(super) fn page<'s, T>(
+        &self,
+        entities: impl Iterator<Item = &'s T>,
+        key: impl Fn(&'s T) -> (Timestamp, &'s str),
+    ) -> Result<(Vec<&'s T>, Option<String>), Refusal> {
+        let take = match self.get("take") {
+            None => DEFAULT_TAKE,
+            Some(text) => match text.parse() {
+                Ok(take) if (1..=MAX_TAKE).contains(&take) => take,
+                _ => {
+                    let rule = format!("must be a whole number from 1 to {MAX_TAKE}");
+                    return Err(Error::invalid(rule).with_value(text).at("take").into());
+                }
+            },
+        };
+        let after = self.get("from").map(read_cursor).transpose()?;
+        let mut rest: Vec<&T> =
+            entities.filter(|entity| after.is_none_or(|after| key(entity) > after)).collect();
+        rest.sort_unstable_by_key(|entity| key(entity));
+        let more = rest.len() > take;
+        rest.truncate(take);
+        let last = rest.last().filter(|_| more).map(|entity| key(entity));
+        Ok((rest, last.map(|(created, id)| format!("{}.{id}", created.unix_millis()))))
+    }
+}
+
+fn read_cursor(text: &str) -> Result<(Timestamp, &str), Refusal> {
+    let parts = text.split_once('.').filter(|(_, id)| !id.is_empty());
+    let read = parts.and_then(|(millis, id)| {
+        Some((Timestamp::from_unix_millis(millis.parse().ok()?).ok()?, id))
+    });
+    read.ok_or_else(|| {
+        let rule = "must be the next of a page before";
+        Error::invalid(rule).with_value(text).at("from").into()
+    })
+}

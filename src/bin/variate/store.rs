@@ -1,0 +1,77 @@
+//! The file that holds the snapshot.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use variate::{Engine, Limits, Snapshot};
+
+/// However large a document has become that was saved here, it can be read again.
+const SAVED: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ..Limits::DEFAULT };
+
+/// Where a snapshot is saved: always replaced whole, so that whoever reads the file finds one
+/// document, and after a crash it is the last one that was committed or the one before.
+pub struct Store {
+    directory: PathBuf,
+    file: PathBuf,
+}
+
+impl Store {
+    /// An engine that begins with the document in this file, if it is there, and saves every
+    /// commit to it.
+    pub fn open(path: &Path) -> Result<Engine, Box<dyn Error>> {
+        let (store, snapshot) = match fs::read(path) {
+            // What a link points to is replaced, and not the link.
+            Ok(document) => {
+                let store = Self::at(&path.canonicalize()?)?;
+                (store, Snapshot::from_json_within(document, &SAVED)?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Self::at(path)?, Snapshot::new())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let engine = Engine::from_snapshot(snapshot);
+        engine.journal(move |_, snapshot| store.save(&snapshot.to_json()))?;
+        Ok(engine)
+    }
+
+    fn at(file: &Path) -> Result<Self, Box<dyn Error>> {
+        let (Some(name), Some(parent)) = (file.file_name(), file.parent()) else {
+            return Err("must be the name of a file".into());
+        };
+        let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+        let directory = parent.canonicalize().map_err(|error| format!("its directory: {error}"))?;
+        Ok(Self { file: directory.join(name), directory })
+    }
+
+    fn save(&self, document: &str) -> io::Result<()> {
+        let mut written = self.beside()?;
+        written.write_all(document.as_bytes())?;
+        match fs::metadata(&self.file) {
+            Ok(metadata) => written.as_file().set_permissions(metadata.permissions())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        written.as_file().sync_all()?;
+        written.persist(&self.file).map_err(|error| error.error)?;
+        // The rename stands whatever comes of this, which only makes it outlast a power cut.
+        #[cfg(unix)]
+        let _ = fs::File::open(&self.directory).and_then(|directory| directory.sync_all());
+        Ok(())
+    }
+
+    /// A new file in the same directory, and so on the same file system, with the permissions that
+    /// any new file of this process gets.
+    fn beside(&self) -> io::Result<NamedTempFile> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".variate-");
+        #[cfg(unix)]
+        let anyone: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        #[cfg(unix)]
+        builder.permissions(anyone);
+        builder.tempfile_in(&self.directory)
+    }
+}
