@@ -6,6 +6,9 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
+#[cfg(feature = "auth0")]
+#[path = "../fuzz/checks/auth0_request.rs"]
+mod auth0_request;
 #[path = "../fuzz/checks/partition_edits.rs"]
 mod partition_edits;
 #[path = "../fuzz/checks/snapshot_json.rs"]
@@ -14,6 +17,12 @@ mod snapshot_json;
 #[test]
 fn snapshots_survive_json() {
     replay("snapshot_json", snapshot_json::check);
+}
+
+#[cfg(feature = "auth0")]
+#[test]
+fn requests_are_answered() {
+    replay("auth0_request", auth0_request::check);
 }
 
 #[test]

@@ -153,11 +153,28 @@ fn unwrap(flag: &Flag, name: &str, value: Value) -> Result<Value, Error> {
         },
         bare => bare,
     };
-    if value == *parameter.value() {
+    if is_same(&value, parameter.value()) {
         let rule = "must differ from the parameter's own value";
         return Err(Error::invalid(rule).with_value(&value).at_key(name).at("overrides"));
     }
     Ok(value)
+}
+
+/// Whether two values mean the same: `1` and `1.0` do.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() != b.is_f64() => {
+            a.as_f64() == b.as_f64()
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let in_b = |(key, value)| b.get(key).is_some_and(|other| is_same(value, other));
+            a.len() == b.len() && a.iter().all(in_b)
+        }
+        _ => a == b,
+    }
 }
 
 fn parameter<'s>(flag: &'s Flag, name: &str) -> Result<&'s Parameter, Error> {
