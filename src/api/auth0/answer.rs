@@ -112,7 +112,6 @@ impl From<Error> for Refusal {
         };
         let code = match (error.code(), error.violations()) {
             (Code::NotReady, [first, ..]) => first.code().as_str(),
-            (Code::NotMutable, _) if path == "allocations" => "experiment_requires_pause",
             (Code::UnknownReference, _) if path.ends_with("].variation_id") => {
                 ViolationCode::VariationNotFromFlag.as_str()
             }

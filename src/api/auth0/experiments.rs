@@ -1,5 +1,6 @@
 //! The operations on experiments.
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::answer::{Answer, Refusal};
@@ -138,6 +139,7 @@ impl ExperimentCenter {
         let commit = self.engine.commit_with(|snapshot| {
             let experiment = experiment(snapshot, id)?;
             let Patched { name, description, fields, status } = patched;
+            check_halted(experiment, fields.allocations.as_deref())?;
             if fields.allocations.is_some() || fields.levels.is_some() {
                 let arms = fields.allocations.as_deref();
                 let arms = arms.unwrap_or_else(|| experiment.allocations());
@@ -231,6 +233,23 @@ fn check_no_default_config(fields: &Fields) -> Result<(), Refusal> {
     let Some(value) = fields.default_config else { return Ok(()) };
     let rule = "is only for experiments on flags of Auth0's own, of which there are none";
     Err(Refusal::senseless(Error::invalid(rule).with_value(value).at("default_config")))
+}
+
+/// Refuses to change the allocations of an active experiment, with Auth0's own code.
+fn check_halted(
+    experiment: &Experiment,
+    allocations: Option<&[Allocation]>,
+) -> Result<(), Refusal> {
+    match allocations {
+        Some(other)
+            if experiment.status() == Status::Active && other != experiment.allocations() =>
+        {
+            let message =
+                "allocations: cannot change while the experiment is active; pause it first";
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "experiment_requires_pause", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_not_reactivated(from: Status, to: Status) -> Result<(), Error> {
