@@ -145,6 +145,24 @@ fn wire_path(path: &str) -> String {
     renamed.map_or(path, |(theirs, _)| theirs).to_owned()
 }
 
+/// A refusal of the host's own in Auth0's envelope, for what is decided before a request reaches the
+/// surface: who calls, and how often.
+///
+/// ```
+/// use http::StatusCode;
+/// use variate::api::auth0::refusal;
+///
+/// let response = refusal(StatusCode::UNAUTHORIZED, "invalid_token", "the token has expired");
+/// assert_eq!(
+///     String::from_utf8_lossy(response.body()),
+///     r#"{"statusCode":401,"error":"Unauthorized","message":"the token has expired","errorCode":"invalid_token"}"#,
+/// );
+/// ```
+pub fn refusal(status: StatusCode, error_code: &str, message: &str) -> Response<Vec<u8>> {
+    let refusal = Refusal::new(status, error_code.to_owned(), message);
+    respond(Generation::default(), Err(refusal))
+}
+
 pub(super) fn respond(
     generation: Generation,
     outcome: Result<Answer, Refusal>,

@@ -98,8 +98,8 @@
 //!   a warning of our own.
 //!
 //! How many experiments can be active at once is [`ActiveLimit`](crate::ActiveLimit)'s to say, with
-//! the code `experiment_active_limit_exceeded`. Who may call is the host's to check: there is no
-//! 401, 403 or 429 here.
+//! the code `experiment_active_limit_exceeded`. Who may call, and how often, is the host's to check:
+//! there is no 401, 403 or 429 here, but [`refusal`] words one.
 
 mod answer;
 mod call;
@@ -116,6 +116,7 @@ use http::{Method, Request, Response};
 use answer::{Answer, Refusal, respond};
 use call::Call;
 
+pub use answer::refusal;
 pub use runtime::{ExperimentContext, LogRecord, Login, Resolution, Warning, resolve};
 
 use crate::engine::Engine;
