@@ -124,6 +124,12 @@ macro_rules! decimals {
     )+};
 }
 
+impl From<Percentage> for Weight {
+    fn from(share: Percentage) -> Self {
+        Self(share.0)
+    }
+}
+
 decimals! {
     /// The weight of an arm: a decimal from 0 to 1,000,000,000 with at most six decimals, held
     /// exactly.

@@ -20,7 +20,7 @@ pub struct Plan {
     experiment_id: ExperimentId,
     subject_kind: SubjectKind,
     gate: Gate,
-    /// As the run froze them, whatever the status; a draft's are those of its present design.
+    /// As the run froze them, whatever the status; those of the present design if it never ran.
     arms: Box<[Arm]>,
     outside: Option<Box<Arm>>,
 }
@@ -36,6 +36,8 @@ pub(crate) struct Arm {
 #[derive(Debug, Clone, PartialEq)]
 enum Gate {
     Closed(Reason<'static>),
+    /// Closed but to those who were in.
+    Paused(Open),
     Open(Open),
 }
 
@@ -80,17 +82,27 @@ impl Plan {
     fn decide<'s>(
         &'s self,
         subject: &Subject<'_>,
-        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
     ) -> Decision<'s> {
         if subject.brings_assignments()
             && let Some(decision) = self.honour(subject)
         {
             return decision;
         }
-        let open = match &self.gate {
-            Gate::Open(open) => open,
-            Gate::Closed(reason) => return self.serve(None, *reason),
-        };
+        match &self.gate {
+            Gate::Open(open) => self.draw(open, subject, contains),
+            Gate::Paused(_) => self.serve(None, Reason::Paused),
+            Gate::Closed(reason) => self.serve(None, *reason),
+        }
+    }
+
+    #[inline]
+    fn draw<'s>(
+        &'s self,
+        open: &'s Open,
+        subject: &Subject<'_>,
+        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+    ) -> Decision<'s> {
         let Some(hash) = subject.hash(self.subject_kind.as_str()) else {
             return self.serve(None, Reason::MissingSubjectId);
         };
@@ -123,15 +135,25 @@ impl Plan {
     #[cold]
     fn honour<'s>(&'s self, subject: &Subject<'_>) -> Option<Decision<'s>> {
         let id = self.experiment_id.as_str();
-        let arm = |variation: &str| self.arms.iter().find(|arm| arm.variation_id == *variation);
+        let arm = |variation| self.arm(variation, subject);
         if let Some(forced) = subject.brought(id, true).find_map(arm) {
             return Some(self.serve(Some(forced), Reason::Forced));
         }
-        if self.gate != Gate::Closed(Reason::Paused) {
+        if !matches!(self.gate, Gate::Paused(_)) {
             return None;
         }
         let kept = subject.brought(id, false).find_map(arm)?;
         Some(self.serve(Some(kept), Reason::Kept))
+    }
+
+    /// The arm with this variation; if there are several, that by which the subject would get it.
+    fn arm(&self, variation: &str, subject: &Subject<'_>) -> Option<&Arm> {
+        let same = |arm: &&Arm| arm.variation_id == *variation;
+        let first = self.arms.iter().find(same)?;
+        let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return Some(first) };
+        let drawn = self.draw(open, subject, |segment, attributes| segment.contains(attributes));
+        let drawn = drawn.served.filter(|_| drawn.in_experiment()).filter(same);
+        Some(drawn.unwrap_or(first))
     }
 
     #[inline]
@@ -139,14 +161,14 @@ impl Plan {
         Decision { experiment_id: Some(&self.experiment_id), served, reason }
     }
 
-    /// Compiles an experiment as its iteration froze it, or a draft with its present flag.
+    /// Compiles an experiment as its iteration froze it, or with its present flag if it never ran.
     pub(crate) fn compile(experiment: &Experiment, flag: Option<&Flag>) -> Self {
         let design = experiment.iteration.design.as_deref();
         let gate = match (experiment.status, design) {
             (Status::Active, Some(design)) => Gate::Open(Open::new(experiment, design)),
-            // An active experiment always has a design.
-            (Status::Draft | Status::Active, _) => Gate::Closed(Reason::Draft),
-            (Status::Paused, _) => Gate::Closed(Reason::Paused),
+            (Status::Paused, Some(design)) => Gate::Paused(Open::new(experiment, design)),
+            // One that has started always has a design.
+            (Status::Draft | Status::Active | Status::Paused, _) => Gate::Closed(Reason::Draft),
             (Status::Completed, _) => Gate::Closed(Reason::Completed),
             (Status::Archived, _) => Gate::Closed(Reason::Archived),
         };
@@ -154,11 +176,7 @@ impl Plan {
             Some(design) => {
                 (Some(&*design.flag), &design.allocations, &design.outside_variation_id)
             }
-            None => (
-                flag.filter(|_| experiment.status == Status::Draft),
-                &experiment.allocations,
-                &experiment.outside_variation_id,
-            ),
+            None => (flag, &experiment.allocations, &experiment.outside_variation_id),
         };
         let arm = |id: &VariationId, is_control| Arm::new(flag?, id, is_control);
         let arms = allocations.iter();

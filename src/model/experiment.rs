@@ -190,7 +190,10 @@ impl Experiment {
             subject_kind: object.or_default("subject_kind")?,
             strategy,
             allocations: allocations.into(),
-            traffic: object.optional("traffic")?.unwrap_or(Percentage::MAX),
+            traffic: match object.optional("traffic")? {
+                Some(traffic) => traffic,
+                None => levels.first().copied().unwrap_or(Percentage::MAX),
+            },
             levels: levels.into(),
             outside_variation_id: object.optional("outside_variation_id")?,
             hash: object.or_default("hash")?,
@@ -334,7 +337,8 @@ impl Allocation {
         ];
         match fields.into_iter().find(|(_, owner, given)| *given && *owner != strategy) {
             Some((key, owner, _)) => {
-                Err(Error::invalid(format!("is only for strategy {owner}")).at(key))
+                Err(Error::invalid(format!("is only for experiments that assign by {owner}"))
+                    .at(key))
             }
             None => Ok(()),
         }
@@ -381,7 +385,10 @@ pub(crate) fn is_weightless(arms: &[Allocation]) -> bool {
 /// Checks the levels of a ramp.
 pub(crate) fn check_levels(levels: &[Percentage], strategy: Strategy) -> Result<(), Error> {
     if strategy != Strategy::Percentage && !levels.is_empty() {
-        return Err(Error::invalid(format!("is only for strategy {}", Strategy::Percentage)));
+        return Err(Error::invalid(format!(
+            "is only for experiments that assign by {}",
+            Strategy::Percentage
+        )));
     }
     check_count(levels.len(), 0, MAX_LEVELS)?;
     match levels.windows(2).position(|pair| !pair.is_sorted_by(|low, high| low < high)) {
@@ -462,10 +469,12 @@ impl FromJson for Allocation {
             }
             None => None,
         };
+        // A share is a percentage, though a weight elsewhere can be more.
+        let share: Option<Percentage> = object.optional("weight")?;
         Ok(Self {
             variation_id: object.read("variation_id")?,
             is_control: object.or_default("is_control")?,
-            weight: object.optional("weight")?,
+            weight: share.map(Weight::from),
             segment_id: object.optional("segment_id")?,
             priority,
             is_fallback: object.or_default("is_fallback")?,

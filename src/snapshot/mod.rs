@@ -66,7 +66,7 @@ pub struct Snapshot {
     /// The flag of each variation.
     variations: Table<VariationId, FlagId>,
     names: Names,
-    /// The experiments, archived ones aside, that name a flag, variation or segment.
+    /// The experiments that name a flag, variation or segment.
     users: Users,
     /// The experiments whose run froze a flag or segment, which may have been deleted since.
     runs: Users,
@@ -218,7 +218,10 @@ impl Snapshot {
 
     /// The experiments, archived ones aside, whose design names this flag, variation or segment.
     pub fn used_by(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
-        self.users.get(id.as_ref()).into_iter().flat_map(Table::iter).map(|(id, ())| id)
+        let users = self.users.get(id.as_ref()).into_iter().flat_map(Table::iter);
+        users
+            .map(|(id, ())| id)
+            .filter(|id| self.experiment(id).is_some_and(|user| user.status != Status::Archived))
     }
 
     /// The experiments whose run rests on this flag or segment.
@@ -266,7 +269,7 @@ impl Snapshot {
     pub(crate) fn put_flag(&mut self, flag: Flag) {
         let flag = Arc::new(flag);
         let before = self.flags.insert(flag.id.clone(), Arc::clone(&flag));
-        self.recompile_drafts(&flag);
+        self.recompile(&flag.id);
         let named = before.as_ref().map(|before| &before.name);
         rename(&mut self.names.flags, named, Some((&flag.name, flag.id.shared())));
         for gone in before.iter().flat_map(|before| before.variations.keys()) {
@@ -281,15 +284,16 @@ impl Snapshot {
         }
     }
 
-    /// Gives the drafts on a flag its present configs, which nothing froze for them.
-    fn recompile_drafts(&mut self, flag: &Flag) {
-        let users = self.users.get(flag.id.as_str()).into_iter().flat_map(Table::iter);
-        let drafts: Vec<Experiment> = users
+    /// Gives the experiments on a flag that never ran its present configs, which nothing froze for
+    /// them.
+    fn recompile(&mut self, flag: &FlagId) {
+        let users = self.users.get(flag.as_str()).into_iter().flat_map(Table::iter);
+        let never_ran: Vec<Experiment> = users
             .filter_map(|(id, ())| self.experiment(id))
-            .filter(|experiment| experiment.status == Status::Draft)
+            .filter(|experiment| experiment.iteration.design.is_none())
             .cloned()
             .collect();
-        for experiment in drafts {
+        for experiment in never_ran {
             self.put_experiment(experiment);
         }
     }
@@ -302,6 +306,7 @@ impl Snapshot {
         for id in before.variations.keys() {
             self.variations.remove(id.as_str());
         }
+        self.recompile(id);
     }
 
     /// Puts a segment in place of the one with its id, if there is one.
@@ -373,9 +378,6 @@ impl Snapshot {
 
 /// The flag, variations and segments that an experiment's design names.
 fn used(experiment: &Experiment) -> Vec<Arc<str>> {
-    if experiment.status == Status::Archived {
-        return Vec::new();
-    }
     let mut ids = vec![experiment.flag_id.shared()];
     for arm in experiment.allocations() {
         ids.push(arm.variation_id.shared());

@@ -77,7 +77,7 @@ impl Refusal {
     }
 
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
-        let message = format!("the method must be one of {allow}");
+        let message = format!("this path has the methods {allow}");
         let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         Self { allow: Some(allow), ..refusal }
     }
@@ -85,6 +85,11 @@ impl Refusal {
     /// The request is well-formed but cannot mean anything.
     pub(super) fn senseless(error: Error) -> Self {
         Self { senseless: true, ..error.into() }
+    }
+
+    /// A fault of the body or the query, which names its place as the client wrote it.
+    pub(super) fn unreadable(error: &Error) -> Self {
+        Self::worded(error, error.path())
     }
 
     fn status(&self, generation: Generation) -> StatusCode {
@@ -95,9 +100,15 @@ impl Refusal {
     }
 }
 
+/// The engine's refusal, which names the fields as this crate does.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        let path = wire_path(error.path());
+        Self::worded(&error, wire_path(error.path()))
+    }
+}
+
+impl Refusal {
+    fn worded(error: &Error, path: &str) -> Self {
         let status = match error.code() {
             Code::NotFound => StatusCode::NOT_FOUND,
             // The one entity beside that of the path which a request cannot do without.
@@ -138,11 +149,11 @@ impl From<Error> for Refusal {
 }
 
 /// The path of a fault as the client wrote it.
-fn wire_path(path: &str) -> String {
+fn wire_path(path: &str) -> &str {
     let path = path.strip_prefix("patch.").unwrap_or(path);
     let path = path.strip_prefix("variation.").unwrap_or(path);
     let renamed = FIELDS.iter().find(|(_, ours)| *ours == path);
-    renamed.map_or(path, |(theirs, _)| theirs).to_owned()
+    renamed.map_or(path, |(theirs, _)| theirs)
 }
 
 /// A refusal of the host's own in Auth0's envelope, for what is decided before a request reaches the

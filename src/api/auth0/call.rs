@@ -25,14 +25,15 @@ impl Call<'_> {
         rule: impl FnOnce(Cursor<'_>) -> Result<T, Error>,
     ) -> Result<T, Refusal> {
         if self.body.is_empty() {
-            return Err(Error::new(Code::InvalidJson, "the request must have a body").into());
+            let error = Error::new(Code::InvalidJson, "the request must have a body");
+            return Err(Refusal::unreadable(&error));
         }
         if !self.is_json() {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             let message = "the content type of the body must be application/json";
             return Err(Refusal::new(status, "unsupported_media_type", message));
         }
-        Ok(read_with(self.body, &LIMITS, rule)?)
+        read_with(self.body, &LIMITS, rule).map_err(|error| Refusal::unreadable(&error))
     }
 
     /// Reads the body of a PATCH, which has something to say.

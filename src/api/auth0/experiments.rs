@@ -8,11 +8,13 @@ use super::call::Call;
 use super::list::Query;
 use super::show::ShownExperiment;
 use super::{ExperimentCenter, Generation};
-use crate::change::{Change, ExperimentPatch, NewExperiment, Patch, Transaction};
+use crate::change::{Change, ExperimentPatch, Field, NewExperiment, Patch, Transaction};
 use crate::error::{Code, Error, Violation};
 use crate::id::{ExperimentId, FlagId};
 use crate::json::{Cursor, FromJson, Object};
-use crate::model::{Allocation, Experiment, Status, Strategy, SubjectKind, check_strategy};
+use crate::model::{
+    Allocation, Experiment, Status, Strategy, SubjectKind, check_strategy, is_weightless,
+};
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
 
@@ -80,7 +82,7 @@ impl ExperimentCenter {
                 && flow.is_none_or(|flow| experiment.flow().is_some_and(|own| *own == *flow))
                 && flag.as_ref().is_none_or(|flag| experiment.flag_id() == flag)
         });
-        let (page, next) = query.page(matching, |e| (e.created_at(), e.id().as_str()))?;
+        let (page, next) = query.page(matching, |e| (e.created_at(), e.id()))?;
         let shown = page.into_iter().map(|e| self.generation.experiment(&snapshot, e)).collect();
         Ok(Answer::ok(&Page { experiments: shown, next }))
     }
@@ -89,7 +91,7 @@ impl ExperimentCenter {
         let (new, fields) = call.read(|cursor| read_new(cursor, self.generation))?;
         let present = fields.allocations.as_deref().unwrap_or_default();
         let levels = fields.levels.as_deref().unwrap_or_default();
-        check_sense(new.strategy, present, levels)?;
+        check_sense(new.strategy, present, levels).map_err(Refusal::senseless)?;
         check_no_default_config(&fields)?;
         let new = NewExperiment {
             flow: fields.flow,
@@ -140,12 +142,7 @@ impl ExperimentCenter {
             let experiment = experiment(snapshot, id)?;
             let Patched { name, description, fields, status } = patched;
             check_halted(experiment, fields.allocations.as_deref())?;
-            if fields.allocations.is_some() || fields.levels.is_some() {
-                let arms = fields.allocations.as_deref();
-                let arms = arms.unwrap_or_else(|| experiment.allocations());
-                let levels = fields.levels.as_deref().unwrap_or_else(|| experiment.levels());
-                check_sense(experiment.strategy(), arms, levels)?;
-            }
+            check_patched(experiment, &fields).map_err(Refusal::senseless)?;
             check_no_default_config(&fields)?;
             let patch = ExperimentPatch {
                 name,
@@ -212,20 +209,34 @@ fn check_sense(
     strategy: Strategy,
     allocations: &[Allocation],
     levels: &[Percentage],
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     if strategy == Strategy::Segment && !levels.is_empty() {
-        let rule = "are only for allocation_strategy percentage";
-        return Err(Refusal::senseless(Error::invalid(rule).at("levels")));
+        let rule = format!("are only for experiments that assign by {}", Strategy::Percentage);
+        return Err(Error::invalid(rule).at("levels"));
     }
-    check_strategy(allocations, strategy)
-        .map_err(|error| Refusal::senseless(error.at("allocations")))?;
+    check_strategy(allocations, strategy).map_err(|error| error.at("allocations"))?;
     match allocations.iter().position(|arm| arm.weight.is_some()) {
         Some(index) if !levels.is_empty() => {
             let rule = "must not be given with levels, which divide the subjects";
-            let error = Error::invalid(rule).at("weight").at_index(index).at("allocations");
-            Err(Refusal::senseless(error))
+            Err(Error::invalid(rule).at("weight").at_index(index).at("allocations"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses a patch that leaves the experiment with what cannot mean anything.
+fn check_patched(experiment: &Experiment, fields: &Fields) -> Result<(), Error> {
+    let (strategy, status) = (experiment.strategy(), experiment.status());
+    // Levels that cannot change are refused for that.
+    let given = fields.levels.as_deref().filter(|_| status.can_change(Field::Levels));
+    let levels = given.unwrap_or_else(|| experiment.levels());
+    match &fields.allocations {
+        Some(allocations) => check_sense(strategy, allocations, levels),
+        None if given.is_some() && !is_weightless(experiment.allocations()) => {
+            let rule = "must not be given to an experiment whose allocations have weights";
+            Err(Error::invalid(rule).at("levels"))
+        }
+        None => check_sense(strategy, &[], levels),
     }
 }
 

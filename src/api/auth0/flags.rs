@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::ExperimentCenter;
@@ -10,7 +11,7 @@ use super::call::Call;
 use super::list::Query;
 use super::show::ShownFlag;
 use crate::change::{Change, FlagPatch, NewFlag, Patch, Transaction};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::id::FlagId;
 use crate::model::{Flag, FlagStatus, Parameter};
 use crate::snapshot::Snapshot;
@@ -31,7 +32,7 @@ impl ExperimentCenter {
         let matching = snapshot.flags().filter(|flag| {
             own && status.map_or(flag.status() != FlagStatus::Archived, |s| flag.status() == s)
         });
-        let (page, next) = query.page(matching, |flag| (flag.created_at(), flag.id().as_str()))?;
+        let (page, next) = query.page(matching, |flag| (flag.created_at(), flag.id()))?;
         let shown = page.into_iter().map(ShownFlag::new).collect();
         Ok(Answer::ok(&Page { feature_flags: shown, next }))
     }
@@ -95,6 +96,15 @@ impl ExperimentCenter {
         })?;
         Ok(Answer::deleted())
     }
+}
+
+/// Refuses to add or remove variations once the flag has been put away.
+pub(super) fn check_not_archived(flag: &Flag, status: StatusCode) -> Result<(), Refusal> {
+    if flag.status() == FlagStatus::Archived {
+        let message = "the variations of an archived feature flag stay as they are";
+        return Err(Refusal::new(status, Code::NotMutable.as_str(), message));
+    }
+    Ok(())
 }
 
 pub(super) fn flag<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Flag, Refusal> {

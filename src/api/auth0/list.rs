@@ -1,5 +1,8 @@
 //! Lists: filters, pages and their cursors.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use form_urlencoded::parse;
 
 use super::answer::Refusal;
@@ -20,7 +23,8 @@ impl Query {
         for (key, value) in parse(query.unwrap_or_default().as_bytes()) {
             if !known.contains(&&*key) {
                 let rule = "is no parameter of this list";
-                return Err(Error::new(Code::UnknownKey, rule).at_key(&key).into());
+                let error = Error::new(Code::UnknownKey, rule).at_key(&key);
+                return Err(Refusal::unreadable(&error));
             }
             if read.iter().any(|(earlier, _)| *earlier == key) {
                 let rule = "must not be given twice";
@@ -36,10 +40,7 @@ impl Query {
     }
 
     /// A filter by text that has rules of its own.
-    pub(super) fn parsed<T: std::str::FromStr<Err = Error>>(
-        &self,
-        key: &str,
-    ) -> Result<Option<T>, Refusal> {
+    pub(super) fn parsed<T: FromStr<Err = Error>>(&self, key: &str) -> Result<Option<T>, Refusal> {
         self.get(key).map(|value| value.parse().map_err(|e: Error| e.at(key).into())).transpose()
     }
 
@@ -69,39 +70,47 @@ impl Query {
     /// Entities come in the order of their creation, then of their ids, neither of which changes;
     /// the cursor is the last of them. So whatever is created or deleted between two pages, what
     /// is there throughout comes once.
-    pub(super) fn page<'s, T>(
+    pub(super) fn page<'s, T, I: Ord + Display + FromStr + 's>(
         &self,
         entities: impl Iterator<Item = &'s T>,
-        key: impl Fn(&'s T) -> (Timestamp, &'s str),
+        key: impl Fn(&'s T) -> (Timestamp, &'s I),
     ) -> Result<(Vec<&'s T>, Option<String>), Refusal> {
         let take = match self.get("take") {
             None => DEFAULT_TAKE,
-            Some(text) => match text.parse() {
-                Ok(take) if (1..=MAX_TAKE).contains(&take) => take,
-                _ => {
-                    let rule = format!("must be a whole number from 1 to {MAX_TAKE}");
-                    return Err(Error::invalid(rule).with_value(text).at("take").into());
-                }
-            },
+            Some(text) => read_take(text)?,
         };
-        let after = self.get("from").map(read_cursor).transpose()?;
+        let after: Option<(Timestamp, I)> = self.get("from").map(read_cursor).transpose()?;
+        let after = after.as_ref().map(|(created_at, id)| (*created_at, id));
         let mut rest: Vec<&T> =
             entities.filter(|entity| after.is_none_or(|after| key(entity) > after)).collect();
         rest.sort_unstable_by_key(|entity| key(entity));
         let more = rest.len() > take;
         rest.truncate(take);
         let last = rest.last().filter(|_| more).map(|entity| key(entity));
-        Ok((rest, last.map(|(created, id)| format!("{}.{id}", created.unix_millis()))))
+        Ok((rest, last.map(|(created_at, id)| print_cursor(created_at, id))))
     }
 }
 
-fn read_cursor(text: &str) -> Result<(Timestamp, &str), Refusal> {
-    let parts = text.split_once('.').filter(|(_, id)| !id.is_empty());
-    let read = parts.and_then(|(millis, id)| {
-        Some((Timestamp::from_unix_millis(millis.parse().ok()?).ok()?, id))
+fn read_take(text: &str) -> Result<usize, Error> {
+    let take = text.parse().ok().filter(|take| (1..=MAX_TAKE).contains(take));
+    take.filter(|take| take.to_string() == text).ok_or_else(|| {
+        let rule = format!("must be a whole number from 1 to {MAX_TAKE}");
+        Error::invalid(rule).with_value(text).at("take")
+    })
+}
+
+fn print_cursor(created_at: Timestamp, id: &impl Display) -> String {
+    format!("{}.{id}", created_at.unix_millis())
+}
+
+fn read_cursor<I: Display + FromStr>(text: &str) -> Result<(Timestamp, I), Error> {
+    let read = text.split_once('.').and_then(|(millis, id)| {
+        let created_at = Timestamp::from_unix_millis(millis.parse().ok()?).ok()?;
+        Some((created_at, id.parse().ok()?))
     });
-    read.ok_or_else(|| {
+    let whole = read.filter(|(created_at, id)| print_cursor(*created_at, id) == text);
+    whole.ok_or_else(|| {
         let rule = "must be the next of a page before";
-        Error::invalid(rule).with_value(text).at("from").into()
+        Error::invalid(rule).with_value(text).at("from")
     })
 }

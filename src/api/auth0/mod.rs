@@ -77,7 +77,8 @@
 //!   flags of Auth0's own; `type` is always `self`. What else keeps an experiment from starting is
 //!   listed by `validate`: see [`Readiness`](crate::Readiness). `is_valid` is never stale.
 //! - **Ramps.** The level is the share of the subjects that have the treatments, all of these
-//!   alike; everyone else has the control. Advancing one that is not active is a 409, unless it
+//!   alike; everyone else has the control. A draft with weights becomes a ramp when `levels` and
+//!   `allocations` without weights come together; a ramp stays one. Advancing one that is not active is a 409, unless it
 //!   stands at that level.
 //! - **Snapshots** hold the name and parameters of the flag, the name and overrides of a variation,
 //!   the name and rules of a segment, and are left out before the first activation.
@@ -93,6 +94,8 @@
 //!   by another kind of subject than `device` shows that kind; weights and levels are shown with
 //!   the decimals that they have. Traffic, salt and tags are not shown, and no request changes
 //!   them.
+//! - **What is archived** stays as it is: flags with their variations, and segments, refuse edits.
+//!   Deleting a variation of an archived flag is a 409.
 //! - **The runtime** gives the experiment that started first, of those on the flow that have an arm
 //!   for the subject. A variation or segment that the experiment does not have is passed over with
 //!   a warning of our own.

@@ -4,10 +4,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::show::Envelope;
-use crate::assign::{Reason, Subject};
+use crate::assign::{Assignment, Decision, Reason, Subject};
 use crate::error::codes;
 use crate::id::{ExperimentId, SegmentId, VariationId};
 use crate::model::{Allocation, Config, Experiment, Flow, Status, Strategy};
+use crate::number::Percentage;
 use crate::snapshot::Snapshot;
 
 /// One request of a subject, which an experiment may shape.
@@ -117,12 +118,14 @@ codes! {
 /// 1. The override parameters, if they name an allocation of an experiment, whatever its status:
 ///    they hold for this call only. With the experiment alone, the subject gets what the experiment
 ///    would give it if it were active.
-/// 2. A paused experiment of the flow that the subject brings an assignment of, which it keeps; see
-///    [`Subject::kept`].
+/// 2. An assignment that the subject brings, by [`Subject::kept`], from an experiment of the flow
+///    that is active or paused: who is under way keeps what they had.
 /// 3. The experiments that are active on the flow or on `all`, in the order in which they started:
 ///    the first that gives the subject an arm.
 ///
-/// Total, like all assigning. Override parameters that name nothing are passed over with a warning.
+/// A paused experiment gives nothing to anyone else. One by segment needs no id of the subject, since
+/// it hashes none. Override parameters that name nothing are passed over with a warning. Total, like
+/// all assigning.
 ///
 /// ```
 /// # use variate::{Allocation, Change, Engine, FlagStatus, NewExperiment, NewFlag, NewVariation};
@@ -206,18 +209,37 @@ fn overridden<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Overridden<'s> {
     let Some(experiment) = snapshot.experiment(id) else {
         return Overridden::Badly(Warning::NotFound);
     };
-    let found = match (variation_id, segment_id) {
+    let found = match (*variation_id, *segment_id) {
         (None, None) => enrolled(snapshot, experiment, &login.subject),
-        _ => allocations(experiment)
+        (Some(id), None) => chosen(snapshot, experiment, login, id).map(Some),
+        (id, Some(segment)) => allocations(experiment)
             .iter()
             .find(|arm| {
-                variation_id.is_none_or(|id| arm.variation_id == id)
-                    && segment_id.is_none_or(|id| arm.segment_id.as_ref().is_some_and(|s| *s == id))
+                arm.segment_id.as_ref().is_some_and(|own| *own == segment)
+                    && id.is_none_or(|id| arm.variation_id == id)
             })
-            .and_then(|arm| forced(snapshot, experiment, arm))
-            .map(Some),
+            .and_then(|arm| {
+                let segment_id = arm.segment_id.as_ref();
+                let found = forced(snapshot, experiment, arm)?;
+                Some(Some(Found { segment_id, ..found }))
+            }),
     };
     found.map_or(Overridden::Badly(Warning::AllocationNotFound), Overridden::By)
+}
+
+/// The arm with this variation: if there are several, that by which the experiment would give it to
+/// the subject.
+fn chosen<'s>(
+    snapshot: &'s Snapshot,
+    experiment: &'s Experiment,
+    login: &Login<'_>,
+    variation_id: &str,
+) -> Option<Found<'s>> {
+    let given = enrolled(snapshot, experiment, &login.subject).flatten();
+    given.filter(|found| *found.variation_id == *variation_id).or_else(|| {
+        let mut arms = allocations(experiment).iter();
+        forced(snapshot, experiment, arms.find(|arm| arm.variation_id == *variation_id)?)
+    })
 }
 
 /// The allocations that decide: those of the run, or of the design if it never ran.
@@ -232,7 +254,7 @@ fn enrolled<'s>(
     subject: &Subject<'_>,
 ) -> Option<Option<Found<'s>>> {
     let plan = snapshot.trial_plan(experiment.id())?;
-    let decision = plan.assign(subject);
+    let decision = plan.assign(&identified(subject, experiment));
     let Some(assignment) = decision.assignment() else { return Some(None) };
     let arm = allocations(experiment).iter().find(|arm| {
         arm.variation_id == *assignment.variation_id
@@ -241,10 +263,12 @@ fn enrolled<'s>(
                 Reason::Fallback => arm.is_fallback,
                 _ => true,
             }
-    });
-    forced(snapshot, experiment, arm?).map(Some)
+    })?;
+    let segment_id = arm.segment_id.as_ref();
+    forced(snapshot, experiment, arm).map(|found| Some(Found { segment_id, ..found }))
 }
 
+/// An arm whatever the experiment's status.
 fn forced<'s>(
     snapshot: &'s Snapshot,
     experiment: &'s Experiment,
@@ -253,36 +277,58 @@ fn forced<'s>(
     let (experiment_id, variation_id) = (experiment.id().as_str(), arm.variation_id.as_str());
     let subject = Subject::new("").forced(experiment_id, variation_id);
     let config = snapshot.assign(experiment_id, &subject).assignment()?.config;
-    let (is_control, segment_id) = (arm.is_control, arm.segment_id.as_ref());
-    Some(Found { experiment, variation_id: &arm.variation_id, config, is_control, segment_id })
+    let (variation_id, is_control) = (&arm.variation_id, arm.is_control);
+    Some(Found { experiment, variation_id, config, is_control, segment_id: None })
 }
 
 /// What a request gets that overrides nothing.
 fn regular<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
-    let kept = login.subject.kept_experiments().filter_map(|id| snapshot.experiment(id));
-    let kept = kept.filter(|experiment| {
-        experiment.status() == Status::Paused
-            && experiment.flow().is_some_and(|flow| *flow == login.flow || *flow == Flow::ALL)
-    });
+    kept(snapshot, login).or_else(|| assigned(snapshot, login))
+}
+
+/// The arm that the subject brings from an experiment of the flow, which is active or paused.
+fn kept<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
+    login.subject.kept_assignments().find_map(|(experiment_id, variation_id)| {
+        let experiment = snapshot.experiment(experiment_id)?;
+        let flow = experiment.flow()?;
+        let is_on = *flow == login.flow || *flow == Flow::ALL;
+        let runs = matches!(experiment.status(), Status::Active | Status::Paused);
+        if runs && is_on { chosen(snapshot, experiment, login, variation_id) } else { None }
+    })
+}
+
+/// The arm that the first experiment gives which is active on the flow and has one for the subject.
+fn assigned<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
     let others = if login.flow == Flow::ALL { None } else { Some(snapshot.active_on(Flow::ALL)) };
     let active = snapshot.active_on(login.flow).chain(others.into_iter().flatten());
     let mut active: Vec<&Experiment> = active.filter_map(|id| snapshot.experiment(id)).collect();
     active
         .sort_unstable_by_key(|experiment| (experiment.iteration().started_at(), experiment.id()));
-    kept.chain(active).find_map(|experiment| {
-        let decision = snapshot.assign(experiment.id(), &login.subject);
-        let assignment = decision.assignment()?;
-        Some(Found {
-            experiment,
-            variation_id: assignment.variation_id,
-            config: assignment.config,
-            is_control: assignment.is_control,
-            segment_id: match decision.reason() {
-                Reason::Segment(id) => Some(id),
-                _ => None,
-            },
-        })
+    active.into_iter().find_map(|experiment| {
+        let subject = identified(&login.subject, experiment);
+        found(experiment, snapshot.assign(experiment.id(), &subject))
     })
+}
+
+/// The arm of a decision, if it has one.
+fn found<'s>(experiment: &'s Experiment, decision: Decision<'s>) -> Option<Found<'s>> {
+    let assignment = decision.assignment()?;
+    let segment_id = match decision.reason() {
+        Reason::Segment(id) => Some(id),
+        _ => None,
+    };
+    let Assignment { variation_id, config, is_control, .. } = assignment;
+    Some(Found { experiment, variation_id, config, is_control, segment_id })
+}
+
+/// The subject, with an id if the experiment hashes none: one by segment that lets everyone in asks
+/// for attributes alone.
+fn identified<'a>(subject: &Subject<'a>, experiment: &'a Experiment) -> Subject<'a> {
+    let kind = experiment.subject_kind().as_str();
+    let hashes = experiment.strategy() == Strategy::Percentage
+        || experiment.traffic() < Percentage::MAX
+        || subject.id(kind).is_some();
+    if hashes { subject.clone() } else { subject.clone().with_id(kind, "-") }
 }
 
 impl Serialize for ExperimentContext<'_> {

@@ -26,7 +26,7 @@ impl ExperimentCenter {
         let own = query.asks_for_own()?;
         let snapshot = self.engine.snapshot();
         let matching = snapshot.segments().filter(|_| own);
-        let (page, next) = query.page(matching, |s| (s.created_at(), s.id().as_str()))?;
+        let (page, next) = query.page(matching, |s| (s.created_at(), s.id()))?;
         let shown = page.into_iter().map(|segment| self.generation.segment(segment)).collect();
         Ok(Answer::ok(&Page { segments: shown, next }))
     }

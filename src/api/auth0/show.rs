@@ -10,8 +10,8 @@ use super::Generation;
 use crate::change::Field;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::model::{
-    Allocation, Description, Experiment, Flag, FlagStatus, Flow, Name, Parameter, Rule, Segment,
-    SegmentStatus, Status, Strategy, Variation,
+    Allocation, Description, Experiment, Flag, FlagStatus, Flow, Iteration, Name, Parameter, Rule,
+    Segment, SegmentStatus, Status, Strategy, Variation,
 };
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -224,8 +224,12 @@ impl Generation {
     ) -> ShownAllocation<'s> {
         let early = self.is_early_access();
         let run = Some(experiment.iteration()).filter(|_| early);
-        let variation_of = |flag: &'s Flag| flag.variations().get(&arm.variation_id);
-        let frozen = run.and_then(|run| run.flag()).and_then(variation_of);
+        let assigned = |run: &&Iteration| {
+            let mut arms = run.allocations().unwrap_or_default().iter();
+            arms.any(|frozen| frozen.variation_id == arm.variation_id)
+        };
+        let frozen_flag = run.filter(assigned).and_then(Iteration::flag);
+        let frozen = frozen_flag.and_then(|flag| flag.variations().get(&arm.variation_id));
         let variation = snapshot.variation(&arm.variation_id).filter(|_| early);
         let segment_id = arm.segment_id.as_ref();
         let is_segment = |segment: &&Segment| Some(segment.id()) == segment_id;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::{Answer, Refusal};
 use super::call::Call;
-use super::flags::flag;
+use super::flags::{check_not_archived, flag};
 use super::list::Query;
 use super::show::ShownVariation;
 use super::{ExperimentCenter, Generation};
@@ -50,6 +51,7 @@ impl ExperimentCenter {
         })?;
         let commit = self.engine.commit_with(|snapshot| {
             let flag = flag(snapshot, flag_id)?;
+            check_not_archived(flag, StatusCode::BAD_REQUEST)?;
             let mut overrides = BTreeMap::new();
             for (name, value) in new.overrides {
                 overrides.insert(name.clone(), unwrap(flag, &name, value)?);
@@ -100,6 +102,7 @@ impl ExperimentCenter {
             let Some(variation) = flag.variations().get(id) else {
                 return Ok(Transaction::default());
             };
+            check_not_archived(flag, StatusCode::CONFLICT)?;
             if self.generation == Generation::Seeds && flag.variations().len() == 1 {
                 let rule = "the last variation of a feature flag cannot be deleted";
                 return Err(Error::new(Code::LimitExceeded, rule).with_value(id).into());

@@ -42,8 +42,8 @@ enum Command {
 /// Prints `listening on http://127.0.0.1:PORT` and then answers the paths under `/experimentation`,
 /// with and without `/api/v2` before them. SIGINT and SIGTERM stop it.
 ///
-/// POST /context answers what a subject gets: {"flow": "authentication", "ids": {"device": "d-42"}},
-/// and if wanted "attributes", "experiment_id", "variation_id", "segment_id", and "kept" with the
+/// POST /context answers what a subject gets. It takes `{"flow": "login", "ids": {"device": "d-42"}}`
+/// and if wanted `attributes`, `experiment_id`, `variation_id`, `segment_id`, and `kept`, with the
 /// variation that the subject has in each experiment.
 ///
 /// There is no authentication: whoever can open a connection to the port can change everything. So

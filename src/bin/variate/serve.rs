@@ -9,11 +9,10 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use variate::api::auth0::ExperimentCenter;
+use variate::api::auth0::{ExperimentCenter, refusal};
 
 use crate::context;
 
@@ -29,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(4);
 
 /// Answers requests until the process is told to stop.
 pub async fn serve(listener: TcpListener, center: ExperimentCenter) -> io::Result<()> {
-    let mut told = Told::new()?;
+    let mut signals = StopSignals::new()?;
     let address = listener.local_addr()?;
     let router = Router::new().fallback(respond).with_state(center);
     let (stop, stopping) = oneshot::channel::<()>();
@@ -38,7 +37,7 @@ pub async fn serve(listener: TcpListener, center: ExperimentCenter) -> io::Resul
     let server = tokio::spawn(server.into_future());
     say(&format!("listening on http://{address}"))?;
 
-    told.to_stop().await;
+    signals.received().await;
     drop(stop);
     // A client that holds a connection open half way through a request does not keep the server.
     let _ = timeout(GRACE, server).await;
@@ -87,7 +86,12 @@ fn answer(center: &ExperimentCenter, request: &Request<Vec<u8>>) -> Response<Vec
         return response;
     }
     match context::answer(&center.engine().snapshot(), request.body()) {
-        Ok(body) => json_response(StatusCode::OK, body),
+        Ok(body) => {
+            let mut response = Response::new(body);
+            let json = HeaderValue::from_static("application/json; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response
+        }
         Err(fault) => refusal(StatusCode::BAD_REQUEST, "invalid_body", &format!("body: {fault}")),
     }
 }
@@ -115,66 +119,37 @@ async fn read(mut body: Body) -> Result<Vec<u8>, Response<Vec<u8>>> {
     Ok(read)
 }
 
-/// A refusal of the server itself, in the form in which the surface refuses.
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Vec<u8>> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Envelope<'r> {
-        status_code: u16,
-        error: &'r str,
-        message: &'r str,
-        error_code: &'r str,
-    }
-
-    let envelope = Envelope {
-        status_code: status.as_u16(),
-        error: status.canonical_reason().unwrap_or_default(),
-        message,
-        error_code: code,
-    };
-    // Numbers and texts cannot fail to be JSON.
-    json_response(status, serde_json::to_vec(&envelope).unwrap_or_default())
-}
-
-fn json_response(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
-
 /// The signals that tell the process to stop.
 #[cfg(unix)]
-struct Told([tokio::signal::unix::Signal; 2]);
+struct StopSignals([tokio::signal::unix::Signal; 2]);
 
 #[cfg(unix)]
-impl Told {
+impl StopSignals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
     }
 
-    async fn to_stop(&mut self) {
+    async fn received(&mut self) {
         poll_fn(|context| {
-            let told = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if told { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            let received = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if received { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
     }
 }
 
 #[cfg(not(unix))]
-struct Told;
+struct StopSignals;
 
 #[cfg(not(unix))]
-impl Told {
+impl StopSignals {
     #[expect(clippy::unnecessary_wraps, reason = "as on unix")]
     fn new() -> io::Result<Self> {
         Ok(Self)
     }
 
-    async fn to_stop(&mut self) {
+    async fn received(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,0 +1,433 @@
+//! The command line: what a server keeps, what it refuses itself, and how it ends.
+
+#![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use variate::Snapshot;
+
+const SEGMENTS: &str = "/api/v2/experimentation/segments";
+
+/// A directory of its own for a test, gone at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> =
+            fs::read_dir(&self.0).unwrap().map(|e| name(e).into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server on a free port, killed if a test does not end it.
+struct Server {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let mut child = serve(options).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://");
+        let address = address.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+        Self { child, stdout, address }
+    }
+
+    fn with(file: &Path) -> Self {
+        Self::start(&["--config", file.to_str().unwrap()])
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// Status and body of the answer; the headers are given as they are sent.
+    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
+        let mut stream = self.connect();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-length: {length}\r\n{headers}\r\n"
+        )
+        .unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let json = "content-type: application/json\r\n";
+        self.send("POST", path, json, body.to_string().as_bytes())
+    }
+
+    fn create_segment(&self, name: &str) -> (u16, Value) {
+        self.post(SEGMENTS, &json!({"name": name, "rules": [{"match": {"country": ["DE"]}}]}))
+    }
+
+    /// Sends a signal and waits for the end: the exit code and how long it took.
+    fn end(mut self, signal: &str) -> (Option<i32>, Duration) {
+        let begin = Instant::now();
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "stopped\n");
+        (self.child.wait().unwrap().code(), begin.elapsed())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_variate"));
+    command.args(["serve", "--port", "0"]).args(options);
+    command
+}
+
+/// The message of a server that does not start.
+fn refused(options: &[&str]) -> String {
+    let Output { status, stdout, stderr } = serve(options).output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(stdout.is_empty());
+    String::from_utf8(stderr).unwrap()
+}
+
+fn read(file: &Path) -> Snapshot {
+    Snapshot::from_json(fs::read(file).unwrap()).unwrap()
+}
+
+#[test]
+fn a_faulty_document_is_refused_and_left_as_it_is() {
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+    let path = file.to_str().unwrap();
+    let faults = [
+        ("{\"format\": \"variate/1\", \"flags\": [{\"id\": \"flg_a\"}]}", "flags[0]."),
+        ("{\"format\": \"variate/1\", \"flag\": []}", "flag: "),
+        ("{\"format\": \"variate/1\"", "JSON"),
+        ("", "JSON"),
+    ];
+    for (document, named) in faults {
+        fs::write(&file, document).unwrap();
+        // Not even a change that is asked for at the start.
+        let message = refused(&["--config", path, "--active-limit", "one"]);
+        assert!(message.starts_with(&format!("variate: {path}: ")), "{message}");
+        assert!(message.contains(named), "{message}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), document);
+        assert_eq!(directory.names(), ["experiments.json"]);
+    }
+    assert!(refused(&["--config", directory.0.to_str().unwrap()]).contains("directory"));
+    let nowhere = directory.file("nowhere").join("experiments.json");
+    assert!(refused(&["--config", nowhere.to_str().unwrap()]).contains("its directory"));
+}
+
+#[test]
+fn the_file_is_created_at_the_first_change_and_read_at_the_next_start() {
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+
+    let server = Server::with(&file);
+    assert_eq!(server.send("GET", SEGMENTS, "", b"").0, 200);
+    assert_eq!(server.create_segment("x").0, 400);
+    assert!(directory.names().is_empty());
+    let (status, created) = server.create_segment("Germany");
+    assert_eq!(status, 201);
+    assert_eq!(directory.names(), ["experiments.json"]);
+    assert_eq!(read(&file).segments().count(), 1);
+    assert_eq!(server.end("TERM").0, Some(0));
+
+    let saved = fs::read(&file).unwrap();
+    let server = Server::with(&file);
+    let path = format!("{SEGMENTS}/{}", created["id"].as_str().unwrap());
+    assert_eq!(server.send("GET", &path, "", b""), (200, created));
+    assert_eq!(server.end("INT").0, Some(0));
+    assert_eq!(fs::read(&file).unwrap(), saved);
+}
+
+#[test]
+fn the_limit_is_a_change_of_the_document() {
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+    let path = file.to_str().unwrap();
+    let options = ["--config", path, "--active-limit", "per-flow"];
+
+    Server::start(&options).end("TERM");
+    assert_eq!(read(&file).settings().active_limit, variate::ActiveLimit::PerFlow);
+    let saved = fs::read(&file).unwrap();
+    Server::start(&options).end("TERM");
+    Server::with(&file).end("TERM");
+    assert_eq!(fs::read(&file).unwrap(), saved);
+}
+
+#[test]
+fn a_link_and_the_permissions_stay() {
+    let directory = Directory::new();
+    let (file, link) = (directory.file("kept.json"), directory.file("link.json"));
+    fs::write(&file, "{\"format\": \"variate/1\"}").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("kept.json", &link).unwrap();
+
+    let server = Server::with(&link);
+    assert_eq!(server.create_segment("Germany").0, 201);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(read(&file).segments().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_saved_does_not_happen() {
+    let directory = Directory::new();
+    let inner = directory.file("inner");
+    fs::create_dir(&inner).unwrap();
+    let file = inner.join("experiments.json");
+    let server = Server::with(&file);
+    assert_eq!(server.create_segment("Germany").0, 201);
+    let kept = server.send("GET", SEGMENTS, "", b"");
+
+    fs::rename(&inner, directory.file("away")).unwrap();
+    let (status, refusal) = server.create_segment("Austria");
+    assert_eq!((status, &refusal["errorCode"]), (500, &json!("not_recorded")));
+    assert_eq!(server.send("GET", SEGMENTS, "", b""), kept);
+
+    fs::rename(directory.file("away"), &inner).unwrap();
+    assert_eq!(server.create_segment("Austria").0, 201);
+    assert_eq!(read(&file).segments().count(), 2);
+}
+
+#[test]
+fn a_reader_always_finds_a_whole_document() {
+    const COMMITS: usize = 50;
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+    let server = Server::with(&file);
+    assert_eq!(server.create_segment("segment 0").0, 201);
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (begin, mut last) = (Instant::now(), 1);
+            while last < COMMITS && begin.elapsed() < Duration::from_secs(60) {
+                let count = read(&file).segments().count();
+                assert!(count >= last);
+                last = count;
+            }
+        });
+        for number in 1..COMMITS {
+            assert_eq!(server.create_segment(&format!("segment {number}")).0, 201);
+            // Whoever got an answer finds the change in the file.
+            assert_eq!(read(&file).segments().count(), number + 1);
+        }
+    });
+    assert_eq!(directory.names(), ["experiments.json"]);
+}
+
+#[test]
+fn commits_of_many_clients_at_once_are_all_saved() {
+    const CLIENTS: usize = 8;
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+    let server = Server::with(&file);
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let server = &server;
+            scope.spawn(move || {
+                for number in 0..5 {
+                    let name = format!("segment {client} {number}");
+                    assert_eq!(server.create_segment(&name).0, 201);
+                }
+            });
+        }
+    });
+    assert_eq!(read(&file).segments().count(), CLIENTS * 5);
+}
+
+#[test]
+fn the_server_ends_in_time_whatever_its_clients_do() {
+    for signal in ["INT", "TERM"] {
+        let server = Server::start(&[]);
+        // An idle connection, a head and a body that never come whole.
+        let _idle = server.connect();
+        let mut head = server.connect();
+        head.write_all(b"POST /context HTTP/1.1\r\nhost: local").unwrap();
+        let mut body = server.connect();
+        body.write_all(b"POST /context HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{\"fl")
+            .unwrap();
+        // Answered after those were accepted.
+        assert_eq!(server.send("GET", SEGMENTS, "", b"").0, 200);
+        let (code, took) = server.end(signal);
+        assert_eq!(code, Some(0));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_end() {
+    let server = Server::start(&[]);
+    let (first, rest) = ("{\"flow\": ", "\"login\", \"ids\": {}}");
+    let mut stream = server.connect();
+    write!(
+        stream,
+        "POST /context HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{first}",
+        first.len() + rest.len()
+    )
+    .unwrap();
+    assert_eq!(server.send("GET", SEGMENTS, "", b"").0, 200);
+    let address = server.address;
+    let client = thread::spawn(move || {
+        // By the time that nobody listens any more, the server has been told.
+        while TcpStream::connect(address).is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        stream.write_all(rest.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let (code, took) = server.end("TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(client.join().unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let server = Server::start(&[]);
+    let port = server.address.port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_variate"))
+        .args(["serve", "--port", &port])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains(&format!("port {port} is taken")), "{message}");
+    assert!(server.address.ip().is_loopback());
+}
+
+#[test]
+fn what_the_server_refuses_itself_comes_in_the_envelope() {
+    let server = Server::start(&[]);
+    let envelope = |(status, body): (u16, Value)| {
+        let keys: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["error", "errorCode", "message", "statusCode"]);
+        assert_eq!(body["statusCode"], json!(status));
+        (status, body["errorCode"].as_str().unwrap().to_owned())
+    };
+    let question = br#"{"flow": "login", "ids": {"device": "d-1"}}"#;
+    let segment = br#"{"name": "Germany", "rules": [{"match": {"country": ["DE"]}}]}"#;
+
+    let page = "origin: http://localhost:7788\r\ncontent-type: application/json\r\n";
+    for (method, path, body) in [
+        ("POST", SEGMENTS, &segment[..]),
+        ("GET", SEGMENTS, &[]),
+        ("OPTIONS", SEGMENTS, &[]),
+        ("POST", "/context", &question[..]),
+    ] {
+        let refused = envelope(server.send(method, path, page, body));
+        assert_eq!(refused, (403, "origin_not_allowed".into()));
+    }
+    assert_eq!(server.send("GET", SEGMENTS, "", b"").1, json!({"segments": []}));
+
+    let mut longest = question.to_vec();
+    longest.resize(1 << 20, b' ');
+    assert_eq!(server.send("POST", "/context", "", &longest).0, 200);
+    for (path, length) in [("/context", (1 << 20) + 1), (SEGMENTS, 8 << 20)] {
+        let too_long = envelope(server.send("POST", path, "", &vec![b' '; length]));
+        assert_eq!(too_long, (413, "payload_too_large".into()));
+    }
+
+    let refused = envelope(server.send("GET", "/context", "", b""));
+    assert_eq!(refused, (405, "method_not_allowed".into()));
+}
+
+#[test]
+fn a_question_is_an_object_of_known_members() {
+    let server = Server::start(&[]);
+    let nothing = json!({"context": null, "log": null, "warnings": []});
+    let whole = json!({
+        "flow": "login", "ids": {"device": "d-1", "user": "u-1"}, "attributes": {"country": "DE"},
+        "experiment_id": null, "variation_id": null, "segment_id": null, "kept": {},
+    });
+    assert_eq!(server.post("/context", &whole), (200, nothing.clone()));
+    assert_eq!(server.post("/context", &json!({"flow": "", "ids": {}})), (200, nothing));
+    let orphan = json!({"flow": "login", "ids": {}, "segment_id": "seg_a"});
+    let (_, resolution) = server.post("/context", &orphan);
+    assert_eq!(resolution["warnings"], json!(["experiment_orphaned_params"]));
+
+    let faulty = [
+        (r#"{"ids": {}}"#, "flow"),
+        (r#"{"flow": "login"}"#, "ids"),
+        (r#"{"flow": "login", "ids": {}, "flows": 1}"#, "flows"),
+        (r#"{"flow": "login", "flow": "login", "ids": {}}"#, "flow"),
+        (r#"{"flow": "login", "ids": {"device": "a", "device": "b"}}"#, "twice"),
+        (r#"{"flow": "login", "ids": {"device": 7}}"#, "7"),
+        (r#"{"flow": "login", "ids": {}, "attributes": {"country": null}}"#, "null"),
+        (r#"{"flow": "login", "ids": {}, "kept": [["exp_a", "var_a"]]}"#, "object"),
+        (r#"["login", {}]"#, "object"),
+        (r#"{"flow": "login", "ids": {}} {}"#, "trailing"),
+        ("", "EOF"),
+    ];
+    for (body, named) in faulty {
+        let (status, refusal) = server.send("POST", "/context", "", body.as_bytes());
+        assert_eq!((status, &refusal["errorCode"]), (400, &json!("invalid_body")), "{body}");
+        let message = refusal["message"].as_str().unwrap();
+        assert!(message.contains(named), "{body}: {message}");
+    }
+}
+
+#[test]
+fn help_and_version() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_variate")).args(arguments).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert_eq!(run(&["--version"]), format!("variate {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(run(&[]).contains("Usage: variate <COMMAND>"));
+    let help = run(&["serve", "--help"]);
+    for option in ["--config", "--port", "--auth0-generation", "--active-limit", "/context"] {
+        assert!(help.contains(option), "{option}");
+    }
+}
