@@ -1,6 +1,6 @@
 //! Whatever is asked of Auth0's surface is answered, and what is refused changes nothing.
 
-#![allow(clippy::expect_used, reason = "a check fails by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a check fails by panicking")]
 
 use std::sync::Arc;
 
