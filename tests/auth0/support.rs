@@ -341,3 +341,12 @@ impl Dice {
         &items[self.below(items.len())]
     }
 }
+
+/// An override as it is shown: bare in the early access, unless what is in it would make it look
+/// like an envelope.
+pub fn shown_override(is_early: bool, value: &Value) -> Value {
+    let looks_enveloped = value.as_object().is_some_and(|members| {
+        members.len() == 1 && members.get("value").is_some_and(Value::is_object)
+    });
+    if is_early && !looks_enveloped { value.clone() } else { json!({"value": value}) }
+}

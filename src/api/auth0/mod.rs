@@ -83,7 +83,8 @@
 //! - **Snapshots** hold the name and parameters of the flag, the name and overrides of a variation,
 //!   the name and rules of a segment, and are left out before the first activation.
 //! - **Overrides.** `{"value": X}`, with nothing beside it, is an envelope if X is of the parameter's
-//!   type; to give a parameter of type `object` a value of just that form, put it into an envelope.
+//!   type; to give a parameter of type `object` a value of just that form, put it into an envelope,
+//!   as it is then shown in either generation.
 //!   A PATCH merges by parameter, `null` removes one, and `null` or `{}` for the map clears all. The
 //!   `parameters` of a flag are replaced as a whole.
 //! - **Segments** match any attribute, not only those that Auth0 knows.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -144,7 +145,7 @@ pub(super) struct ShownSegment<'s> {
     updated_at: Timestamp,
 }
 
-/// The overrides of a variation: bare in the early access, each in an envelope before.
+/// The overrides of a variation: each in an envelope, or bare as in the early access.
 struct Overrides<'s> {
     overrides: &'s BTreeMap<Arc<str>, Arc<Value>>,
     enveloped: bool,
@@ -297,13 +298,22 @@ fn editable_fields(experiment: &Experiment) -> Vec<&'static str> {
     fields.map(|(name, _)| *name).chain(transitions).collect()
 }
 
+/// Whether a bare value would be taken for an envelope when a client sends it back.
+fn looks_enveloped(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| {
+        members.len() == 1 && members.get("value").is_some_and(Value::is_object)
+    })
+}
+
 impl Serialize for Overrides<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { overrides, enveloped } = self;
-        match enveloped {
-            true => serializer
-                .collect_map(overrides.iter().map(|(name, value)| (name, Envelope { value }))),
-            false => serializer.collect_map(overrides.iter()),
+        let mut map = serializer.serialize_map(Some(self.overrides.len()))?;
+        for (name, value) in self.overrides {
+            match self.enveloped || looks_enveloped(value) {
+                true => map.serialize_entry(name, &Envelope { value })?,
+                false => map.serialize_entry(name, value)?,
+            }
         }
+        map.end()
     }
 }

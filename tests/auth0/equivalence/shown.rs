@@ -1,8 +1,10 @@
 //! What the surface is to show of a snapshot, worked out from its document.
 
 use serde_json::{Map, Value, json};
-use variate::Snapshot;
 use variate::api::auth0::Generation;
+use variate::{Snapshot, Variation};
+
+use crate::support::shown_override;
 
 /// Renders the entities of one snapshot.
 pub(super) struct Shown<'s> {
@@ -76,10 +78,8 @@ impl<'s> Shown<'s> {
         let members = shown.as_object_mut().unwrap();
         members.remove("version");
         members.insert("feature_flag_id".to_owned(), flag["id"].clone());
-        if !self.is_early() {
-            for value in members["overrides"].as_object_mut().unwrap().values_mut() {
-                *value = json!({"value": value});
-            }
+        for value in members["overrides"].as_object_mut().unwrap().values_mut() {
+            *value = shown_override(self.is_early(), value);
         }
         shown
     }
@@ -160,10 +160,7 @@ impl<'s> Shown<'s> {
                 segment.and_then(|id| Some(self.find("segments", id)?["name"].clone()));
             shown.extend(some([
                 ("variation_name", named.or(frozen.map(|v| json!(v.name())))),
-                (
-                    "variation_snapshot",
-                    frozen.map(|v| json!({"name": v.name(), "overrides": v.overrides()})),
-                ),
+                ("variation_snapshot", frozen.map(snapshot_of)),
                 ("segment_name", segment_named.or(rests_on.map(|s| json!(s.name())))),
                 (
                     "segment_snapshot",
@@ -173,6 +170,12 @@ impl<'s> Shown<'s> {
         }
         Value::Object(shown)
     }
+}
+
+fn snapshot_of(variation: &Variation) -> Value {
+    let entries = variation.overrides().iter();
+    let shown = entries.map(|(key, value)| (key.to_string(), shown_override(true, value)));
+    json!({"name": variation.name(), "overrides": Value::Object(shown.collect())})
 }
 
 /// In no order that anyone is promised; see [`settle`].
