@@ -88,13 +88,17 @@ fn the_counter_counts() {
     assert_eq!(other().unwrap(), 1);
 }
 
-const IDS: [&str; 13] = [
+const IDS: [&str; 17] = [
     "exp_weights",
     "exp_segments",
     "exp_eight",
     "exp_shut",
     "exp_shutsegments",
     "exp_user",
+    "exp_ramp",
+    "exp_rampshut",
+    "exp_rampopen",
+    "exp_rampweighted",
     "exp_draft",
     "exp_paused",
     "exp_done",
@@ -105,7 +109,7 @@ const IDS: [&str; 13] = [
 ];
 
 /// An experiment of each strategy and status, with traffic for all, some and none, one rebalanced,
-/// and segments with every operator.
+/// ramps at several levels, and segments with every operator.
 fn many() -> Snapshot {
     let halves = |id: &str| {
         NewExperiment::by_percentage(format!("Named {id}"), p("flg_a"))
@@ -125,9 +129,21 @@ fn many() -> Snapshot {
         .allocation(Allocation::segment(p("var_b"), p("seg_hard"), 1).unwrap())
         .allocation(Allocation::fallback(p("var_a")).control())
         .traffic(p("0"));
+    let ramp = |id: &str, level: &str| {
+        NewExperiment::by_percentage(format!("Named {id}"), p("flg_a"))
+            .id(p(id))
+            .allocation(Allocation::ramped(p("var_a")).control())
+            .allocation(Allocation::ramped(p("var_b")))
+            .allocation(Allocation::ramped(p("var_c")))
+            .levels([p(level)])
+    };
     let snapshot = ok(
         &world(),
         vec![
+            ramp("exp_ramp", "50").into(),
+            ramp("exp_rampshut", "0").into(),
+            ramp("exp_rampopen", "100").into(),
+            halves("exp_rampweighted").levels([p("50")]).into(),
             NewSegment::new("Hard").id(p("seg_hard")).rule(hard).rule(absent).into(),
             halves("exp_eight").traffic(p("50")).outside_variation_id(p("var_d")).into(),
             halves("exp_shut").traffic(p("0")).outside_variation_id(p("var_d")).into(),
@@ -155,6 +171,10 @@ fn many() -> Snapshot {
         ("exp_shut", Status::Active),
         ("exp_shutsegments", Status::Active),
         ("exp_user", Status::Active),
+        ("exp_ramp", Status::Active),
+        ("exp_rampshut", Status::Active),
+        ("exp_rampopen", Status::Active),
+        ("exp_rampweighted", Status::Active),
         ("exp_paused", Status::Paused),
         ("exp_done", Status::Completed),
         ("exp_away", Status::Archived),
@@ -196,7 +216,16 @@ fn shapes() -> Vec<Box<dyn Attributes>> {
 /// Every subject that these tests ask for, by what it has.
 fn subjects(shapes: &[Box<dyn Attributes>]) -> Vec<Subject<'_>> {
     let both = Subject::of("user", "u-1").with_id("device", "d-1");
+    let bring = |subject: fn() -> Subject<'static>, variation: &'static str| {
+        let kept = IDS.into_iter().fold(subject(), |subject, id| subject.kept(id, variation));
+        [kept.clone(), IDS.into_iter().fold(kept, |subject, id| subject.forced(id, variation))]
+    };
     let mut subjects = vec![Subject::new(""), Subject::of("user", "u-7"), both];
+    // Whether there is such an arm or not.
+    for variation in ["var_b", "var_d", "var_nothing"] {
+        subjects.extend(bring(|| Subject::new("device-42"), variation));
+        subjects.extend(bring(|| Subject::new(""), variation));
+    }
     for shape in shapes {
         subjects.push(Subject::new("device-42").with_attributes(&**shape));
         subjects.push(Subject::new("device-44").with_attributes(&**shape));
@@ -226,7 +255,17 @@ fn asking_for_one_experiment_allocates_nothing() {
             assert_eq!(count, 0, "the plan of {id:?}, {reason}");
         }
     }
-    assert_eq!(reasons.len(), 10, "{reasons:?}");
+    assert_eq!(reasons.len(), 12, "{reasons:?}");
+    // A ramp without weights, below its level and above.
+    let served: BTreeSet<_> = (0..40)
+        .map(|number| format!("device-{number}"))
+        .map(|id| snapshot.assign("exp_ramp", &Subject::new(&id)).variation_id().cloned())
+        .collect();
+    assert_eq!(served.len(), 3, "{served:?}");
+    for number in 0..40 {
+        let id = format!("device-{number}");
+        assert_eq!(allocations(|| snapshot.assign("exp_ramp", &Subject::new(&id))), 0, "{id}");
+    }
 }
 
 #[test]
@@ -237,21 +276,21 @@ fn asking_for_all_experiments_allocates_nothing_after_the_first() {
     let mut scratch = Scratch::new();
     let mut decisions = Vec::new();
     decisions.extend(snapshot.assign_all(&subjects[3], &mut scratch));
-    assert_eq!(decisions.len(), 6);
+    assert_eq!(decisions.len(), 10);
     for subject in &subjects {
         let count = allocations(|| {
             decisions.clear();
             decisions.extend(snapshot.assign_all(subject, &mut scratch));
         });
         assert_eq!(count, 0, "{subject:?}");
-        assert_eq!(decisions.len(), 6);
+        assert_eq!(decisions.len(), 10);
     }
     // Nor does another snapshot of the same size make it grow.
     let patch = ExperimentPatch::new().traffic(p("60"));
     let next = apply(&snapshot, Change::patch_experiment(&p("exp_shut"), patch)).unwrap();
-    let mut all = Vec::with_capacity(6);
+    let mut all = Vec::with_capacity(10);
     let count = allocations(|| all.extend(next.snapshot.assign_all(&subjects[4], &mut scratch)));
-    assert_eq!((count, all.len()), (0, 6));
+    assert_eq!((count, all.len()), (0, 10));
 }
 
 #[test]

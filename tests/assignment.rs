@@ -585,7 +585,9 @@ fn reasons_have_names() {
     }
     let segment = p("seg_a");
     check(Reason::NotFound, "not_found", "not_found");
+    check(Reason::Forced, "forced", "forced");
     check(Reason::Draft, "draft", "draft");
+    check(Reason::Kept, "kept", "kept");
     check(Reason::Paused, "paused", "paused");
     check(Reason::Completed, "completed", "completed");
     check(Reason::Archived, "archived", "archived");

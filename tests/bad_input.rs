@@ -2166,7 +2166,7 @@ fn every_list_is_bounded() {
         let tags: Vec<_> = (0..count).map(|number| format!("tag {number}")).collect();
         let wanted = (count > 100).then_some((limit, "tags"));
         check_field(Experiment, "/tags", &json!(tags), wanted);
-        let levels: Vec<_> = (0..count).map(|number| number as f64 / 10.0).collect();
+        let levels: Vec<_> = (0..count).map(|number| f64::from(number) / 10.0).collect();
         let wanted = (count > 101).then_some((limit, "levels"));
         check_field(Experiment, "/levels", &json!(levels), wanted);
         let mut variations: Vec<_> = (1..count)

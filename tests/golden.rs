@@ -16,6 +16,12 @@ use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{Reason, Scratch, Snapshot, Status, Subject};
 
 const SNAPSHOT: &str = include_str!("golden/decisions/snapshot.json");
+const DECISIONS: &str = include_str!("golden/decisions/decisions.json");
+const RAMPS_SNAPSHOT: &str = include_str!("golden/decisions/ramps-snapshot.json");
+const RAMPS: &str = include_str!("golden/decisions/ramps.json");
+
+/// Each document with the decisions on its experiments.
+const FILES: [(&str, &str); 2] = [(SNAPSHOT, DECISIONS), (RAMPS_SNAPSHOT, RAMPS)];
 
 fn rows(json: &str) -> Vec<Value> {
     serde_json::from_str(json).unwrap()
@@ -43,14 +49,24 @@ fn every_point_is_as_computed() {
     assert_eq!(draws.len(), Draw::ALL.len());
 }
 
-/// The subject of a row: ids by kind, and attributes.
+/// The subject of a row: ids by kind, attributes, and what it brings.
 fn subject(row: &Value) -> Subject<'_> {
     let ids = row["subject"]["ids"].as_object().unwrap();
     let mut ids = ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str().unwrap()));
     // A subject always has an id; one of a kind that no experiment goes by stands for none.
     let (kind, id) = ids.next().unwrap_or(("nothing", "nobody"));
-    ids.fold(Subject::of(kind, id), |subject, (kind, id)| subject.with_id(kind, id))
-        .with_attributes(&row["subject"]["attributes"])
+    let subject = ids
+        .fold(Subject::of(kind, id), |subject, (kind, id)| subject.with_id(kind, id))
+        .with_attributes(&row["subject"]["attributes"]);
+    let brought = |key: &str| {
+        let pairs = row["subject"].get(key).map(|pairs| pairs.as_array().unwrap());
+        pairs
+            .into_iter()
+            .flatten()
+            .map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+    };
+    let kept = brought("kept").fold(subject, |subject, (id, arm)| subject.kept(id, arm));
+    brought("forced").fold(kept, |subject, (id, arm)| subject.forced(id, arm))
 }
 
 #[track_caller]
@@ -69,42 +85,51 @@ fn check(snapshot: &Snapshot, row: &Value) {
 
 #[test]
 fn every_decision_is_as_computed() {
-    let rows = rows(include_str!("golden/decisions/decisions.json"));
-    assert!(rows.len() >= 300, "{} decisions", rows.len());
-    let snapshot = Snapshot::from_json(SNAPSHOT).unwrap();
-    for row in &rows {
-        check(&snapshot, row);
-    }
-    let reloaded = Snapshot::from_json(snapshot.to_json()).unwrap();
-    for row in &rows {
-        check(&reloaded, row);
+    for (snapshot, decisions) in FILES {
+        let rows = rows(decisions);
+        assert!(rows.len() >= 300, "{} decisions", rows.len());
+        let snapshot = Snapshot::from_json(snapshot).unwrap();
+        for row in &rows {
+            check(&snapshot, row);
+        }
+        let reloaded = Snapshot::from_json(snapshot.to_json()).unwrap();
+        for row in &rows {
+            check(&reloaded, row);
+        }
     }
 }
 
 #[test]
 fn deciding_on_all_experiments_at_once_is_as_computed() {
-    let rows = rows(include_str!("golden/decisions/decisions.json"));
-    let snapshot = Snapshot::from_json(SNAPSHOT).unwrap();
     let mut scratch = Scratch::new();
-    for row in &rows {
-        let subject = subject(row);
-        let mut all = snapshot.assign_all(&subject, &mut scratch);
-        let own =
-            all.find(|decision| row["experiment"] == decision.experiment_id().unwrap().as_str());
-        let reason = own.map(|decision| decision.reason().as_str());
-        let closed = ["not_found", "draft", "paused", "completed", "archived"];
-        let listed = row["reason"].as_str().filter(|reason| !closed.contains(reason));
-        assert_eq!(reason, listed, "{row}");
-        let variation = own.and_then(|decision| decision.variation_id()).map(AsRef::as_ref);
-        assert_eq!(variation, row["variation"].as_str(), "{row}");
+    for (snapshot, decisions) in FILES {
+        let snapshot = Snapshot::from_json(snapshot).unwrap();
+        for row in &rows(decisions) {
+            let subject = subject(row);
+            let mut all = snapshot.assign_all(&subject, &mut scratch);
+            let own = all
+                .find(|decision| row["experiment"] == decision.experiment_id().unwrap().as_str());
+            let experiment = snapshot.experiment(row["experiment"].as_str().unwrap());
+            let is_active = experiment.is_some_and(|own| own.status() == Status::Active);
+            assert_eq!(own.is_some(), is_active, "{row}");
+            if let Some(decision) = own {
+                assert_eq!(decision.reason().as_str(), row["reason"], "{row}");
+                let variation = decision.variation_id().map(AsRef::as_ref);
+                assert_eq!(variation, row["variation"].as_str(), "{row}");
+            }
+        }
     }
+}
+
+fn reasons(rows: &[Value]) -> BTreeSet<&str> {
+    rows.iter().map(|row| row["reason"].as_str().unwrap()).collect()
 }
 
 /// What the files are worth depends on what stands in them.
 #[test]
 fn the_decisions_cover_every_reason_and_status() {
-    let rows = rows(include_str!("golden/decisions/decisions.json"));
-    let reasons: BTreeSet<&str> = rows.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    let rows = rows(DECISIONS);
+    let reasons = reasons(&rows);
     let all = [
         "archived",
         "completed",
@@ -133,4 +158,32 @@ fn the_decisions_cover_every_reason_and_status() {
     let rebased = snapshot.experiment("exp_rebased").unwrap();
     let slices = rebased.iteration().partition().unwrap().slices().count();
     assert!(slices > rebased.allocations().len(), "it has been rebalanced");
+}
+
+#[test]
+fn the_decisions_on_ramps_cover_every_way_to_bring_and_every_level() {
+    let rows = rows(RAMPS);
+    let snapshot = Snapshot::from_json(RAMPS_SNAPSHOT).unwrap();
+    assert_eq!(reasons(&rows).len(), 12);
+    let by = |reason: &str, experiment: &str| {
+        let own = rows.iter().filter(|row| row["reason"] == reason);
+        own.filter(|row| row["experiment"] == experiment).count()
+    };
+    for experiment in snapshot.experiments() {
+        let (id, status) = (experiment.id().as_str(), experiment.status());
+        assert!(by("forced", id) > 0, "{id}");
+        assert_eq!(by("kept", id) > 0, status == Status::Paused, "{id}");
+    }
+    // Of the same subjects, at one level after the other.
+    let served = |id: &str, treatment: bool| {
+        let own = rows.iter().filter(|row| row["experiment"] == id && row["reason"] == "split");
+        own.filter(|row| (row["variation"] != "var_a") == treatment).count()
+    };
+    let treated = ["exp_bare1", "exp_bare2", "exp_bare3"].map(|id| served(id, true));
+    assert!(0 < treated[0] && treated[0] < treated[1] && treated[1] < treated[2], "{treated:?}");
+    assert!(served("exp_bare1", false) > 10 && served("exp_bare2", false) > 10);
+    assert!(served("exp_rebased", true) > 10 && served("exp_rebased", false) > 10);
+    assert!(by("not_sampled", "exp_shares1") > by("not_sampled", "exp_shares2"));
+    let statuses: BTreeSet<Status> = snapshot.experiments().map(|e| e.status()).collect();
+    assert_eq!(statuses.len(), Status::ALL.len());
 }

@@ -476,6 +476,28 @@ fn the_active_limit_is_kept_flow_by_flow() {
 }
 
 #[test]
+fn a_flow_lists_what_is_active_on_it_and_on_no_other() {
+    #[track_caller]
+    fn check(snapshot: &Snapshot, wanted: &[(&str, &[&str])]) {
+        for (flow, ids) in wanted {
+            let active: BTreeSet<_> = snapshot.active_on(flow).map(AsRef::as_ref).collect();
+            assert_eq!(active, ids.iter().copied().collect::<BTreeSet<&str>>(), "{flow}");
+        }
+    }
+    let both = limited(ActiveLimit::Unlimited, Some("login"), Some("login"));
+    check(&both, &[("login", &["exp_weights"]), ("Login", &[]), ("", &[]), ("all", &[])]);
+    let activate = Change::set_experiment_status(&p("exp_t"), Status::Active);
+    check(&ok(&both, activate.clone()), &[("login", &["exp_t", "exp_weights"]), ("all", &[])]);
+    // What is active on all flows is listed under that alone, and what has none under none.
+    let all = limited(ActiveLimit::Unlimited, None, Some("all"));
+    check(&ok(&all, activate), &[("all", &["exp_t"]), ("login", &[]), ("exp_weights", &[])]);
+    for leave in [Status::Paused, Status::Completed] {
+        let gone = ok(&both, Change::set_experiment_status(&p("exp_weights"), leave));
+        check(&gone, &[("login", &[])]);
+    }
+}
+
+#[test]
 fn tightening_the_limit_stops_nothing_but_resuming() {
     let both = ok(
         &brought_to(&world(), "exp_weights", Status::Active),

@@ -222,6 +222,38 @@ fn allocations(
     arms
 }
 
+/// The levels of a ramp, mostly in order.
+fn levels(dice: &mut Dice) -> Vec<Percentage> {
+    let all = [0, 1, 5_000_000, 12_500_000, 50_000_000, 99_999_999, 100_000_000];
+    let mut levels: Vec<_> = all.into_iter().filter(|_| dice.chance(50)).collect();
+    if dice.chance(5) {
+        levels.reverse();
+    }
+    levels.into_iter().map(|level| Percentage::from_millionths(level).unwrap()).collect()
+}
+
+/// The same arms as a ramp can have them.
+fn weightless(arms: Vec<Allocation>) -> Vec<Allocation> {
+    arms.into_iter().map(|arm| Allocation { weight: None, ..arm }).collect()
+}
+
+/// Mostly one that can go on.
+fn some_ramp<'e>(dice: &mut Dice, experiments: &[&'e Experiment]) -> &'e Experiment {
+    let goes_on =
+        |e: &&&Experiment| e.status() == Status::Active && Some(&e.traffic()) < e.levels().last();
+    let ramp = experiments.iter().find(goes_on).filter(|_| dice.chance(80));
+    ramp.unwrap_or_else(|| dice.one_of(experiments))
+}
+
+/// A level for a ramp to go to: mostly the next.
+fn level(dice: &mut Dice, ramp: &Experiment) -> Percentage {
+    let next = ramp.levels().iter().find(|level| Some(**level) > ramp.current_level());
+    match next.filter(|_| dice.chance(80)) {
+        Some(next) => *next,
+        None => ramp.levels().first().copied().unwrap_or_else(|| traffic(dice)),
+    }
+}
+
 fn traffic(dice: &mut Dice) -> Percentage {
     let millionths = dice.one_of(&[0, 1, 12_500_000, 50_000_000, 99_999_999, 100_000_000]);
     Percentage::from_millionths(*millionths).unwrap()
@@ -249,6 +281,13 @@ fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
         arms.first().map(|arm| arm.variation_id.clone()).filter(|_| dice.chance(20));
     new.salt = Some(p("salt \u{0} 🙂")).filter(|_| dice.chance(20));
     new.allocations = arms;
+    if dice.chance(if by_weight { 50 } else { 2 }) {
+        new.levels = levels(dice);
+        new.traffic = new.traffic.filter(|_| dice.chance(5));
+        if by_weight && dice.chance(75) {
+            new.allocations = weightless(new.allocations);
+        }
+    }
     new
 }
 
@@ -302,7 +341,7 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
     let mut patch = ExperimentPatch::new();
     for _ in 0..=dice.below(5) / 3 {
         let by_weight = old.strategy() == variate::Strategy::Percentage;
-        let sides = if old.status() == Status::Paused { 28 } else { 14 };
+        let sides = if old.status() == Status::Paused { 29 } else { 15 };
         patch = match dice.below(sides) {
             0 => patch.name(name(dice)),
             1 => patch.description(description(dice)),
@@ -317,7 +356,12 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
                 None => patch,
             },
             9 | 10 => patch.traffic(traffic(dice)),
-            _ => patch.allocations(allocations(dice, snapshot, old.flag_id().as_str(), by_weight)),
+            11 => patch.levels(levels(dice)),
+            _ => {
+                let arms = allocations(dice, snapshot, old.flag_id().as_str(), by_weight);
+                let bare = !old.levels().is_empty() && dice.chance(70);
+                patch.allocations(if bare { weightless(arms) } else { arms })
+            }
         };
     }
     patch
@@ -385,7 +429,11 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
             let to = *dice.one_of(SegmentStatus::ALL);
             (Change::set_segment_status(old.id(), to), old.version())
         }
-        69..89 if !experiments.is_empty() => {
+        83..89 if !experiments.is_empty() => {
+            let old = some_ramp(dice, &experiments);
+            (Change::advance_ramp(old.id(), level(dice, old)), old.version())
+        }
+        69..83 if !experiments.is_empty() => {
             let ready = |e: &&&Experiment| {
                 e.status().can_become(Status::Active)
                     && snapshot.readiness(e.id()).is_some_and(|readiness| readiness.is_ready())
@@ -756,6 +804,7 @@ fn the_histories_have_every_kind_of_change() {
     let mut effects = BTreeSet::new();
     let mut refusals = BTreeSet::new();
     let (mut committed, mut partitions, mut revisions, mut froze) = (0, 0, 0, 0);
+    let (mut advanced, mut weightless) = (0, BTreeSet::new());
     for history in 0..30 {
         let mut dice = Dice(history);
         let recorded = Recorded::new();
@@ -775,12 +824,22 @@ fn the_histories_have_every_kind_of_change() {
                 froze += usize::from(effect.froze);
                 effects.insert((effect.effect, effect.entity));
             }
+            let advances = |change: &&Change| matches!(change, Change::AdvanceRamp { .. });
+            advanced += event.changes.iter().filter(advances).count();
         }
+        let told = recorded.told.lock().unwrap();
+        let experiments = told.iter().flat_map(|(_, snapshot)| snapshot.experiments());
+        weightless.extend(
+            experiments
+                .filter(|e| e.current_level().is_some())
+                .filter(|e| e.iteration().allocations().is_some_and(|a| a[0].weight.is_none()))
+                .map(|e| (history, e.id().clone())),
+        );
         let json = recorded.engine.to_json();
         partitions += json.matches("\"partition\"").count();
         revisions += usize::from(json.contains("\"revisions\""));
     }
-    assert_eq!(changes.len(), 17, "{changes:?}");
+    assert_eq!(changes.len(), 18, "{changes:?}");
     let created =
         [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment, EntityKind::Variation];
     let moved = [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment];
@@ -809,6 +868,8 @@ fn the_histories_have_every_kind_of_change() {
     assert!(partitions > 10, "{partitions} rebalanced");
     assert!(revisions > 10, "{revisions} documents with revisions");
     assert!(froze > 100, "{froze} frozen");
+    assert!(advanced > 10, "{advanced} ramps went on");
+    assert!(weightless.len() > 10, "ramps without weights: {weightless:?}");
 }
 
 #[test]

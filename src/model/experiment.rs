@@ -116,6 +116,15 @@ impl Experiment {
         ramps.then_some(self.traffic)
     }
 
+    /// Sets the traffic of a ramp that has not started to its first level.
+    pub(crate) fn start_ramp(&mut self) {
+        if let Some(first) = self.levels.first()
+            && self.iteration.started_at.is_none()
+        {
+            self.traffic = *first;
+        }
+    }
+
     /// What subjects outside the traffic are served, as no part of the experiment; by default
     /// nothing. Of no effect in a ramp without weights, which has nobody outside.
     pub fn outside_variation_id(&self) -> Option<&VariationId> {
@@ -181,6 +190,7 @@ impl Experiment {
             Some(cursor) => Iteration::from_json(cursor)?,
             None => (Iteration::first(), None),
         };
+        let status = object.optional("status")?.unwrap_or(Status::Draft);
         let experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
@@ -190,15 +200,16 @@ impl Experiment {
             subject_kind: object.or_default("subject_kind")?,
             strategy,
             allocations: allocations.into(),
-            traffic: match object.optional("traffic")? {
-                Some(traffic) => traffic,
-                None => levels.first().copied().unwrap_or(Percentage::MAX),
+            traffic: match (object.optional("traffic")?, levels.first()) {
+                (Some(traffic), _) => traffic,
+                (None, Some(first)) if status != Status::Draft => *first,
+                (None, _) => Percentage::MAX,
             },
             levels: levels.into(),
             outside_variation_id: object.optional("outside_variation_id")?,
             hash: object.or_default("hash")?,
             salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
-            status: object.optional("status")?.unwrap_or(Status::Draft),
+            status,
             iteration,
             record: Record::from_json(&object)?,
             id,
@@ -253,8 +264,8 @@ pub struct Allocation {
     pub variation_id: VariationId,
     /// Whether this is the arm that the others are compared with. Exactly one is.
     pub is_control: bool,
-    /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody. In a
-    /// ramp, no arm may have one; see [`Experiment::levels`].
+    /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody. A ramp
+    /// may do without; see [`Experiment::levels`].
     pub weight: Option<Weight>,
     /// Strategy `segment`: who gets it.
     pub segment_id: Option<SegmentId>,

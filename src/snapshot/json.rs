@@ -55,7 +55,7 @@ impl Snapshot {
     /// | a segment | **`id`**, **`name`**, `description`, `status` (`active`), **`rules`**, a list |
     /// | a rule | `match`, `not_match`, at least one of them: conditions by attribute |
     /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with`, each a list, or `exists`, `true` or `false` |
-    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (the first level, or 100), `levels`, a list in percent, `outside_variation_id`, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100, or in a ramp that has started the first level), `levels`, a list in percent, `outside_variation_id`, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
     /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`) |
     ///
     /// Every flag, variation, segment and experiment also takes `version` (1), `created_at` (the Unix

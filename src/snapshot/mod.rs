@@ -166,9 +166,7 @@ impl Snapshot {
             if !check_shape(&trial, &trial.allocations).is_empty() {
                 return None;
             }
-            if let Some(first) = trial.levels.first() {
-                trial.traffic = *first;
-            }
+            trial.start_ramp();
             trial.iteration.design = Some(Arc::new(self.freeze(&trial).ok()?));
         }
         trial.status = Status::Active;

@@ -159,11 +159,7 @@ impl Work<'_> {
         if !readiness.is_ready() {
             return Err(not_ready(readiness).at("status"));
         }
-        if experiment.iteration.started_at.is_none()
-            && let Some(first) = experiment.levels.first()
-        {
-            experiment.traffic = *first;
-        }
+        experiment.start_ramp();
         experiment.iteration.started_at.get_or_insert(self.now);
         let before = experiment.iteration.design.as_ref();
         let freezes = refresh || before.is_none_or(|design| design.differs_from(experiment));

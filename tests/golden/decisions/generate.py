@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Golden decisions: what subjects get from the experiments of snapshot.json.
+"""Golden decisions: what subjects get from the experiments of snapshot.json and, as far as ramps
+and what subjects bring are concerned, of ramps-snapshot.json.
 
-    python3 generate.py           write decisions.json beside this file
-    python3 generate.py --check   exit 1 if decisions.json differs from what is computed here
+    python3 generate.py           write decisions.json and ramps.json beside this file
+    python3 generate.py --check   exit 1 if one of them differs from what is computed here
 
 Standard library only, and nothing taken from the crate: what is documented is
 worked out here a second time, with exact fractions instead of the crate's
@@ -19,6 +20,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SNAPSHOT = HERE / "snapshot.json"
 DECISIONS = HERE / "decisions.json"
+RAMPS_SNAPSHOT = HERE / "ramps-snapshot.json"
+RAMPS = HERE / "ramps.json"
 POINTS = 1 << 32
 
 
@@ -40,13 +43,25 @@ def exact(number):
     return Fraction(str(number))
 
 
+def is_bare(experiment):
+    """Whether it is a ramp without weights."""
+    return all("weight" not in arm for arm in experiment["allocations"]) and "levels" in experiment
+
+
+def weight(arm, allocations):
+    """That of an arm, or if none has one, the same for each but the control."""
+    if any("weight" in other for other in allocations):
+        return exact(arm.get("weight", 0))
+    return Fraction(not arm.get("is_control", False))
+
+
 def laid_out(allocations):
     """(first point, point after the last, variation): arms in byte order of their ids."""
     arms = sorted(allocations, key=lambda arm: arm["variation_id"].encode())
-    total = sum(exact(arm["weight"]) for arm in arms)
+    total = sum(weight(arm, arms) for arm in arms)
     slices, before = [], Fraction(0)
     for arm in arms:
-        after = before + exact(arm["weight"])
+        after = before + weight(arm, arms)
         start, end = POINTS * before // total, POINTS * after // total
         slices.append((start, end, arm["variation_id"]))
         before = after
@@ -62,7 +77,7 @@ def written(partition, allocations):
     ]
     assert starts[0] == 0 and all(start < end for start, end, _ in slices)
     assert all(one[2] != two[2] for one, two in zip(slices, slices[1:]))
-    due = {arm: end - start for start, end, arm in laid_out(allocations)}
+    due = {arm: end - start for start, end, arm in laid_out(allocations) if start < end}
     got = dict.fromkeys(due, 0)
     for start, end, arm in slices:
         got[arm] += end - start
@@ -104,10 +119,11 @@ class World:
         self.experiments = {e["id"]: e for e in document["experiments"]}
         past = document["revisions"]
         self.flags = {
-            (f["id"], f.get("version", 1)): f for f in past["flags"] + document["flags"]
+            (f["id"], f.get("version", 1)): f for f in past.get("flags", []) + document["flags"]
         }
         self.segments = {
-            (s["id"], s.get("version", 1)): s for s in past["segments"] + document["segments"]
+            (s["id"], s.get("version", 1)): s
+            for s in past.get("segments", []) + document["segments"]
         }
         self.newest_flag = {f["id"]: f.get("version", 1) for f in document["flags"]}
         self.newest_segment = {s["id"]: s.get("version", 1) for s in document["segments"]}
@@ -132,18 +148,37 @@ class World:
     def point(self, experiment, draw, subject_id):
         return HASH.point(experiment.get("salt", experiment["id"]), draw, subject_id)
 
+    def arms(self, experiment):
+        """What can be forced or kept: the variations of its run or, if it never ran, its own."""
+        run = experiment.get("iteration", {})
+        allocations = run.get("allocations", experiment["allocations"])
+        return [arm["variation_id"] for arm in allocations]
+
+    def brought(self, experiment, subject, key):
+        """The first variation that the subject brings and the experiment has."""
+        arms = self.arms(experiment)
+        return next((v for e, v in subject.get(key, []) if e == experiment["id"] and v in arms), None)
+
     def decide(self, experiment_id, subject):
         """The reason, the variation or None, the segment or None."""
         experiment = self.experiments.get(experiment_id)
         if experiment is None:
             return "not_found", None, None
-        if experiment["status"] != "active":
-            return experiment["status"], None, None
+        status = experiment.get("status", "draft")
+        if forced := self.brought(experiment, subject, "forced"):
+            return "forced", forced, None
+        if status == "paused" and (kept := self.brought(experiment, subject, "kept")):
+            return "kept", kept, None
+        if status != "active":
+            return status, None, None
         subject_id = subject["ids"].get(experiment.get("subject_kind", "device"), "")
         if subject_id == "":
             return "missing_subject_id", None, None
         end = POINTS * exact(experiment.get("traffic", 100)) // 100
         if self.point(experiment, "traffic", subject_id) >= end:
+            if is_bare(experiment):
+                (control,) = [a for a in experiment["allocations"] if a.get("is_control")]
+                return "split", control["variation_id"], None
             return "not_sampled", experiment.get("outside_variation_id"), None
         if experiment["strategy"] == "percentage":
             point = self.point(experiment, "variation", subject_id)
@@ -162,7 +197,7 @@ class World:
             "experiment": experiment_id,
             "subject": subject,
             "variation": variation,
-            "in_experiment": reason in ("split", "segment", "fallback"),
+            "in_experiment": reason in ("split", "segment", "fallback", "kept"),
             "reason": reason,
         }
         if segment is not None:
@@ -277,9 +312,63 @@ def build_rows(world):
     for experiment_id in ("exp_draft", "exp_paused", "exp_done", "exp_archived", "exp_none", ""):
         add(experiment_id, [both[0], nobody[0]])
 
+    check_distinct(rows)
+    return rows
+
+
+def bringing(subject, **brought):
+    return [{**subject, **brought}]
+
+
+def build_ramp_rows(world):
+    rows = []
+
+    def add(experiment_id, subjects):
+        rows.extend(world.decision(experiment_id, subject) for subject in subjects)
+
+    def edges(experiment_id):
+        experiment = world.experiments[experiment_id]
+        inner = [start for start, end, _ in world.slices(experiment) if 0 < start < end]
+        traffic = [POINTS * exact(experiment["traffic"]) // 100]
+        near = near_edges(world, experiment_id, "variation", inner, 20_000)
+        return sorted({*near, *near_edges(world, experiment_id, "traffic", traffic, 20_000)})
+
+    ordinary = [f"device-{n}" for n in range(30)]
+    for experiment_id in ("exp_bare1", "exp_bare2", "exp_bare3", "exp_shares1", "exp_shares2"):
+        add(experiment_id, devices(*ordinary, *ODD_IDS, *edges(experiment_id)))
+    add("exp_nobody", devices(*ordinary[:8], *ODD_IDS, *edges("exp_nobody")))
+    add("exp_everyone", users(*(f"user-{n}" for n in range(30)), *ODD_IDS, *edges("exp_everyone")))
+    add("exp_rebased", devices(*ordinary, *edges("exp_rebased")))
+    add("exp_everyone", [*devices("device-0"), {"ids": {"user": ""}, "attributes": {}}])
+
+    # What they bring, with an id and without, in every status.
+    device, nobody = devices("device-0")[0], {"ids": {}, "attributes": {}}
+    for experiment_id in world.experiments:
+        for variation in ("var_a", "var_Zed", "var_9", "var_m"):
+            pair = [[experiment_id, variation]]
+            add(experiment_id, bringing(device, forced=pair))
+            add(experiment_id, bringing(device, kept=pair))
+        add(experiment_id, bringing(nobody, forced=[[experiment_id, "var_a"]]))
+        add(experiment_id, bringing(nobody, kept=[[experiment_id, "var_a"]]))
+        add(experiment_id, bringing(device, forced=[], kept=[]))
+    for experiment_id in ("exp_bare1", "exp_beta", "exp_paused", "exp_draft"):
+        several = [[experiment_id, v] for v in ("var_none", "", "VAR_A", "var_Zed", "var_a")]
+        others = [["exp_other", "var_a"], ["", "var_a"], ["exp_bare2", "var_9"]]
+        add(experiment_id, bringing(device, forced=several + others))
+        add(experiment_id, bringing(device, kept=others + several))
+        add(experiment_id, bringing(device, forced=several[:3], kept=several))
+        add(experiment_id, bringing(device, forced=[several[4]], kept=[several[3]]))
+    beta = {"ids": {"device": "device-1"}, "attributes": {"beta": "yes"}}
+    add("exp_beta", [beta, *bringing(beta, forced=[["exp_beta", "var_a"]])])
+    add("exp_missing", bringing(device, forced=[["exp_missing", "var_a"]]))
+
+    check_distinct(rows)
+    return rows
+
+
+def check_distinct(rows):
     keys = [json.dumps([row["experiment"], row["subject"]], sort_keys=True) for row in rows]
     assert len(set(keys)) == len(keys), "the same case twice"
-    return rows
 
 
 # --- The file --------------------------------------------------------------
@@ -300,18 +389,20 @@ def main():
     args = parser.parse_args()
 
     HASH.self_check()
-    world = World(json.loads(SNAPSHOT.read_text(encoding="utf-8")))
-    rows = build_rows(world)
-    text = render(rows)
-
-    if args.check:
-        # Read as text: a checkout may have other line ends.
-        if not DECISIONS.is_file() or DECISIONS.read_text(encoding="utf-8") != text:
-            sys.exit(f"{DECISIONS.name} differs from what was computed")
-        print(f"{DECISIONS.name}: {len(rows)} decisions, all as computed")
-    else:
-        DECISIONS.write_text(text, encoding="utf-8", newline="\n")
-        print(f"{DECISIONS.name}: {len(rows)} decisions written")
+    for snapshot, decisions, build in (
+        (SNAPSHOT, DECISIONS, build_rows),
+        (RAMPS_SNAPSHOT, RAMPS, build_ramp_rows),
+    ):
+        rows = build(World(json.loads(snapshot.read_text(encoding="utf-8"))))
+        text = render(rows)
+        if args.check:
+            # Read as text: a checkout may have other line ends.
+            if not decisions.is_file() or decisions.read_text(encoding="utf-8") != text:
+                sys.exit(f"{decisions.name} differs from what was computed")
+            print(f"{decisions.name}: {len(rows)} decisions, all as computed")
+        else:
+            decisions.write_text(text, encoding="utf-8", newline="\n")
+            print(f"{decisions.name}: {len(rows)} decisions written")
 
 
 if __name__ == "__main__":
