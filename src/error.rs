@@ -214,7 +214,11 @@ macro_rules! codes {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
+        pub enum $name {$(
+            $(#[$doc])*
+            #[doc = concat!("\n\n`", $text, "`")]
+            $variant,
+        )+}
 
         impl $name {
             /// Every value, in the order of declaration.

@@ -240,6 +240,20 @@ fn what_cannot_be_saved_does_not_happen() {
 }
 
 #[test]
+fn what_another_program_has_written_is_not_overwritten() {
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+    let (one, other) = (Server::with(&file), Server::with(&file));
+    assert_eq!(one.create_segment("Germany").0, 201);
+    let (status, refusal) = other.create_segment("Austria");
+    assert_eq!((status, &refusal["errorCode"]), (500, &json!("not_recorded")));
+    assert!(!refusal["message"].as_str().unwrap().contains("program"), "{refusal}");
+    assert_eq!(one.create_segment("France").0, 201);
+    let names: Vec<_> = read(&file).segments().map(|segment| segment.name().to_string()).collect();
+    assert!(names.len() == 2 && !names.contains(&"Austria".to_owned()), "{names:?}");
+}
+
+#[test]
 fn a_reader_always_finds_a_whole_document() {
     const COMMITS: usize = 50;
     let directory = Directory::new();
@@ -386,7 +400,7 @@ fn what_the_server_refuses_itself_comes_in_the_envelope() {
 #[test]
 fn a_question_is_an_object_of_known_members() {
     let server = Server::start(&[]);
-    let nothing = json!({"context": null, "log": null, "warnings": []});
+    let nothing = json!({"context": null, "log": null, "overridden": false, "warnings": []});
     let whole = json!({
         "flow": "login", "ids": {"device": "d-1", "user": "u-1"}, "attributes": {"country": "DE"},
         "experiment_id": null, "variation_id": null, "segment_id": null, "kept": {},

@@ -783,7 +783,7 @@ fn events_follow_on_the_snapshot_that_they_were_made_for() {
     let commit = apply(&before, Change::patch_experiment(&p("exp_weights"), patch)).unwrap();
     let event = commit.event.unwrap();
     check_same(&before.replay([&*event]).unwrap(), &commit.snapshot);
-    check_same(&before.replay([]).unwrap(), &before);
+    check_same(&before.replay(std::iter::empty::<Event>()).unwrap(), &before);
     for snapshot in [&Snapshot::new(), &*commit.snapshot] {
         let error = snapshot.replay([&*event]).unwrap_err();
         assert_eq!(error.code(), Code::ReplayMismatch);

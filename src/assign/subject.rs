@@ -30,7 +30,7 @@ use crate::model::SubjectKind;
 /// ```
 /// # use variate::Subject;
 /// let tester = Subject::new("device-42").forced("exp_signin", "var_short");
-/// let back_again = Subject::new("device-42").kept("exp_signin", "var_control");
+/// let back_again = Subject::new("device-42").kept("exp_signin", "var_today");
 /// ```
 #[derive(Clone)]
 pub struct Subject<'a> {

@@ -2,6 +2,7 @@
 
 mod reader;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -118,8 +119,8 @@ impl Engine {
     }
 
     /// An engine that begins with what a whole history of events leads to; see
-    /// [`Snapshot::replay`].
-    pub fn replay<'e>(events: impl IntoIterator<Item = &'e Event>) -> Result<Self, Error> {
+    /// [`Snapshot::replay`], which also goes on from a document.
+    pub fn replay(events: impl IntoIterator<Item: Borrow<Event>>) -> Result<Self, Error> {
         Ok(Self::from_snapshot(Snapshot::new().replay(events)?))
     }
 
@@ -154,7 +155,8 @@ impl Engine {
     /// between: to read, decide and write in one step.
     ///
     /// The function runs in the calling thread, and other commits wait for it; like a
-    /// [listener](Self::listen) it can read, but not commit. If it fails, nothing has happened.
+    /// [listener](Self::listen) it can read, but not commit. If it fails, or makes an empty
+    /// transaction, `Transaction::default()`, nothing has happened.
     ///
     /// ```
     /// use variate::{Change, Engine, Error, SegmentStatus, Transaction};
@@ -216,19 +218,31 @@ impl Engine {
     /// Has a function write down every commit from now on, in order, before it is published: what
     /// readers see is then on record, and what cannot be recorded does not happen.
     ///
-    /// It runs in the thread that commits, like a [listener](Self::listen). If it fails, the commit
-    /// is refused and nothing has happened here; journals that were asked before it have the event
-    /// on record nevertheless, and get its sequence number again with the next.
+    /// It runs in the thread that commits, like a [listener](Self::listen). If it fails or panics,
+    /// nothing has happened here, and the next event gets the same sequence number; so a journal
+    /// that fails has to leave nothing behind. Of several, those that were asked before it have the
+    /// event on record nevertheless.
     ///
     /// ```
-    /// use variate::{Engine, NewFlag, Snapshot};
+    /// use std::fs::OpenOptions;
+    /// use std::io::Write;
+    /// use variate::{Engine, Event, NewFlag};
     ///
-    /// let path = std::env::temp_dir().join(format!("variate-{}.json", std::process::id()));
-    /// let file = path.clone();
+    /// let path = std::env::temp_dir().join(format!("variate-{}.jsonl", std::process::id()));
+    /// let file = OpenOptions::new().create(true).append(true).open(&path)?;
     /// let engine = Engine::new();
-    /// engine.journal(move |_, snapshot| std::fs::write(&file, snapshot.to_json()))?;
+    /// engine.journal(move |event, _| {
+    ///     let line = serde_json::to_string(event)? + "\n";
+    ///     let end = file.metadata()?.len();
+    ///     let written = (&file).write_all(line.as_bytes()).and_then(|()| file.sync_data());
+    ///     // Half a line must not stay.
+    ///     written.or_else(|cause| file.set_len(end).and(Err(cause)))
+    /// })?;
     /// engine.commit(NewFlag::new("Sign-in screen").parameter("headline", "Welcome back"))?;
-    /// assert_eq!(Snapshot::from_json(std::fs::read(&path)?)?, *engine.snapshot());
+    ///
+    /// let lines = std::fs::read_to_string(&path)?;
+    /// let events = lines.lines().map(Event::from_json).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(Engine::replay(events)?.to_json(), engine.to_json());
     /// # std::fs::remove_file(path)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -105,7 +105,8 @@ impl Experiment {
     ///
     /// With weights, the arms divide those who have entered, and the others are outside. A ramp can
     /// also do without weights: then the arms but the control divide those who have entered, all
-    /// alike, and everyone else has the control, as part of the experiment.
+    /// alike, and everyone else has the control, as part of the experiment; at level 100 nobody is
+    /// left to compare with.
     pub fn levels(&self) -> &[Percentage] {
         &self.levels
     }

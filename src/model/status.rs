@@ -11,7 +11,8 @@ codes! {
         Draft = "draft",
         /// Running.
         Active = "active",
-        /// Halted for a while; serves nothing, to those who were in neither.
+        /// Halted for a while; admits nobody, and serves only those who bring what they had, by
+        /// [`Subject::kept`](crate::Subject::kept).
         Paused = "paused",
         /// Concluded; kept for reference.
         Completed = "completed",

@@ -126,6 +126,7 @@ impl Snapshot {
     }
 
     /// What a subject gets from every active experiment, each as [`assign`](Self::assign) says.
+    /// Others are left out, whatever the subject brings.
     ///
     /// A segment that several experiments use is evaluated at most once. The order is the same for
     /// the same set of active experiments. Allocates nothing once `scratch` has grown.
@@ -157,6 +158,9 @@ impl Snapshot {
 
     /// The plan by which an experiment would assign if it were active, whatever its status: what its
     /// run froze or, before it ever ran, its present design. To try out a draft.
+    ///
+    /// What was edited while it is paused is not what its run froze: to try that, take the plan of
+    /// the resumption's [dry run](crate::Engine::dry_run).
     ///
     /// `None` when there is no such experiment, or its design is not complete; what else keeps it
     /// from starting, such as a flag that is not active, does not matter here.

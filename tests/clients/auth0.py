@@ -254,10 +254,12 @@ def variations(server):
     equal(patch(overrides={"days": 21}).overrides, {"headline": "Hi", "days": 21})
     equal(patch(overrides={"headline": None}).overrides, {"days": 21})
     equal(patch(overrides={"headline": {"value": "Ho"}}).overrides, {"headline": "Ho", "days": 21})
+    # Bare, this one would look like an envelope.
+    looks_enveloped = {"headline": "Ho", "map": {"value": {"value": {}}}}
     equal(
-        patch(overrides={"map": {"value": {"value": {}}}, "days": None}).overrides,
-        {"headline": "Ho", "map": {"value": {}}},
+        patch(overrides={"map": {"value": {"value": {}}}, "days": None}).overrides, looks_enveloped
     )
+    equal(patch(overrides=looks_enveloped).overrides, looks_enveloped)
     refused(server, 400, None, variations.update, flag.id, short.id, overrides={"other": None})
     equal(patch(overrides={}).overrides, {})
     equal(patch(overrides={"days": 1}).overrides, {"days": 1})
@@ -808,7 +810,7 @@ def contexts(server):
     def device(number):
         return {"device": f"device-{number}"}
 
-    nothing = {"context": None, "log": None, "warnings": []}
+    nothing = {"context": None, "log": None, "overridden": False, "warnings": []}
     equal(server.context(flow="authentication", ids=device(1)), nothing)
 
     by_weight = world.experiment()
@@ -833,17 +835,20 @@ def contexts(server):
     short = {
         "context": context(world.short, False, "Hi"),
         "log": log(world.short, False),
+        "overridden": False,
         "warnings": [],
     }
     control = {
         "context": context(world.control, True, "Welcome back"),
         "log": log(world.control, True),
+        "overridden": False,
         "warnings": [],
     }
+    shown = short | {"overridden": True}
     # A draft is shown to those who ask for it.
     forced = {"experiment_id": by_weight.id, "variation_id": world.short.id}
-    equal(server.context(flow="authentication", ids=device(1), **forced), short)
-    equal(server.context(flow="authentication", ids={}, **forced), short)
+    equal(server.context(flow="authentication", ids=device(1), **forced), shown)
+    equal(server.context(flow="authentication", ids={}, **forced), shown)
     equal(server.context(flow="authentication", ids=device(1)), nothing)
 
     experiments.update(by_weight.id, status="active")
@@ -853,7 +858,7 @@ def contexts(server):
     again = [server.context(flow="authentication", ids=device(n)) for n in range(40)]
     equal(again, answers)
     one = next(n for n, answer in enumerate(answers) if answer == control)
-    equal(server.context(flow="authentication", ids=device(one), **forced), short)
+    equal(server.context(flow="authentication", ids=device(one), **forced), shown)
     equal(server.context(flow="password_reset", ids=device(one)), nothing)
     equal(server.context(flow="authentication", ids={"user": "u-1"}), nothing)
 
@@ -885,7 +890,7 @@ def contexts(server):
     experiments.update(by_weight.id, status="completed")
     kept = {by_weight.id: world.short.id}
     equal(server.context(flow="authentication", ids=device(one), kept=kept), nothing)
-    equal(server.context(flow="authentication", ids=device(one), **forced), short)
+    equal(server.context(flow="authentication", ids=device(one), **forced), shown)
 
     by_segment = world.experiment(
         "active",

@@ -131,6 +131,10 @@ impl Refusal {
             }
             (code, _) => code.as_str(),
         };
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            // Why is for the host's log, not for whoever calls.
+            return Self::new(status, code, "the server is at fault, and nothing has changed");
+        }
         let mut message = String::new();
         if !path.is_empty() {
             message = format!("{path}: ");

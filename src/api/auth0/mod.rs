@@ -27,22 +27,24 @@
 //!
 //! # Endpoints
 //!
-//! With or without `/api/v2` in front. Bodies are JSON.
+//! With or without `/api/v2` in front; a router must not take `/experimentation` away. Bodies are
+//! JSON of at most 1 MiB. A call blocks for as long as a commit does, with the engine's journals and
+//! listeners. The repository's `examples/auth0_server.rs` mounts it in a server with a token check.
 //!
-//! | path | methods |
-//! |---|---|
-//! | `/experimentation/experiments` | `GET`, `POST` |
-//! | `/experimentation/experiments/{id}` | `GET`, `PATCH`, `DELETE` |
-//! | `/experimentation/experiments/{id}/status` | `POST` |
-//! | `/experimentation/experiments/{id}/validate` | `POST` |
-//! | `/experimentation/experiments/{id}/advance-ramp` | `POST` |
-//! | `/experimentation/feature-flags` | `GET`, `POST` |
-//! | `/experimentation/feature-flags/{id}` | `GET`, `PATCH`, `DELETE` |
-//! | `/experimentation/feature-flags/{id}/status` | `POST` |
-//! | `/experimentation/feature-flags/{id}/variations` | `GET`, `POST` |
-//! | `/experimentation/feature-flags/{id}/variations/{vid}` | `GET`, `PATCH`, `DELETE` |
-//! | `/experimentation/segments` | `GET`, `POST` |
-//! | `/experimentation/segments/{id}` | `GET`, `PATCH`, `DELETE` |
+//! | path | methods | members of a body, those that creating demands in bold |
+//! |---|---|---|
+//! | `/experimentation/experiments` | `GET`, `POST` | **`name`**, `description`, **`feature_flag_id`**, **`authentication_flow`**, **`allocation_strategy`**, `assignment_config`, `allocations`, `levels`, `default_config` |
+//! | `/experimentation/experiments/{id}` | `GET`, `PATCH`, `DELETE` | `name`, `description`, `assignment_config`, `allocations`, `authentication_flow`, `default_config`, `levels`, `status` |
+//! | `/experimentation/experiments/{id}/status` | `POST` | **`status`** |
+//! | `/experimentation/experiments/{id}/validate` | `POST` | |
+//! | `/experimentation/experiments/{id}/advance-ramp` | `POST` | **`target_level`** |
+//! | `/experimentation/feature-flags` | `GET`, `POST` | **`name`**, `description`, **`parameters`** |
+//! | `/experimentation/feature-flags/{id}` | `GET`, `PATCH`, `DELETE` | `name`, `description`, `parameters`, `status` |
+//! | `/experimentation/feature-flags/{id}/status` | `POST` | **`status`** |
+//! | `/experimentation/feature-flags/{id}/variations` | `GET`, `POST` | **`name`**, `description`, **`overrides`** |
+//! | `/experimentation/feature-flags/{id}/variations/{vid}` | `GET`, `PATCH`, `DELETE` | `name`, `description`, `overrides` |
+//! | `/experimentation/segments` | `GET`, `POST` | **`name`**, `description`, **`rules`** |
+//! | `/experimentation/segments/{id}` | `GET`, `PATCH`, `DELETE` | `name`, `description`, `rules`, `status` |
 //!
 //! # Generations
 //!
@@ -54,7 +56,7 @@
 //! | | `seeds` | `early-access` |
 //! |---|---|---|
 //! | creating an experiment | demands `assignment_config` and `allocations` | demands neither |
-//! | `authentication_flow` | any text of 1 to 255 characters | one of six |
+//! | `authentication_flow` | any [`Flow`](crate::Flow) | one of six |
 //! | weights | up to 6 decimals | whole numbers |
 //! | well-formed, but senseless | 400 | 422 |
 //! | the last variation of a flag | stays | can be deleted |
@@ -67,7 +69,8 @@
 //! Its pages leave these open, and this surface decides:
 //!
 //! - **Errors.** `errorCode` is Auth0's where it has published one, otherwise [`Code`]'s. When an
-//!   activation is refused it is the first violation's, and the message names them all.
+//!   activation is refused it is the first violation's, and the message names them all. What is the
+//!   server's own fault, such as a journal that fails, is a 500 that does not say why.
 //! - **Media types.** A body that says it is something other than JSON is a 415; one that says
 //!   nothing is read as JSON. Bodies that an operation has no use for are passed over.
 //! - **Transitions** to the status that there is already are refused. A PATCH with edits and a

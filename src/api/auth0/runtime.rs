@@ -39,7 +39,8 @@ impl<'a> Login<'a> {
         Self { flow, subject, experiment_id: None, variation_id: None, segment_id: None }
     }
 
-    /// The same request, enrolled in this experiment whatever its status.
+    /// The same request, enrolled in this experiment whatever its status. Beside a variation or
+    /// segment that the experiment does not have, it is passed over with that.
     pub fn experiment_id(self, id: &'a str) -> Self {
         Self { experiment_id: Some(id), ..self }
     }
@@ -56,7 +57,7 @@ impl<'a> Login<'a> {
 }
 
 /// What a request gets. Serialises as an object with `context` and `log`, which are null when no
-/// experiment applies, and `warnings`.
+/// experiment applies, `overridden` and `warnings`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Resolution<'s> {
@@ -64,6 +65,9 @@ pub struct Resolution<'s> {
     pub context: Option<ExperimentContext<'s>>,
     /// What the log of the request receives; `None` when no experiment applies.
     pub log: Option<LogRecord<'s>>,
+    /// Whether the override parameters decided. Such a request says nothing of how the experiment
+    /// does, though its log record looks like any other: leave it out of the analysis.
+    pub overridden: bool,
     /// What was wrong with the override parameters.
     pub warnings: Vec<Warning>,
 }
@@ -82,7 +86,8 @@ pub struct ExperimentContext<'s> {
     pub is_control: bool,
 }
 
-/// What the log of a request receives, under `details.experiment`.
+/// What the log of a request receives, under `details.experiment`. See
+/// [`Resolution::overridden`] before counting with it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LogRecord<'s> {
@@ -120,8 +125,9 @@ codes! {
 ///    would give it if it were active.
 /// 2. An assignment that the subject brings, by [`Subject::kept`], from an experiment of the flow
 ///    that is active or paused: who is under way keeps what they had.
-/// 3. The experiments that are active on the flow or on `all`, in the order in which they started:
-///    the first that gives the subject an arm.
+/// 3. The experiments that are active on the flow or on `all`, in the order in which they started,
+///    and of their ids if that was in the same millisecond: the first that gives the subject an
+///    arm. One into which [`Subject::forced`] puts the subject gives that arm.
 ///
 /// A paused experiment gives nothing to anyone else. One by segment needs no id of the subject, since
 /// it hashes none. Override parameters that name nothing are passed over with a warning. Total, like
@@ -159,10 +165,10 @@ codes! {
 /// # Ok::<(), variate::Error>(())
 /// ```
 pub fn resolve<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Resolution<'s> {
-    let (found, warnings) = match overridden(snapshot, login) {
-        Overridden::By(found) => (found, Vec::new()),
-        Overridden::Not => (regular(snapshot, login), Vec::new()),
-        Overridden::Badly(warning) => (regular(snapshot, login), vec![warning]),
+    let (found, overridden, warnings) = match overridden(snapshot, login) {
+        Overridden::By(found) => (found, true, Vec::new()),
+        Overridden::Not => (regular(snapshot, login), false, Vec::new()),
+        Overridden::Badly(warning) => (regular(snapshot, login), false, vec![warning]),
     };
     Resolution {
         context: found.as_ref().map(|found| ExperimentContext {
@@ -178,6 +184,7 @@ pub fn resolve<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Resolution<'s> 
             allocation_strategy: found.experiment.strategy(),
             segment_id: found.segment_id,
         }),
+        overridden,
         warnings,
     }
 }

@@ -43,15 +43,16 @@ enum Command {
 /// with and without `/api/v2` before them. SIGINT and SIGTERM stop it.
 ///
 /// POST /context answers what a subject gets. It takes `{"flow": "login", "ids": {"device": "d-42"}}`
-/// and if wanted `attributes`, `experiment_id`, `variation_id`, `segment_id`, and `kept`, with the
-/// variation that the subject has in each experiment.
+/// and if wanted `"attributes": {"country": "DE"}`, the override parameters `experiment_id`,
+/// `variation_id` and `segment_id`, and what the subject once got, `"kept": {"exp_a": "var_a"}`.
 ///
 /// There is no authentication: whoever can open a connection to the port can change everything. So
 /// that a web page from elsewhere cannot, a request with an `Origin` header is refused.
 #[derive(Args)]
 struct Serve {
     /// Snapshot document to begin with and to save every change to; created at the first change if
-    /// it is not there. Without it, everything is gone when the server stops
+    /// it is not there. When another program has changed it, changes are refused until the server is
+    /// started again. Without it, everything is gone when the server stops
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Port to listen on; 0 takes a free one
@@ -60,7 +61,7 @@ struct Serve {
     /// Which of the published generations of Auth0's API answers
     #[arg(long, value_enum, default_value_t = Auth0Generation::Seeds)]
     auth0_generation: Auth0Generation,
-    /// How many experiments can be active at once; if left out, what the document says
+    /// How many experiments can be active at once, from now on; if left out, what the document says
     #[arg(long, value_enum)]
     active_limit: Option<Limit>,
 }

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 use variate::{Engine, Limits, Snapshot};
@@ -16,25 +18,34 @@ const SAVED: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ..Limits::
 pub struct Store {
     directory: PathBuf,
     file: PathBuf,
+    /// The file as it was read or last saved, by which another's hand is known.
+    known: Mutex<Option<Trace>>,
 }
+
+/// What changes with a file.
+type Trace = (SystemTime, u64);
 
 impl Store {
     /// An engine that begins with the document in this file, if it is there, and saves every
     /// commit to it.
     pub fn open(path: &Path) -> Result<Engine, Box<dyn Error>> {
-        let (store, snapshot) = match fs::read(path) {
-            // What a link points to is replaced, and not the link.
-            Ok(document) => {
-                let store = Self::at(&path.canonicalize()?)?;
-                (store, Snapshot::from_json_within(document, &SAVED)?)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (Self::at(path)?, Snapshot::new())
-            }
+        // What a link points to is replaced, and not the link.
+        let target = match path.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            found => found?,
+        };
+        let store = Self::at(&target)?;
+        let snapshot = match fs::read(&target) {
+            Ok(document) => Snapshot::from_json_within(document, &SAVED)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Snapshot::new(),
             Err(error) => return Err(error.into()),
         };
         let engine = Engine::from_snapshot(snapshot);
-        engine.journal(move |_, snapshot| store.save(&snapshot.to_json()))?;
+        engine.journal(move |_, snapshot| {
+            store.save(&snapshot.to_json()).inspect_err(|error| {
+                let _ = writeln!(io::stderr(), "variate: {}: {error}", store.file.display());
+            })
+        })?;
         Ok(engine)
     }
 
@@ -44,10 +55,15 @@ impl Store {
         };
         let parent = if parent == Path::new("") { Path::new(".") } else { parent };
         let directory = parent.canonicalize().map_err(|error| format!("its directory: {error}"))?;
-        Ok(Self { file: directory.join(name), directory })
+        let file = directory.join(name);
+        Ok(Self { known: Mutex::new(trace(&file)?), file, directory })
     }
 
     fn save(&self, document: &str) -> io::Result<()> {
+        let mut known = self.known.lock().map_err(|_| io::Error::other("a save has failed"))?;
+        if trace(&self.file)? != *known {
+            return Err(io::Error::other("another program has changed it"));
+        }
         let mut written = self.beside()?;
         written.write_all(document.as_bytes())?;
         match fs::metadata(&self.file) {
@@ -57,6 +73,10 @@ impl Store {
         }
         written.as_file().sync_all()?;
         written.persist(&self.file).map_err(|error| error.error)?;
+        // What fails from here on cannot undo the save.
+        if let Ok(saved) = trace(&self.file) {
+            *known = saved;
+        }
         // The rename stands whatever comes of this, which only makes it outlast a power cut.
         #[cfg(unix)]
         let _ = fs::File::open(&self.directory).and_then(|directory| directory.sync_all());
@@ -73,5 +93,14 @@ impl Store {
         #[cfg(unix)]
         builder.permissions(anyone);
         builder.tempfile_in(&self.directory)
+    }
+}
+
+/// The trace of a file, if it is there.
+fn trace(file: &Path) -> io::Result<Option<Trace>> {
+    match fs::metadata(file) {
+        Ok(metadata) => Ok(Some((metadata.modified()?, metadata.len()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

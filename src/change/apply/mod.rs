@@ -4,6 +4,7 @@ mod experiment;
 mod flag;
 mod segment;
 
+use std::borrow::Borrow;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -133,10 +134,10 @@ impl Snapshot {
     /// assert_eq!(empty.replay([&*event])?, *commit.snapshot);
     /// # Ok::<(), variate::Error>(())
     /// ```
-    pub fn replay<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> Result<Self, Error> {
+    pub fn replay(&self, events: impl IntoIterator<Item: Borrow<Event>>) -> Result<Self, Error> {
         let mut snapshot = self.clone();
         for event in events {
-            snapshot = snapshot.replay_one(event)?;
+            snapshot = snapshot.replay_one(event.borrow())?;
         }
         Ok(snapshot)
     }
