@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::experiment::weights;
+use super::allocation::weights;
 use super::{Allocation, Experiment, Flag, Salt, Segment, Strategy};
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};

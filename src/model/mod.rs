@@ -1,5 +1,6 @@
 //! What is held: the entities, their rules, and their JSON.
 
+mod allocation;
 mod experiment;
 mod flag;
 mod iteration;
@@ -8,7 +9,8 @@ mod settings;
 mod status;
 mod text;
 
-pub use experiment::{Allocation, Experiment, HashVersion, Strategy};
+pub use allocation::Allocation;
+pub use experiment::{Experiment, HashVersion, Strategy};
 pub use flag::{Config, Flag, Parameter, ParameterType, Variation};
 pub use iteration::Iteration;
 pub use segment::{Condition, Expression, OneOf, Rule, Segment};
@@ -17,8 +19,9 @@ pub use status::{FlagStatus, SegmentStatus, Status};
 pub use text::{Description, Flow, Name, Salt, SubjectKind, Tag};
 
 #[cfg(feature = "auth0")]
-pub(crate) use experiment::check_strategy;
-pub(crate) use experiment::{check_allocations, check_levels, check_tags, is_weightless};
+pub(crate) use allocation::check_strategy;
+pub(crate) use allocation::{check_allocations, is_weightless};
+pub(crate) use experiment::{check_levels, check_tags};
 pub(crate) use flag::{check_count, check_overrides, check_parameters, check_variation_count};
 pub(crate) use iteration::{Design, DesignRef, lay_out, read_partition};
 pub(crate) use segment::check_rules;

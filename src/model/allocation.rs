@@ -1,0 +1,214 @@
+//! The arms of an experiment.
+
+use std::num::NonZeroU32;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::{Strategy, check_count};
+use crate::error::Error;
+use crate::id::{SegmentId, VariationId};
+use crate::json::{Cursor, FromJson, deserialize};
+use crate::number::{Percentage, Weight};
+
+/// The most allocations of an experiment.
+pub(crate) const MAX_ALLOCATIONS: usize = 20;
+
+/// The largest weight by which an allocation can be written.
+const MAX_WEIGHT: u64 = 100_000_000;
+
+/// One arm of an experiment: a variation with its share, or with its segment.
+///
+/// Which fields belong to it depends on the [`Strategy`]; one that belongs to the other strategy is
+/// refused. What is left out is asked for by readiness, not when it is written.
+///
+/// ```
+/// use variate::Allocation;
+///
+/// let control = Allocation::share("var_today".parse()?, 90.try_into()?).control();
+/// assert!(control.is_control);
+///
+/// let german = Allocation::segment("var_b".parse()?, "seg_germany".parse()?, 1)?;
+/// let everyone_else = Allocation::fallback("var_a".parse()?).control();
+/// # Ok::<(), variate::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, made by literal")]
+pub struct Allocation {
+    /// What is served; one of the flag's variations.
+    pub variation_id: VariationId,
+    /// Whether this is the arm that the others are compared with. Exactly one is.
+    pub is_control: bool,
+    /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody. A ramp
+    /// may do without; see [`Experiment::levels`].
+    pub weight: Option<Weight>,
+    /// Strategy `segment`: who gets it.
+    pub segment_id: Option<SegmentId>,
+    /// Strategy `segment`: when the segment is asked; 1 comes first.
+    pub priority: Option<NonZeroU32>,
+    /// Strategy `segment`: whether this is what subjects get whom no segment matches. Exactly one
+    /// is.
+    pub is_fallback: bool,
+}
+
+impl Allocation {
+    pub(crate) const KEYS: &[&str] =
+        &["variation_id", "weight", "segment_id", "priority", "is_control", "is_fallback"];
+
+    /// An arm by weight.
+    pub fn share(variation_id: VariationId, weight: Weight) -> Self {
+        Self { weight: Some(weight), ..Self::bare(variation_id) }
+    }
+
+    /// An arm by segment.
+    ///
+    /// # Errors
+    /// [`Code::InvalidValue`](crate::Code::InvalidValue) for priority 0.
+    pub fn segment(
+        variation_id: VariationId,
+        segment_id: SegmentId,
+        priority: u32,
+    ) -> Result<Self, Error> {
+        let priority = NonZeroU32::new(priority).ok_or_else(invalid_priority)?;
+        Ok(Self {
+            segment_id: Some(segment_id),
+            priority: Some(priority),
+            ..Self::bare(variation_id)
+        })
+    }
+
+    /// An arm of a ramp that does without weights.
+    pub fn ramped(variation_id: VariationId) -> Self {
+        Self::bare(variation_id)
+    }
+
+    /// The arm of those whom no segment matches.
+    pub fn fallback(variation_id: VariationId) -> Self {
+        Self { is_fallback: true, ..Self::bare(variation_id) }
+    }
+
+    /// The same arm as the control.
+    pub fn control(self) -> Self {
+        Self { is_control: true, ..self }
+    }
+
+    fn bare(variation_id: VariationId) -> Self {
+        Self {
+            variation_id,
+            is_control: false,
+            weight: None,
+            segment_id: None,
+            priority: None,
+            is_fallback: false,
+        }
+    }
+
+    fn check_weight(&self) -> Result<(), Error> {
+        match self.weight {
+            Some(weight) if weight.millionths() > MAX_WEIGHT => {
+                let rule = "must be a number from 0 to 100 with at most 6 decimals";
+                Err(Error::invalid(rule).with_value(&weight).at("weight"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that no field belongs to the other strategy than it is written for.
+    fn check_strategy(&self, strategy: Strategy) -> Result<(), Error> {
+        let fields = [
+            ("weight", Strategy::Percentage, self.weight.is_some()),
+            ("segment_id", Strategy::Segment, self.segment_id.is_some()),
+            ("priority", Strategy::Segment, self.priority.is_some()),
+            ("is_fallback", Strategy::Segment, self.is_fallback),
+        ];
+        match fields.into_iter().find(|(_, owner, given)| *given && *owner != strategy) {
+            Some((key, owner, _)) => {
+                Err(Error::invalid(format!("is only for experiments that assign by {owner}"))
+                    .at(key))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn invalid_priority() -> Error {
+    Error::invalid("must be a whole number from 1 to 4294967295").with_value(&0).at("priority")
+}
+
+/// Checks the allocations of an experiment as far as no other entity is concerned.
+pub(crate) fn check_allocations(list: &[Allocation], strategy: Strategy) -> Result<(), Error> {
+    check_count(list.len(), 0, MAX_ALLOCATIONS)?;
+    for (index, allocation) in list.iter().enumerate() {
+        allocation.check_weight().map_err(|error| error.at_index(index))?;
+    }
+    check_strategy(list, strategy)
+}
+
+/// Checks that the allocations have no fields that belong to the other strategy.
+pub(crate) fn check_strategy(list: &[Allocation], strategy: Strategy) -> Result<(), Error> {
+    for (index, allocation) in list.iter().enumerate() {
+        allocation.check_strategy(strategy).map_err(|error| error.at_index(index))?;
+    }
+    Ok(())
+}
+
+/// The weights by which the arms divide those who enter: those that they have, or if none has one,
+/// as in a ramp, the same for each but the control.
+pub(crate) fn weights(arms: &[Allocation]) -> impl Iterator<Item = Weight> {
+    let weightless = is_weightless(arms);
+    arms.iter().map(move |arm| match (weightless, arm.is_control) {
+        (false, _) => arm.weight.unwrap_or(Weight::ZERO),
+        (true, false) => Weight::ONE,
+        (true, true) => Weight::ZERO,
+    })
+}
+
+/// Whether no arm has a weight.
+pub(crate) fn is_weightless(arms: &[Allocation]) -> bool {
+    arms.iter().all(|arm| arm.weight.is_none())
+}
+
+impl Serialize for Allocation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("variation_id", &self.variation_id)?;
+        if let Some(weight) = &self.weight {
+            map.serialize_entry("weight", weight)?;
+        }
+        if let Some(segment) = &self.segment_id {
+            map.serialize_entry("segment_id", segment)?;
+        }
+        if let Some(priority) = &self.priority {
+            map.serialize_entry("priority", priority)?;
+        }
+        map.serialize_entry("is_control", &self.is_control)?;
+        if self.is_fallback {
+            map.serialize_entry("is_fallback", &true)?;
+        }
+        map.end()
+    }
+}
+
+impl FromJson for Allocation {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let object = cursor.object(Self::KEYS)?;
+        let priority = match object.optional::<u32>("priority")? {
+            Some(priority) => {
+                Some(NonZeroU32::new(priority).ok_or_else(|| object.locate(invalid_priority()))?)
+            }
+            None => None,
+        };
+        // A share is a percentage, though a weight elsewhere can be more.
+        let share: Option<Percentage> = object.optional("weight")?;
+        Ok(Self {
+            variation_id: object.read("variation_id")?,
+            is_control: object.or_default("is_control")?,
+            weight: share.map(Weight::from),
+            segment_id: object.optional("segment_id")?,
+            priority,
+            is_fallback: object.or_default("is_fallback")?,
+        })
+    }
+}
+
+deserialize!(Allocation);
