@@ -272,3 +272,28 @@ fn failures_of_the_engine_are_errors_of_the_server() {
         }
     }
 }
+
+/// However a client escapes an id, it is the same; an empty one is no path at all.
+#[test]
+fn ids_in_paths_can_be_escaped() {
+    for generation in GENERATIONS {
+        let api = Api::new(generation);
+        let plain = api.get("/segments/seg_germany").ok();
+        assert_eq!(api.get("/segments/seg%5Fgermany").ok(), plain);
+        assert_eq!(api.get("/segments/%73eg_germany").ok(), plain);
+        api.get("/segments/seg%ffgermany").refused(404, "not_found");
+        for path in ["/segments/", "/experiments/exp_weights/", "//segments"] {
+            api.get(path).refused(404, "not_found");
+            api.delete(path).refused(404, "not_found");
+        }
+        let gone = api.post(
+            "/segments",
+            &json!({"name": "To be gone", "rules": [{
+                "match": {"country": ["AT"]},
+            }]}),
+        );
+        let id = gone.id();
+        api.delete(&format!("/segments/{}", id.replace('_', "%5f"))).is(204);
+        api.get(&format!("/segments/{id}")).refused(404, "not_found");
+    }
+}

@@ -54,8 +54,8 @@ impl Call<'_> {
     /// Whether the body is said to be JSON, or nothing is said of it.
     fn is_json(&self) -> bool {
         let Some(value) = self.headers.get(CONTENT_TYPE) else { return true };
-        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        let essence = value.to_str().unwrap_or("unreadable").split(';').next().unwrap_or_default();
         let essence = essence.trim().to_ascii_lowercase();
-        essence == "application/json" || essence.ends_with("+json")
+        essence.is_empty() || essence == "application/json" || essence.ends_with("+json")
     }
 }

@@ -90,7 +90,8 @@
 //!   as it is then shown in either generation.
 //!   A PATCH merges by parameter, `null` removes one, and `null` or `{}` for the map clears all. The
 //!   `parameters` of a flag are replaced as a whole.
-//! - **Segments** match any attribute, not only those that Auth0 knows.
+//! - **Segments** match any attribute, not only those that Auth0 knows. Their size is that of their
+//!   rules.
 //! - **Lists** are in the order of creation. Unless they ask for the status `archived`, those of
 //!   experiments and flags leave archived ones out; segments, whose list has no such filter, are
 //!   all there. An unknown or repeated parameter is refused.
@@ -119,6 +120,7 @@ mod show;
 mod variations;
 
 use http::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
 
 use answer::{Answer, Refusal, respond};
 use call::Call;
@@ -183,7 +185,12 @@ impl ExperimentCenter {
         let Some(rest) = rest.strip_prefix("/experimentation/") else {
             return Err(Refusal::no_such_path(path));
         };
-        let segments: Vec<&str> = rest.split('/').collect();
+        let decoded: Vec<_> =
+            rest.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
+        let segments: Vec<&str> = decoded.iter().map(|part| &**part).collect();
+        if segments.contains(&"") {
+            return Err(Refusal::no_such_path(path));
+        }
         match (segments.as_slice(), method.as_str()) {
             (["experiments"], "GET") => self.list_experiments(call),
             (["experiments"], "POST") => self.create_experiment(call),
