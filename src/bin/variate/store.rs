@@ -1,6 +1,7 @@
 //! The file that holds the snapshot.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -86,8 +87,16 @@ impl Store {
     /// A new file in the same directory, and so on the same file system, with the permissions that
     /// any new file of this process gets.
     fn beside(&self) -> io::Result<NamedTempFile> {
+        let mut name = OsString::from(".");
+        name.push(self.file.file_name().unwrap_or_default());
+        name.push(".saving");
+        // A save that was cut short leaves it behind.
+        match fs::remove_file(self.directory.join(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".variate-");
+        builder.prefix(&name).rand_bytes(0);
         #[cfg(unix)]
         let anyone: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         #[cfg(unix)]
