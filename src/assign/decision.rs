@@ -50,9 +50,10 @@ impl<'s> Decision<'s> {
         self.served.map(|arm| &arm.variation_id)
     }
 
-    /// The complete config of what is served; `None` when nothing is: the experiment does not exist,
-    /// does not run and the subject is neither forced nor kept in it, the subject has no id of its kind, or lies outside the traffic and there is
-    /// no outside variation. [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
+    /// The complete config of what is served. `None` when nothing is: the experiment does not exist;
+    /// it does not run, and the subject is neither forced nor kept in it; the subject has no id of
+    /// its kind; or the subject lies outside the traffic and there is no outside variation.
+    /// [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
     pub fn config(&self) -> Option<&'s Config> {
         self.served.map(|arm| &*arm.config)
     }

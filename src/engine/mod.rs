@@ -159,7 +159,7 @@ impl Engine {
     /// transaction, `Transaction::default()`, nothing has happened.
     ///
     /// ```
-    /// use variate::{Change, Engine, Error, SegmentStatus, Transaction};
+    /// use variate::{Change, Engine, Error, Transaction};
     ///
     /// let engine = Engine::new();
     /// let commit = engine.commit_with(|snapshot| {

@@ -40,8 +40,7 @@ pub struct Allocation {
     /// Whether this is the arm that the others are compared with. Exactly one is.
     pub is_control: bool,
     /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody. A ramp
-    /// may do without; see
-    /// [`Experiment::levels`](crate::Experiment::levels).
+    /// may do without; see [`Experiment::levels`](crate::Experiment::levels).
     pub weight: Option<Weight>,
     /// Strategy `segment`: who gets it.
     pub segment_id: Option<SegmentId>,
