@@ -34,10 +34,12 @@ impl Directory {
         self.0.join(name)
     }
 
+    /// What is there beside the lock, which stays.
     fn names(&self) -> Vec<String> {
         let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
         let mut names: Vec<String> =
             fs::read_dir(&self.0).unwrap().map(|e| name(e).into_string().unwrap()).collect();
+        names.retain(|name| name != ".experiments.json.lock");
         names.sort();
         names
     }
@@ -243,14 +245,28 @@ fn what_cannot_be_saved_does_not_happen() {
 fn what_another_program_has_written_is_not_overwritten() {
     let directory = Directory::new();
     let file = directory.file("experiments.json");
-    let (one, other) = (Server::with(&file), Server::with(&file));
-    assert_eq!(one.create_segment("Germany").0, 201);
-    let (status, refusal) = other.create_segment("Austria");
+    let server = Server::with(&file);
+    assert_eq!(server.create_segment("Germany").0, 201);
+    let saved = fs::read(&file).unwrap();
+    // Written anew, it is still the same.
+    fs::write(&file, &saved).unwrap();
+    assert_eq!(server.create_segment("France").0, 201);
+    fs::write(&file, &saved).unwrap();
+    let (status, refusal) = server.create_segment("Austria");
     assert_eq!((status, &refusal["errorCode"]), (500, &json!("not_recorded")));
     assert!(!refusal["message"].as_str().unwrap().contains("program"), "{refusal}");
-    assert_eq!(one.create_segment("France").0, 201);
-    let names: Vec<_> = read(&file).segments().map(|segment| segment.name().to_string()).collect();
-    assert!(names.len() == 2 && !names.contains(&"Austria".to_owned()), "{names:?}");
+    assert_eq!(fs::read(&file).unwrap(), saved);
+}
+
+#[test]
+fn a_file_has_one_server() {
+    let directory = Directory::new();
+    let file = directory.file("experiments.json");
+    let options = ["--config", file.to_str().unwrap()];
+    let server = Server::with(&file);
+    assert!(refused(&options).contains("another server has it"));
+    drop(server);
+    Server::with(&file);
 }
 
 #[test]

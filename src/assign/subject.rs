@@ -124,11 +124,10 @@ impl<'a> Subject<'a> {
         !self.brought.is_empty()
     }
 
-    /// The assignments that the subject once got, as experiment and variation.
+    /// The experiments that once gave the subject an assignment, in the order in which it says so.
     #[cfg(feature = "auth0")]
-    pub(crate) fn kept_assignments(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let kept = self.brought.iter().filter(|brought| !brought.forced);
-        kept.map(|brought| (brought.experiment_id, brought.variation_id))
+    pub(crate) fn kept_experiments(&self) -> impl Iterator<Item = &'a str> {
+        self.brought.iter().filter(|brought| !brought.forced).map(|brought| brought.experiment_id)
     }
 
     /// The variations that the subject brings for an experiment, in order.

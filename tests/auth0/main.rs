@@ -24,6 +24,7 @@ mod overrides;
 mod paging;
 mod protocol;
 mod ramp;
+mod runtime;
 mod schema;
 mod support;
 mod threads;

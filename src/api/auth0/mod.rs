@@ -95,6 +95,14 @@
 //! - **Lists** are in the order of creation. Unless they ask for the status `archived`, those of
 //!   experiments and flags leave archived ones out; segments, whose list has no such filter, are
 //!   all there. An unknown or repeated parameter is refused.
+//! - **Bounds.** A flag has at most 100 variations; names of parameters and attributes have 1 to 255
+//!   characters, ids at most 255; values are nested at most 32 deep; a number that 64 bits cannot hold
+//!   is refused, not rounded.
+//! - **Edits.** A PATCH that makes no difference leaves `updated_at`. Completed experiments can be
+//!   renamed. Archived entities keep their names. Flags and segments can be archived while they are
+//!   used. A parameter's value can become that of an override which is there already.
+//! - **Order.** The body is looked at before the entity, so a 400 comes before a 404; whatever is not
+//!   an id is the id of nothing. `HEAD` and `OPTIONS` are methods that no path has.
 //! - **What Auth0 does not have.** An experiment without a flow shows the empty text; one that goes
 //!   by another kind of subject than `device` shows that kind; weights and levels are shown with
 //!   the decimals that they have. Traffic, salt and tags are not shown, and no request changes

@@ -65,7 +65,7 @@ pub struct Resolution<'s> {
     pub context: Option<ExperimentContext<'s>>,
     /// What the log of the request receives; `None` when no experiment applies.
     pub log: Option<LogRecord<'s>>,
-    /// Whether the override parameters decided. Such a request says nothing of how the experiment
+    /// Whether the override parameters decided, or [`Subject::forced`]. Such a request says nothing of how the experiment
     /// does, though its log record looks like any other: leave it out of the analysis.
     pub overridden: bool,
     /// What was wrong with the override parameters.
@@ -123,13 +123,16 @@ codes! {
 /// 1. The override parameters, if they name an allocation of an experiment, whatever its status:
 ///    they hold for this call only. With the experiment alone, the subject gets what the experiment
 ///    would give it if it were active.
-/// 2. An assignment that the subject brings, by [`Subject::kept`], from an experiment of the flow
-///    that is active or paused: who is under way keeps what they had.
+/// 2. An assignment that the subject brings, by [`Subject::kept`], from a paused experiment of the
+///    flow. While it is active it is asked anew, so that a ramp goes on.
 /// 3. The experiments that are active on the flow or on `all`, in the order in which they started,
 ///    and of their ids if that was in the same millisecond: the first that gives the subject an
-///    arm. One into which [`Subject::forced`] puts the subject gives that arm.
+///    arm. One into which [`Subject::forced`] puts the subject gives that arm, which counts as
+///    overridden; one that is not active takes the override parameters.
 ///
-/// A paused experiment gives nothing to anyone else. One by segment needs no id of the subject, since
+/// What an experiment has is what its run froze, or its design if it never ran: allocations that were
+/// edited while it is paused can be forced when it has resumed. A paused experiment gives nothing to
+/// anyone else. One by segment needs no id of the subject, since
 /// it hashes none. Override parameters that name nothing are passed over with a warning. Total, like
 /// all assigning.
 ///
@@ -170,6 +173,7 @@ pub fn resolve<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Resolution<'s> 
         Overridden::Not => (regular(snapshot, login), false, Vec::new()),
         Overridden::Badly(warning) => (regular(snapshot, login), false, vec![warning]),
     };
+    let overridden = overridden || found.as_ref().is_some_and(|found| found.is_forced);
     Resolution {
         context: found.as_ref().map(|found| ExperimentContext {
             experiment_id: found.experiment.id(),
@@ -196,6 +200,7 @@ struct Found<'s> {
     config: &'s Config,
     is_control: bool,
     segment_id: Option<&'s SegmentId>,
+    is_forced: bool,
 }
 
 /// What came of the override parameters.
@@ -285,7 +290,8 @@ fn forced<'s>(
     let subject = Subject::new("").forced(experiment_id, variation_id);
     let config = snapshot.assign(experiment_id, &subject).assignment()?.config;
     let (variation_id, is_control) = (&arm.variation_id, arm.is_control);
-    Some(Found { experiment, variation_id, config, is_control, segment_id: None })
+    let (segment_id, is_forced) = (None, true);
+    Some(Found { experiment, variation_id, config, is_control, segment_id, is_forced })
 }
 
 /// What a request gets that overrides nothing.
@@ -293,14 +299,16 @@ fn regular<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
     kept(snapshot, login).or_else(|| assigned(snapshot, login))
 }
 
-/// The arm that the subject brings from an experiment of the flow, which is active or paused.
+/// The arm that the subject brings from a paused experiment of the flow.
 fn kept<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
-    login.subject.kept_assignments().find_map(|(experiment_id, variation_id)| {
-        let experiment = snapshot.experiment(experiment_id)?;
+    login.subject.kept_experiments().find_map(|id| {
+        let experiment = snapshot.experiment(id)?;
         let flow = experiment.flow()?;
         let is_on = *flow == login.flow || *flow == Flow::ALL;
-        let runs = matches!(experiment.status(), Status::Active | Status::Paused);
-        if runs && is_on { chosen(snapshot, experiment, login, variation_id) } else { None }
+        if experiment.status() != Status::Paused || !is_on {
+            return None;
+        }
+        found(experiment, snapshot.assign(id, &identified(&login.subject, experiment)))
     })
 }
 
@@ -325,7 +333,8 @@ fn found<'s>(experiment: &'s Experiment, decision: Decision<'s>) -> Option<Found
         _ => None,
     };
     let Assignment { variation_id, config, is_control, .. } = assignment;
-    Some(Found { experiment, variation_id, config, is_control, segment_id })
+    let is_forced = decision.reason() == Reason::Forced;
+    Some(Found { experiment, variation_id, config, is_control, segment_id, is_forced })
 }
 
 /// The subject, with an id if the experiment hashes none: one by segment that lets everyone in asks

@@ -51,8 +51,9 @@ enum Command {
 #[derive(Args)]
 struct Serve {
     /// Snapshot document to begin with and to save every change to; created at the first change if
-    /// it is not there. When another program has changed it, changes are refused until the server is
-    /// started again. Without it, everything is gone when the server stops
+    /// it is not there. No other server can use it meanwhile, and when another program has changed it,
+    /// changes are refused until the server is started again. Without it, everything is gone when the
+    /// server stops
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Port to listen on; 0 takes a free one

@@ -1,12 +1,12 @@
 //! The file that holds the snapshot.
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 use variate::{Engine, Limits, Snapshot};
@@ -19,12 +19,11 @@ const SAVED: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ..Limits::
 pub struct Store {
     directory: PathBuf,
     file: PathBuf,
-    /// The file as it was read or last saved, by which another's hand is known.
-    known: Mutex<Option<Trace>>,
+    /// What was last read or saved, by which another's hand is known: its hash, if the file is there.
+    known: Mutex<Option<u64>>,
+    /// Held as long as the server runs, so that no other one serves the same file.
+    _lock: fs::File,
 }
-
-/// What changes with a file.
-type Trace = (SystemTime, u64);
 
 impl Store {
     /// An engine that begins with the document in this file, if it is there, and saves every
@@ -56,16 +55,21 @@ impl Store {
         };
         let parent = if parent == Path::new("") { Path::new(".") } else { parent };
         let directory = parent.canonicalize().map_err(|error| format!("its directory: {error}"))?;
+        let lock = fs::File::create(directory.join(beside(name, ".lock")))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => "another server has it".into(),
+            fs::TryLockError::Error(error) => format!("its lock: {error}"),
+        })?;
         let file = directory.join(name);
-        Ok(Self { known: Mutex::new(trace(&file)?), file, directory })
+        Ok(Self { known: Mutex::new(hash_of(&file)?), file, directory, _lock: lock })
     }
 
     fn save(&self, document: &str) -> io::Result<()> {
         let mut known = self.known.lock().map_err(|_| io::Error::other("a save has failed"))?;
-        if trace(&self.file)? != *known {
+        if hash_of(&self.file)? != *known {
             return Err(io::Error::other("another program has changed it"));
         }
-        let mut written = self.beside()?;
+        let mut written = self.new_file()?;
         written.write_all(document.as_bytes())?;
         match fs::metadata(&self.file) {
             Ok(metadata) => written.as_file().set_permissions(metadata.permissions())?,
@@ -74,10 +78,7 @@ impl Store {
         }
         written.as_file().sync_all()?;
         written.persist(&self.file).map_err(|error| error.error)?;
-        // What fails from here on cannot undo the save.
-        if let Ok(saved) = trace(&self.file) {
-            *known = saved;
-        }
+        *known = Some(hash(document.as_bytes()));
         // The rename stands whatever comes of this, which only makes it outlast a power cut.
         #[cfg(unix)]
         let _ = fs::File::open(&self.directory).and_then(|directory| directory.sync_all());
@@ -86,10 +87,8 @@ impl Store {
 
     /// A new file in the same directory, and so on the same file system, with the permissions that
     /// any new file of this process gets.
-    fn beside(&self) -> io::Result<NamedTempFile> {
-        let mut name = OsString::from(".");
-        name.push(self.file.file_name().unwrap_or_default());
-        name.push(".saving");
+    fn new_file(&self) -> io::Result<NamedTempFile> {
+        let name = beside(self.file.file_name().unwrap_or_default(), ".saving");
         // A save that was cut short leaves it behind.
         match fs::remove_file(self.directory.join(&name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -105,11 +104,25 @@ impl Store {
     }
 }
 
-/// The trace of a file, if it is there.
-fn trace(file: &Path) -> io::Result<Option<Trace>> {
-    match fs::metadata(file) {
-        Ok(metadata) => Ok(Some((metadata.modified()?, metadata.len()))),
+/// The name of a hidden file that goes with another.
+fn beside(name: &OsStr, suffix: &str) -> OsString {
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(suffix);
+    beside
+}
+
+/// The hash of a file's content, if it is there.
+fn hash_of(file: &Path) -> io::Result<Option<u64>> {
+    match fs::read(file) {
+        Ok(content) => Ok(Some(hash(&content))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn hash(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
