@@ -156,12 +156,7 @@ impl<'n> Cursor<'n> {
         all: &[T],
         name: impl Fn(T) -> &'static str,
     ) -> Result<T, Error> {
-        let text = self.str()?;
-        all.iter().copied().find(|value| name(*value) == text).ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|value| name(*value)).collect();
-            let rule = format!("must be one of {}", names.join(", "));
-            self.locate(Error::invalid(rule).with_value(text))
-        })
+        one_of(self.str()?, all, name).map_err(|error| self.locate(error))
     }
 
     /// The value itself, as `serde_json` has it; `None` when it has more than so many values in all.
@@ -180,6 +175,18 @@ impl<'n> Cursor<'n> {
         let error = Error::new(Code::WrongType, format!("must be {wanted}"));
         self.locate(error.with_value(&self.preview()))
     }
+}
+
+/// What a text means that is one of a closed set of names.
+pub(crate) fn one_of<T: Copy>(
+    text: &str,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<T, Error> {
+    all.iter().copied().find(|value| name(*value) == text).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|value| name(*value)).collect();
+        Error::invalid(format!("must be one of {}", names.join(", "))).with_value(text)
+    })
 }
 
 /// An object whose keys are known.

@@ -11,6 +11,8 @@ mod node;
 
 use serde::de::{self, Deserializer};
 
+#[cfg(feature = "auth0")]
+pub(crate) use cursor::one_of;
 pub(crate) use cursor::{Cursor, Object};
 
 use crate::error::{Code, Error};

@@ -53,6 +53,7 @@ struct Advanced<'s> {
 }
 
 /// What creating and patching have in common.
+#[derive(Default)]
 struct Fields {
     flow: Option<String>,
     allocations: Option<Vec<Allocation>>,
@@ -60,6 +61,7 @@ struct Fields {
     default_config: Option<&'static str>,
 }
 
+#[derive(Default)]
 struct Patched {
     name: Option<String>,
     description: Patch<String>,
@@ -132,9 +134,7 @@ impl ExperimentCenter {
             let object = cursor.object(&["status"])?;
             object.required("status")?.one_of(TARGETS, Status::as_str)
         })?;
-        let fields = Fields { flow: None, allocations: None, levels: None, default_config: None };
-        let status = Some(status);
-        self.update_experiment(id, Patched { name: None, description: Patch::Keep, fields, status })
+        self.update_experiment(id, Patched { status: Some(status), ..Patched::default() })
     }
 
     fn update_experiment(&self, id: &str, patched: Patched) -> Result<Answer, Refusal> {

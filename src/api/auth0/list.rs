@@ -7,6 +7,7 @@ use form_urlencoded::parse;
 
 use super::answer::Refusal;
 use crate::error::{Code, Error};
+use crate::json::one_of;
 use crate::time::Timestamp;
 
 /// The most entries of a page, and how many there are unless the request says so.
@@ -51,13 +52,8 @@ impl Query {
         all: &[T],
         name: impl Fn(T) -> &'static str,
     ) -> Result<Option<T>, Refusal> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let found = all.iter().copied().find(|known| name(*known) == value);
-        found.map(Some).ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|known| name(*known)).collect();
-            let rule = format!("must be one of {}", names.join(", "));
-            Error::invalid(rule).with_value(value).at(key).into()
-        })
+        let found = self.get(key).map(|text| one_of(text, all, name)).transpose();
+        found.map_err(|error| error.at(key).into())
     }
 
     /// Whether what is asked for is of the customer's own making, as everything here is.
