@@ -203,4 +203,8 @@ ids! {
     VariationId "var_" "var_bigButton";
     /// The id of a [`Segment`](crate::Segment).
     SegmentId "seg_" "seg_germany";
+    /// The id of a [`Layer`](crate::Layer).
+    LayerId "lay_" "lay_checkout";
+    /// The id of a [`Holdout`](crate::Holdout).
+    HoldoutId "hld_" "hld_winter";
 }

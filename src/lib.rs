@@ -17,21 +17,25 @@ mod snapshot;
 mod time;
 
 pub use assign::{
-    Assignment, Attribute, Attributes, Decision, Plan, Reason, Scratch, Subject, ToAttribute, hash,
+    Asked, Assignment, Attribute, Attributes, Decision, Explanation, Plan, Reason, RuleVerdict,
+    Scratch, Step, Subject, ToAttribute, hash,
 };
 pub use change::{
     Change, Commit, Effect, EffectKind, EntityKind, Event, ExperimentPatch, Field, FlagPatch,
-    NewExperiment, NewFlag, NewSegment, NewVariation, Patch, SegmentPatch, SettingsPatch,
-    Transaction, VariationPatch,
+    HoldoutPatch, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment,
+    NewVariation, Patch, SegmentPatch, SettingsPatch, Transaction, VariationPatch,
 };
 pub use engine::{Engine, Reader};
 pub use error::{Code, Error, Violation, ViolationCode};
-pub use id::{Entropy, ExperimentId, FlagId, SegmentId, SystemEntropy, VariationId};
+pub use id::{
+    Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, SystemEntropy, VariationId,
+};
 pub use json::Limits;
 pub use model::{
     ActiveLimit, Allocation, Condition, Config, Description, Experiment, Expression, Flag,
-    FlagStatus, Flow, HashVersion, Iteration, Name, OneOf, Parameter, ParameterType, Rule, Salt,
-    Segment, SegmentStatus, Settings, Status, Strategy, SubjectKind, Tag, Variation,
+    FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Layer, Name, OneOf, Parameter,
+    ParameterType, Rule, Salt, Segment, SegmentStatus, Settings, Stage, Status, Strategy,
+    SubjectKind, Tag, Variation,
 };
 pub use number::{Percentage, Weight};
 pub use partition::Partition;

@@ -1,6 +1,7 @@
 //! The cut of all points among arms.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use crate::error::{Code, Error};
 use crate::number::Weight;
@@ -96,7 +97,12 @@ impl Partition {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn rebalance(&self, weights: &[Weight]) -> Result<Self, Error> {
-        let mut due = widths(weights)?;
+        widths(weights).map(|due| self.rebalance_to(due))
+    }
+
+    /// The partition that gives each arm the points that it is due, all in all 2^32, and differs
+    /// from this one in as few points as can be.
+    fn rebalance_to(&self, mut due: Vec<u64>) -> Self {
         // An arm beyond the list has left.
         let arms = self.slices.iter().map(|slice| usize::from(slice.arm) + 1).max();
         due.resize(due.len().max(arms.unwrap_or(0)), 0);
@@ -108,7 +114,34 @@ impl Partition {
         while edit.absorb() || edit.shift() || edit.hand_over() || edit.split() {
             join(&mut edit.pieces);
         }
-        Ok(Self::from_pieces(edit.pieces))
+        Self::from_pieces(edit.pieces)
+    }
+
+    /// One arm that owns everything.
+    pub(crate) fn whole() -> Self {
+        Self { slices: [Slice { start: 0, arm: 0 }].into() }
+    }
+
+    /// The partition among `heirs`, each with the points that it is due, all in all 2^32, that
+    /// differs from this one, which is among `owners`, in as few points as can be.
+    ///
+    /// Arms are told by what they are called and not by their numbers, and handled in the order of
+    /// what they are called, so that the order of either list does not matter.
+    pub(crate) fn pass_on<K: Ord + Copy>(&self, owners: &[K], heirs: &[(K, u64)]) -> Self {
+        let mut all: Vec<K> = owners.iter().copied().chain(heirs.iter().map(|(k, _)| *k)).collect();
+        all.sort_unstable();
+        all.dedup();
+        let place = |key: Option<&K>| {
+            let place = key.and_then(|key| all.binary_search(key).ok());
+            place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
+        };
+        let due = |key: &K| heirs.iter().find(|(heir, _)| heir == key).map_or(0, |(_, due)| *due);
+        let ordered = self.renumber(|arm| place(owners.get(usize::from(arm))));
+        ordered.rebalance_to(all.iter().map(due).collect()).renumber(|place| {
+            let key = all.get(usize::from(place));
+            let heir = heirs.iter().position(|(heir, _)| Some(heir) == key);
+            heir.and_then(|heir| u8::try_from(heir).ok()).unwrap_or(u8::MAX)
+        })
     }
 
     /// The arm that owns a point.
@@ -117,6 +150,14 @@ impl Partition {
         // The first slice starts at 0, so one is always found.
         let after = self.slices.partition_point(|slice| slice.start <= point);
         self.slices.get(after.wrapping_sub(1)).map_or(0, |slice| usize::from(slice.arm))
+    }
+
+    /// The slice in which a point lies: its first point, and the one after its last.
+    pub(crate) fn slice(&self, point: u32) -> Range<u64> {
+        let after = self.slices.partition_point(|slice| slice.start <= point);
+        let start = self.slices.get(after.wrapping_sub(1)).map_or(0, |slice| slice.start.into());
+        let end = self.slices.get(after).map_or(Self::POINTS, |slice| slice.start.into());
+        start..end
     }
 
     /// How many of the 2^32 points an arm owns.
@@ -179,7 +220,7 @@ impl Partition {
 }
 
 /// How many points each arm is due.
-fn widths(weights: &[Weight]) -> Result<Vec<u64>, Error> {
+pub(crate) fn widths(weights: &[Weight]) -> Result<Vec<u64>, Error> {
     if weights.len() > Partition::MAX_ARMS {
         let rule = format!("must have at most {} arms", Partition::MAX_ARMS);
         return Err(Error::new(Code::LimitExceeded, rule).with_value(&weights.len()));

@@ -124,8 +124,9 @@ impl FromJson for Timestamp {
 
 deserialize!(Timestamp);
 
-/// Where an [`Engine`](crate::Engine) reads the time. Any closure that returns a [`Timestamp`] is
-/// one.
+/// Where an [`Engine`](crate::Engine) reads the time, and for a [`Subject`](crate::Subject) an
+/// experiment with a schedule. Any closure that returns a [`Timestamp`] is one, and a [`Timestamp`]
+/// itself, which stands still.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
@@ -134,6 +135,12 @@ pub trait Clock: Send + Sync {
 impl<F: Fn() -> Timestamp + Send + Sync> Clock for F {
     fn now(&self) -> Timestamp {
         self()
+    }
+}
+
+impl Clock for Timestamp {
+    fn now(&self) -> Timestamp {
+        *self
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::plan::Arm;
 use crate::id::{ExperimentId, SegmentId, VariationId};
-use crate::model::Config;
+use crate::model::{Config, Status};
 
 /// What a subject gets from an experiment, and why. Borrowed from the snapshot; costs nothing to
 /// make.
@@ -22,6 +22,10 @@ pub struct Decision<'s> {
 }
 
 impl<'s> Decision<'s> {
+    /// That of an experiment that does not exist.
+    pub(crate) const NOT_FOUND: Self =
+        Self { experiment_id: None, served: None, reason: Reason::NotFound };
+
     /// The experiment; `None` when there is none of the id asked for.
     pub fn experiment_id(&self) -> Option<&'s ExperimentId> {
         self.experiment_id
@@ -51,8 +55,9 @@ impl<'s> Decision<'s> {
     }
 
     /// The complete config of what is served. `None` when nothing is: the experiment does not exist;
-    /// it does not run, and the subject is neither forced nor kept in it; the subject has no id of
-    /// its kind; or the subject lies outside the traffic and there is no outside variation.
+    /// it does not run, and the subject is neither forced nor kept in it; its schedule is closed;
+    /// the subject has no id of its kind; or the subject is held out, or outside the layer's slots,
+    /// the audience or the traffic, and there is no outside variation.
     /// [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
     pub fn config(&self) -> Option<&'s Config> {
         self.served.map(|arm| &*arm.config)
@@ -75,6 +80,14 @@ impl fmt::Debug for Decision<'_> {
 impl Serialize for Decision<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
+        self.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+impl Decision<'_> {
+    /// Adds the members of a decision to an object.
+    pub(super) fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         if let Some(id) = self.experiment_id {
             map.serialize_entry("experiment_id", id)?;
         }
@@ -89,7 +102,7 @@ impl Serialize for Decision<'_> {
         if let Reason::Segment(id) = self.reason {
             map.serialize_entry("segment_id", id)?;
         }
-        map.end()
+        Ok(())
     }
 }
 
@@ -119,7 +132,7 @@ pub enum Reason<'s> {
     Forced,
     /// It has not started.
     Draft,
-    /// It is halted, and the subject [keeps](crate::Subject::kept) what it had.
+    /// The subject [keeps](crate::Subject::kept) what it had, as [`Keep`](crate::Keep) lets it.
     Kept,
     /// It is halted.
     Paused,
@@ -127,8 +140,18 @@ pub enum Reason<'s> {
     Completed,
     /// It has been put away.
     Archived,
+    /// Its schedule has not begun.
+    BeforeStart,
+    /// Its schedule is over.
+    AfterEnd,
     /// The subject has no id of the experiment's kind, or an empty one.
     MissingSubjectId,
+    /// The subject is in a [holdout](crate::Holdout) of the experiment.
+    HeldOut,
+    /// The subject's point in the [layer](crate::Layer) is not one of the experiment's.
+    OutsideLayerSlot,
+    /// The subject is not in the experiment's [audience](crate::Experiment::audience_id).
+    NotTargeted,
     /// The subject lies outside the experiment's traffic.
     NotSampled,
     /// Drawn by weight.
@@ -140,6 +163,24 @@ pub enum Reason<'s> {
 }
 
 impl Reason<'_> {
+    /// That of a status in which nobody is assigned.
+    pub(crate) const fn closed(status: Status) -> Self {
+        match status {
+            Status::Draft | Status::Active => Self::Draft,
+            Status::Paused => Self::Paused,
+            Status::Completed => Self::Completed,
+            Status::Archived => Self::Archived,
+        }
+    }
+
+    /// Whether the subject is one that the experiment could have let in.
+    pub(crate) const fn is_outside(self) -> bool {
+        matches!(
+            self,
+            Self::HeldOut | Self::OutsideLayerSlot | Self::NotTargeted | Self::NotSampled
+        )
+    }
+
     /// The stable name, without the segment.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -150,7 +191,12 @@ impl Reason<'_> {
             Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Archived => "archived",
+            Self::BeforeStart => "before_start",
+            Self::AfterEnd => "after_end",
             Self::MissingSubjectId => "missing_subject_id",
+            Self::HeldOut => "held_out",
+            Self::OutsideLayerSlot => "outside_layer_slot",
+            Self::NotTargeted => "not_targeted",
             Self::NotSampled => "not_sampled",
             Self::Split => "split",
             Self::Segment(_) => "segment",

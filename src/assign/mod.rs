@@ -2,6 +2,8 @@
 
 mod attributes;
 mod decision;
+mod explain;
+mod guards;
 mod plan;
 mod rule;
 mod scratch;
@@ -11,6 +13,9 @@ pub mod hash;
 
 pub use attributes::{Attribute, Attributes, ToAttribute};
 pub use decision::{Assignment, Decision, Reason};
+pub use explain::{Asked, Explanation, RuleVerdict, Step};
 pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::Subject;
+
+pub(crate) use plan::Surroundings;

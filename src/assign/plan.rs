@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::explain::{Asked, Step, Trace};
+use super::guards::Guards;
 use super::hash::{Draw, draw_seed, point};
-use super::{Attributes, Decision, Reason, Scratch, Subject};
+use super::{Attributes, Decision, Explanation, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, VariationId};
 use crate::model::{
-    Allocation, Config, Design, Experiment, Flag, Segment, Status, SubjectKind, is_weightless,
+    Config, Design, Experiment, Flag, Holdout, Keep, Layer, Segment, Status, Strategy, SubjectKind,
+    is_weightless, targets,
 };
 use crate::partition::Partition;
 
@@ -19,10 +22,11 @@ use crate::partition::Partition;
 pub struct Plan {
     experiment_id: ExperimentId,
     subject_kind: SubjectKind,
-    gate: Gate,
+    keep: Keep,
+    pub(crate) gate: Gate,
     /// As the run froze them, whatever the status; those of the present design if it never ran.
-    arms: Box<[Arm]>,
-    outside: Option<Box<Arm>>,
+    pub(crate) arms: Box<[Arm]>,
+    pub(crate) outside: Option<Box<Arm>>,
 }
 
 /// What a subject can be served.
@@ -33,28 +37,41 @@ pub(crate) struct Arm {
     pub(crate) is_control: bool,
 }
 
+/// Whether the status lets anyone in.
 #[derive(Debug, Clone, PartialEq)]
-enum Gate {
-    Closed(Reason<'static>),
+pub(crate) enum Gate {
+    Closed(Status),
     /// Closed but to those who were in.
     Paused(Open),
     Open(Open),
 }
 
+/// What decides when the status does not.
 #[derive(Debug, Clone, PartialEq)]
-struct Open {
-    traffic_seed: u64,
+pub(crate) struct Open {
+    /// What most experiments do without.
+    pub(crate) guards: Option<Box<Guards>>,
+    pub(crate) traffic_seed: u64,
     /// The first point that is not in; 2^32 when all are.
-    traffic_end: u64,
+    pub(crate) traffic_end: u64,
     /// The arm of those who are not in: the control of a ramp without weights.
-    rest: Option<u8>,
-    route: Route,
+    pub(crate) rest: Option<u8>,
+    pub(crate) variation_seed: u64,
+    pub(crate) route: Route,
 }
 
+/// Which target decides.
 #[derive(Debug, Clone, PartialEq)]
-enum Route {
-    Split { seed: u64, partition: Partition },
-    Segments { targets: Box<[(Arc<Segment>, u8)]>, fallback: u8 },
+pub(crate) enum Route {
+    Percentage(Partition),
+    Segments { targets: Box<[(Arc<Segment>, Share)]>, fallback: Share },
+}
+
+/// The arms of a target.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Share {
+    Whole(u8),
+    Split(Partition),
 }
 
 impl Plan {
@@ -63,10 +80,15 @@ impl Plan {
         &self.experiment_id
     }
 
+    /// Which of a subject's ids is hashed.
+    pub fn subject_kind(&self) -> &SubjectKind {
+        &self.subject_kind
+    }
+
     /// What a subject gets, and why. Never fails, allocates or takes a lock.
     #[inline]
     pub fn assign<'s>(&'s self, subject: &Subject<'_>) -> Decision<'s> {
-        self.decide(subject, |segment, attributes| segment.contains(attributes))
+        self.decide(subject, |segment, attributes| segment.contains(attributes), &mut ())
     }
 
     #[inline]
@@ -75,7 +97,34 @@ impl Plan {
         subject: &Subject<'_>,
         scratch: &mut Scratch,
     ) -> Decision<'s> {
-        self.decide(subject, |segment, attributes| scratch.contains(segment, attributes))
+        self.decide(subject, |segment, attributes| scratch.contains(segment, attributes), &mut ())
+    }
+
+    /// What a subject gets, and the whole way there: each gate that was asked, with what went in and
+    /// what came out.
+    ///
+    /// The same code decides as in [`assign`](Self::assign), so the two always agree.
+    pub fn explain<'s>(&'s self, subject: &Subject<'_>) -> Explanation<'s> {
+        let mut steps = Vec::new();
+        let contains =
+            |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
+        let decision = self.decide(subject, contains, &mut steps);
+        Explanation::new(decision, steps)
+    }
+
+    /// Whether it hashes an id: if not, a subject without one gets an arm as any other.
+    #[cfg(feature = "auth0")]
+    pub(crate) fn hashes(&self) -> bool {
+        let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return false };
+        open.traffic_end < Partition::POINTS
+            || open.guards.as_ref().is_some_and(|guards| guards.hash())
+            || match &open.route {
+                Route::Percentage(_) => true,
+                Route::Segments { targets, fallback } => {
+                    let shares = targets.iter().map(|(_, share)| share).chain([fallback]);
+                    shares.into_iter().any(|share| matches!(share, Share::Split(_)))
+                }
+            }
     }
 
     #[inline]
@@ -83,16 +132,27 @@ impl Plan {
         &'s self,
         subject: &Subject<'_>,
         contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
     ) -> Decision<'s> {
-        if subject.brings_assignments()
-            && let Some(decision) = self.honour(subject)
-        {
-            return decision;
+        let mut kept = None;
+        if subject.brings_assignments() {
+            if let Some(forced) = self.brought(subject, true) {
+                trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
+                return self.serve(Some(forced), Reason::Forced);
+            }
+            kept = self.brought(subject, false);
         }
+        trace.note(|| Step::Status { status: self.status() });
         match &self.gate {
-            Gate::Open(open) => self.draw(open, subject, contains),
-            Gate::Paused(_) => self.serve(None, Reason::Paused),
-            Gate::Closed(reason) => self.serve(None, *reason),
+            Gate::Open(open) => {
+                let kept = kept.filter(|_| self.keep == Keep::Always);
+                self.draw(open, subject, kept, contains, trace)
+            }
+            Gate::Paused(open) => {
+                let kept = kept.filter(|_| self.keep != Keep::Never);
+                self.stay(open, subject, kept, trace)
+            }
+            Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
         }
     }
 
@@ -101,49 +161,115 @@ impl Plan {
         &'s self,
         open: &'s Open,
         subject: &Subject<'_>,
+        kept: Option<&'s Arm>,
         mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
     ) -> Decision<'s> {
-        let Some(hash) = subject.hash(self.subject_kind.as_str()) else {
-            return self.serve(None, Reason::MissingSubjectId);
-        };
-        if open.traffic_end < Partition::POINTS
-            && u64::from(point(hash, open.traffic_seed)) >= open.traffic_end
-        {
-            return match open.rest {
-                Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
-                None => self.serve(self.outside.as_deref(), Reason::NotSampled),
-            };
+        let outside = || self.outside.as_deref();
+        let kind = self.subject_kind.as_str();
+        let mut traffic_end = open.traffic_end;
+        if let Some(guards) = &open.guards {
+            match guards.admit(kind, subject, trace) {
+                Ok(staged) => traffic_end = traffic_end.max(staged),
+                Err(reason) => {
+                    let served = if reason.is_outside() { outside() } else { None };
+                    return self.serve(served, reason);
+                }
+            }
+        }
+        if let Some(arm) = kept {
+            trace.note(|| Step::Kept { variation_id: arm.variation_id.clone() });
+            return self.serve(Some(arm), Reason::Kept);
+        }
+        let hash = subject.hash(kind);
+        trace.note(|| Step::subject_id(kind, subject));
+        let Some(hash) = hash else { return self.serve(None, Reason::MissingSubjectId) };
+        let attributes = subject.attributes();
+        if let Some(segment) = open.guards.as_ref().and_then(|guards| guards.audience.as_ref()) {
+            let targeted = contains(segment, attributes);
+            trace.note(|| Step::Audience(Asked::new(segment, attributes, targeted)));
+            if !targeted {
+                return self.serve(outside(), Reason::NotTargeted);
+            }
+        }
+        if traffic_end < Partition::POINTS {
+            let point = point(hash, open.traffic_seed);
+            trace.note(|| Step::Traffic { point: Some(point), end: traffic_end });
+            if u64::from(point) >= traffic_end {
+                return match open.rest {
+                    Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
+                    None => self.serve(outside(), Reason::NotSampled),
+                };
+            }
+        } else {
+            trace.note(|| Step::Traffic { point: None, end: traffic_end });
         }
         match &open.route {
-            Route::Split { seed, partition } => {
-                let arm = partition.owner(point(hash, *seed));
-                self.serve(self.arms.get(arm), Reason::Split)
+            Route::Percentage(partition) => {
+                let arm = self.split(partition, hash, open.variation_seed, trace);
+                self.serve(arm, Reason::Split)
             }
             Route::Segments { targets, fallback } => {
-                let attributes = subject.attributes();
-                let hit = targets.iter().find(|(segment, _)| contains(segment, attributes));
-                let (arm, reason) = match hit {
-                    Some((segment, arm)) => (arm, Reason::Segment(segment.id())),
+                let hit = targets.iter().find(|(segment, _)| {
+                    let matched = contains(segment, attributes);
+                    trace.note(|| Step::Segment(Asked::new(segment, attributes, matched)));
+                    matched
+                });
+                let (share, reason) = match hit {
+                    Some((segment, share)) => (share, Reason::Segment(segment.id())),
                     None => (fallback, Reason::Fallback),
                 };
-                self.serve(self.arms.get(usize::from(*arm)), reason)
+                let arm = match share {
+                    Share::Whole(arm) => self.arms.get(usize::from(*arm)),
+                    Share::Split(partition) => {
+                        self.split(partition, hash, open.variation_seed, trace)
+                    }
+                };
+                self.serve(arm, reason)
             }
         }
     }
 
-    /// The assignment that a subject brings, as far as it goes before what the plan would decide.
+    /// The arm that a draw by weight gives.
+    #[inline]
+    fn split(
+        &self,
+        partition: &Partition,
+        hash: u64,
+        seed: u64,
+        trace: &mut impl Trace,
+    ) -> Option<&Arm> {
+        let point = point(hash, seed);
+        let arm = self.arms.get(partition.owner(point));
+        trace.note(|| Step::split(point, partition, arm));
+        arm
+    }
+
+    /// What a paused experiment gives: what the subject keeps, or nothing.
     #[cold]
-    fn honour<'s>(&'s self, subject: &Subject<'_>) -> Option<Decision<'s>> {
-        let id = self.experiment_id.as_str();
-        let arm = |variation| self.arm(variation, subject);
-        if let Some(forced) = subject.brought(id, true).find_map(arm) {
-            return Some(self.serve(Some(forced), Reason::Forced));
+    fn stay<'s>(
+        &'s self,
+        open: &Open,
+        subject: &Subject<'_>,
+        kept: Option<&'s Arm>,
+        trace: &mut impl Trace,
+    ) -> Decision<'s> {
+        let paused = self.serve(None, Reason::Paused);
+        let Some(arm) = kept else { return paused };
+        if let Some(guards) = &open.guards
+            && guards.admit(self.subject_kind.as_str(), subject, trace).is_err()
+        {
+            return paused;
         }
-        if !matches!(self.gate, Gate::Paused(_)) {
-            return None;
-        }
-        let kept = subject.brought(id, false).find_map(arm)?;
-        Some(self.serve(Some(kept), Reason::Kept))
+        trace.note(|| Step::Kept { variation_id: arm.variation_id.clone() });
+        self.serve(Some(arm), Reason::Kept)
+    }
+
+    /// The first arm that the subject brings, by force or not, and that the experiment has.
+    #[cold]
+    fn brought(&self, subject: &Subject<'_>, forced: bool) -> Option<&Arm> {
+        let mut brought = subject.brought(self.experiment_id.as_str(), forced);
+        brought.find_map(|variation| self.arm(variation, subject))
     }
 
     /// The arm with this variation; if there are several, that by which the subject would get it.
@@ -151,9 +277,19 @@ impl Plan {
         let same = |arm: &&Arm| arm.variation_id == *variation;
         let first = self.arms.iter().find(same)?;
         let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return Some(first) };
-        let drawn = self.draw(open, subject, |segment, attributes| segment.contains(attributes));
+        let contains =
+            |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
+        let drawn = self.draw(open, subject, None, contains, &mut ());
         let drawn = drawn.served.filter(|_| drawn.in_experiment()).filter(same);
         Some(drawn.unwrap_or(first))
+    }
+
+    fn status(&self) -> Status {
+        match &self.gate {
+            Gate::Open(_) => Status::Active,
+            Gate::Paused(_) => Status::Paused,
+            Gate::Closed(status) => *status,
+        }
     }
 
     #[inline]
@@ -162,21 +298,21 @@ impl Plan {
     }
 
     /// Compiles an experiment as its iteration froze it, or with its present flag if it never ran.
-    pub(crate) fn compile(experiment: &Experiment, flag: Option<&Flag>) -> Self {
+    pub(crate) fn compile(experiment: &Experiment, around: &Surroundings<'_>) -> Self {
         let design = experiment.iteration.design.as_deref();
+        let open = |design| Open::new(experiment, design, around);
         let gate = match (experiment.status, design) {
-            (Status::Active, Some(design)) => Gate::Open(Open::new(experiment, design)),
-            (Status::Paused, Some(design)) => Gate::Paused(Open::new(experiment, design)),
+            (Status::Active, Some(design)) => Gate::Open(open(design)),
+            (Status::Paused, Some(design)) => Gate::Paused(open(design)),
             // One that has started always has a design.
-            (Status::Draft | Status::Active | Status::Paused, _) => Gate::Closed(Reason::Draft),
-            (Status::Completed, _) => Gate::Closed(Reason::Completed),
-            (Status::Archived, _) => Gate::Closed(Reason::Archived),
+            (Status::Active | Status::Paused, None) => Gate::Closed(Status::Draft),
+            (status, _) => Gate::Closed(status),
         };
         let (flag, allocations, outside) = match design {
             Some(design) => {
                 (Some(&*design.flag), &design.allocations, &design.outside_variation_id)
             }
-            None => (flag, &experiment.allocations, &experiment.outside_variation_id),
+            None => (around.flag, &experiment.allocations, &experiment.outside_variation_id),
         };
         let arm = |id: &VariationId, is_control| Arm::new(flag?, id, is_control);
         let arms = allocations.iter();
@@ -185,6 +321,7 @@ impl Plan {
         Self {
             experiment_id: experiment.id.clone(),
             subject_kind: experiment.subject_kind.clone(),
+            keep: experiment.keep,
             gate,
             arms: arms.collect(),
             outside: outside.as_ref().and_then(|id| arm(id, false)).map(Box::new),
@@ -192,38 +329,52 @@ impl Plan {
     }
 }
 
+/// What a plan depends on besides its experiment.
+#[derive(Default)]
+pub(crate) struct Surroundings<'a> {
+    /// For an experiment that never ran.
+    pub(crate) flag: Option<&'a Flag>,
+    pub(crate) layer: Option<&'a Arc<Layer>>,
+    pub(crate) holdouts: Vec<&'a Arc<Holdout>>,
+}
+
 impl Open {
-    fn new(experiment: &Experiment, design: &Design) -> Self {
+    fn new(experiment: &Experiment, design: &Design, around: &Surroundings<'_>) -> Self {
         let salt = design.salt.as_str();
-        let route = match &design.partition {
-            Some(partition) => Route::Split {
-                seed: draw_seed(salt, Draw::Variation),
-                partition: partition.clone(),
-            },
-            None => segments(design),
+        let route = match design.partition(None) {
+            Some(partition) if experiment.strategy == Strategy::Percentage => {
+                Route::Percentage(partition.clone())
+            }
+            _ => segments(design),
         };
         let ramps = !experiment.levels.is_empty() && is_weightless(&design.allocations);
         let mut arms = (0u8..).zip(design.allocations.iter()).filter(|_| ramps);
         Self {
+            guards: Guards::new(experiment, design, around),
             traffic_seed: draw_seed(salt, Draw::Traffic),
             traffic_end: experiment.traffic.points(),
             rest: arms.find(|(_, arm)| arm.is_control).map(|(number, _)| number),
+            variation_seed: draw_seed(salt, Draw::Variation),
             route,
         }
     }
 }
 
 fn segments(design: &Design) -> Route {
-    let arms = || (0u8..).zip(design.allocations.iter());
-    let mut targets: Vec<(u8, &Allocation)> = arms().filter(|(_, arm)| !arm.is_fallback).collect();
-    targets.sort_by_key(|(_, arm)| arm.priority);
-    let targets = targets.into_iter().filter_map(|(index, arm)| {
-        let id = arm.segment_id.as_ref()?;
-        let segment = design.segments.iter().find(|segment| segment.id() == id)?;
-        Some((Arc::clone(segment), index))
-    });
-    let fallback = arms().find(|(_, arm)| arm.is_fallback);
-    Route::Segments { targets: targets.collect(), fallback: fallback.map_or(0, |(index, _)| index) }
+    let mut fallback = Share::Whole(0);
+    let mut by_segment = Vec::new();
+    for target in targets(&design.allocations) {
+        let share = match (design.partition(target.segment_id), target.arms.first()) {
+            (Some(partition), _) => Share::Split(partition.clone()),
+            (None, Some((arm, _))) => Share::Whole(*arm),
+            (None, None) => continue,
+        };
+        match target.segment_id {
+            None => fallback = share,
+            Some(id) => by_segment.extend(design.segment(id).cloned().map(|own| (own, share))),
+        }
+    }
+    Route::Segments { targets: by_segment.into(), fallback }
 }
 
 impl Arm {

@@ -18,6 +18,18 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// What keeps it from matching: the path within the rule; `None` if it matches.
+    pub(crate) fn failure(&self, attributes: &dyn Attributes) -> Option<String> {
+        let path = |key: &str, condition: &Condition| format!("{key}.{}", condition.attribute);
+        let missed = self.matches().iter().find(|condition| !condition.holds(attributes));
+        let met = || self.not_matches().iter().find(|condition| condition.holds(attributes));
+        missed
+            .map(|condition| path("match", condition))
+            .or_else(|| met().map(|condition| path("not_match", condition)))
+    }
+}
+
 impl Condition {
     fn holds(&self, attributes: &dyn Attributes) -> bool {
         let attribute = attributes.attribute(&self.attribute);

@@ -5,6 +5,7 @@ use std::fmt;
 use super::Attributes;
 use super::hash::subject_hash;
 use crate::model::SubjectKind;
+use crate::time::{Clock, Timestamp};
 
 /// Who is assigned: ids by kind, and attributes.
 ///
@@ -24,8 +25,8 @@ use crate::model::SubjectKind;
 ///
 /// A subject can bring assignments of its own. One that is [forced](Self::forced), as by a tester's
 /// link, holds whatever the experiment's status, and is no part of its analysis. One that is
-/// [kept](Self::kept), as in a cookie, holds while the experiment is paused. Either is passed over
-/// if the experiment has no such arm.
+/// [kept](Self::kept), as in a cookie, holds when the experiment's [`Keep`](crate::Keep) says so, by
+/// default while it is paused. Either is passed over if the experiment has no such arm.
 ///
 /// ```
 /// # use variate::Subject;
@@ -38,7 +39,11 @@ pub struct Subject<'a> {
     others: Vec<Id<'a>>,
     attributes: &'a dyn Attributes,
     brought: Vec<Brought<'a>>,
+    clock: &'a dyn Clock,
 }
+
+/// The clock of a subject that brings none.
+static SYSTEM: fn() -> Timestamp = Timestamp::now;
 
 /// An assignment that a subject brings.
 #[derive(Clone, Copy)]
@@ -72,7 +77,19 @@ impl<'a> Subject<'a> {
     /// A subject with an id of another kind.
     #[inline]
     pub fn of(kind: &'a str, id: &'a str) -> Self {
-        Self { first: Id::new(kind, id), others: Vec::new(), attributes: &(), brought: Vec::new() }
+        Self::identified(Id::new(kind, id))
+    }
+
+    /// A subject whose id has been hashed elsewhere.
+    #[inline]
+    pub(crate) fn hashed(kind: &'a str, hash: u64) -> Self {
+        // Only an empty text would count as missing.
+        Self::identified(Id { kind, text: "-", hash })
+    }
+
+    #[inline]
+    fn identified(first: Id<'a>) -> Self {
+        Self { first, others: Vec::new(), attributes: &(), brought: Vec::new(), clock: &SYSTEM }
     }
 
     /// The same subject with an id of one more kind; a kind that it has already gets the new id.
@@ -90,6 +107,20 @@ impl<'a> Subject<'a> {
     #[inline]
     pub fn with_attributes(self, attributes: &'a dyn Attributes) -> Self {
         Self { attributes, ..self }
+    }
+
+    /// The same subject at another time than the system's clock says. Only an experiment with a
+    /// schedule asks, once for each decision.
+    ///
+    /// ```
+    /// # use variate::{Subject, Timestamp};
+    /// let noon: Timestamp = "2026-11-21T12:00:00Z".parse()?;
+    /// let at_noon = Subject::new("device-42").with_clock(&noon);
+    /// # Ok::<(), variate::Error>(())
+    /// ```
+    #[inline]
+    pub fn with_clock(self, clock: &'a dyn Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The same subject, forced into this variation of this experiment: by the first that is an arm
@@ -117,6 +148,11 @@ impl<'a> Subject<'a> {
     #[inline]
     pub fn attributes(&self) -> &'a dyn Attributes {
         self.attributes
+    }
+
+    /// The time at which it is assigned.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     #[inline]

@@ -102,6 +102,10 @@ codes! {
         Experiment = "experiment",
         /// A [`Flag`](crate::Flag).
         Flag = "flag",
+        /// A [`Holdout`](crate::Holdout).
+        Holdout = "holdout",
+        /// A [`Layer`](crate::Layer).
+        Layer = "layer",
         /// A [`Segment`](crate::Segment).
         Segment = "segment",
         /// The [`Settings`](crate::Settings).

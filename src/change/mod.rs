@@ -3,21 +3,27 @@
 mod apply;
 mod create;
 mod event;
+mod json;
 mod lifecycle;
 mod mutability;
 mod patch;
+mod transaction;
 
 use serde::Serialize;
 
 pub use apply::Commit;
-pub use create::{NewExperiment, NewFlag, NewSegment, NewVariation};
+pub use create::{NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment, NewVariation};
 pub use event::{Effect, EffectKind, EntityKind, Event};
 pub use mutability::Field;
-pub use patch::{ExperimentPatch, FlagPatch, Patch, SegmentPatch, SettingsPatch, VariationPatch};
+pub use patch::{
+    ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, Patch, SegmentPatch, SettingsPatch,
+    VariationPatch,
+};
+pub use transaction::Transaction;
 
 use crate::error::Error;
-use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
-use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::json::{Limits, read};
 use crate::model::{FlagStatus, Salt, SegmentStatus, Status};
 use crate::number::Percentage;
 
@@ -27,8 +33,8 @@ use crate::number::Percentage;
 /// conflict, unless that is the entity's present version.
 ///
 /// In JSON a change is an object whose `change` is the variant's name in snake case; the rest are the
-/// members of the variant, or for `create_flag`, `create_segment` and `create_experiment` those of
-/// what is created:
+/// members of the variant, or for the creations of entities those of what
+/// is created:
 ///
 /// ```
 /// use variate::{Change, ExperimentPatch};
@@ -54,6 +60,10 @@ pub enum Change {
     CreateSegment(NewSegment),
     /// Creates an experiment, as a draft.
     CreateExperiment(NewExperiment),
+    /// Creates a layer.
+    CreateLayer(NewLayer),
+    /// Creates a holdout.
+    CreateHoldout(NewHoldout),
     /// Adds a variation to a flag that is not archived.
     CreateVariation {
         /// The flag.
@@ -100,6 +110,26 @@ pub enum Change {
         if_version: Option<u64>,
         /// What becomes different.
         patch: ExperimentPatch,
+    },
+    /// Edits a layer. Takes effect at once, also on members that run.
+    PatchLayer {
+        /// Which.
+        id: LayerId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// What becomes different.
+        patch: LayerPatch,
+    },
+    /// Edits a holdout. Takes effect at once, also on experiments that run.
+    PatchHoldout {
+        /// Which.
+        id: HoldoutId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// What becomes different.
+        patch: HoldoutPatch,
     },
     /// Edits what holds for all entities.
     PatchSettings {
@@ -188,10 +218,26 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         if_version: Option<u64>,
     },
-    /// Deletes an experiment that is not active, for good.
+    /// Deletes an experiment that is not active and in no layer or holdout, for good.
     DeleteExperiment {
         /// Which.
         id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+    },
+    /// Deletes a layer that has no members.
+    DeleteLayer {
+        /// Which.
+        id: LayerId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+    },
+    /// Deletes a holdout that has no experiments.
+    DeleteHoldout {
+        /// Which.
+        id: HoldoutId,
         /// The version that the change was made for.
         #[serde(skip_serializing_if = "Option::is_none")]
         if_version: Option<u64>,
@@ -228,6 +274,16 @@ impl Change {
     /// Edits an experiment.
     pub fn patch_experiment(id: &ExperimentId, patch: ExperimentPatch) -> Self {
         Self::PatchExperiment { id: id.clone(), if_version: None, patch }
+    }
+
+    /// Edits a layer.
+    pub fn patch_layer(id: &LayerId, patch: LayerPatch) -> Self {
+        Self::PatchLayer { id: id.clone(), if_version: None, patch }
+    }
+
+    /// Edits a holdout.
+    pub fn patch_holdout(id: &HoldoutId, patch: HoldoutPatch) -> Self {
+        Self::PatchHoldout { id: id.clone(), if_version: None, patch }
     }
 
     /// Edits what holds for all entities.
@@ -286,6 +342,16 @@ impl Change {
         Self::DeleteExperiment { id: id.clone(), if_version: None }
     }
 
+    /// Deletes a layer.
+    pub fn delete_layer(id: &LayerId) -> Self {
+        Self::DeleteLayer { id: id.clone(), if_version: None }
+    }
+
+    /// Deletes a holdout.
+    pub fn delete_holdout(id: &HoldoutId) -> Self {
+        Self::DeleteHoldout { id: id.clone(), if_version: None }
+    }
+
     /// The same change, refused unless the entity is of this version. In a transaction every change
     /// counts, so only the first of an entity can carry the version that its author saw. Creations
     /// and settings have no version and stay as they are.
@@ -295,6 +361,8 @@ impl Change {
             | Self::PatchVariation { if_version, .. }
             | Self::PatchSegment { if_version, .. }
             | Self::PatchExperiment { if_version, .. }
+            | Self::PatchLayer { if_version, .. }
+            | Self::PatchHoldout { if_version, .. }
             | Self::SetFlagStatus { if_version, .. }
             | Self::SetSegmentStatus { if_version, .. }
             | Self::SetExperimentStatus { if_version, .. }
@@ -303,82 +371,18 @@ impl Change {
             | Self::DeleteFlag { if_version, .. }
             | Self::DeleteVariation { if_version, .. }
             | Self::DeleteSegment { if_version, .. }
-            | Self::DeleteExperiment { if_version, .. } => *if_version = Some(version),
+            | Self::DeleteExperiment { if_version, .. }
+            | Self::DeleteLayer { if_version, .. }
+            | Self::DeleteHoldout { if_version, .. } => *if_version = Some(version),
             Self::CreateFlag(_)
             | Self::CreateSegment(_)
             | Self::CreateExperiment(_)
+            | Self::CreateLayer(_)
+            | Self::CreateHoldout(_)
             | Self::CreateVariation { .. }
             | Self::PatchSettings { .. } => {}
         }
         self
-    }
-}
-
-/// Changes that take effect together or not at all, and why they are made.
-///
-/// Each change sees what those before it have done. Anything that is a change, or a list of them,
-/// is a transaction.
-///
-/// ```
-/// use variate::{Change, Engine, FlagStatus, NewFlag, NewVariation, Transaction};
-///
-/// let engine = Engine::new();
-/// let flag = NewFlag::new("Sign-in screen")
-///     .id("flg_signinScreen".parse()?)
-///     .parameter("headline", "Welcome back")
-///     .variation(NewVariation::new("control"))
-///     .variation(NewVariation::new("short").with("headline", "Hi"));
-/// let start = Change::set_flag_status(&"flg_signinScreen".parse()?, FlagStatus::Active);
-/// let both = Transaction::from(vec![flag.into(), start]).comment("the autumn test");
-/// let commit = engine.commit(both)?;
-/// assert_eq!(commit.event.unwrap().comment.as_deref(), Some("the autumn test"));
-/// # Ok::<(), variate::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-#[non_exhaustive]
-pub struct Transaction {
-    /// What changes, in order.
-    pub changes: Vec<Change>,
-    /// Why, for whoever reads the events: at most 4096 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-}
-
-impl Transaction {
-    /// The same changes with a reason.
-    pub fn comment(mut self, comment: impl Into<String>) -> Self {
-        self.comment = Some(comment.into());
-        self
-    }
-
-    /// Reads a transaction from JSON text: an object with `changes`, a list of [`Change`]s, and
-    /// perhaps `comment`.
-    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
-        read(json.as_ref(), &Limits::DEFAULT)
-    }
-}
-
-impl From<Vec<Change>> for Transaction {
-    fn from(changes: Vec<Change>) -> Self {
-        Self { changes, comment: None }
-    }
-}
-
-impl<const N: usize> From<[Change; N]> for Transaction {
-    fn from(changes: [Change; N]) -> Self {
-        Self::from(Vec::from(changes))
-    }
-}
-
-impl From<Change> for Transaction {
-    fn from(change: Change) -> Self {
-        Self::from(vec![change])
-    }
-}
-
-impl<C: Into<Change>> FromIterator<C> for Transaction {
-    fn from_iter<I: IntoIterator<Item = C>>(changes: I) -> Self {
-        Self::from(changes.into_iter().map(Into::into).collect::<Vec<Change>>())
     }
 }
 
@@ -402,97 +406,6 @@ creations! {
     NewFlag CreateFlag,
     NewSegment CreateSegment,
     NewExperiment CreateExperiment,
+    NewLayer CreateLayer,
+    NewHoldout CreateHoldout,
 }
-
-impl FromJson for Transaction {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let object = cursor.object(&["changes", "comment"])?;
-        Ok(Self { changes: object.read("changes")?, comment: object.optional("comment")? })
-    }
-}
-
-impl FromJson for Change {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        macro_rules! change {
-            ($variant:ident $($field:ident)+) => {{
-                let object = cursor.object(&["change", $(stringify!($field)),+])?;
-                Self::$variant { $($field: Member::member(&object, stringify!($field))?),+ }
-            }};
-        }
-        const TAG: Option<&str> = Some("change");
-        const NAMES: &[&str] = &[
-            "create_flag",
-            "create_segment",
-            "create_experiment",
-            "create_variation",
-            "patch_flag",
-            "patch_variation",
-            "patch_segment",
-            "patch_experiment",
-            "patch_settings",
-            "set_flag_status",
-            "set_segment_status",
-            "set_experiment_status",
-            "advance_ramp",
-            "reshuffle",
-            "delete_flag",
-            "delete_variation",
-            "delete_segment",
-            "delete_experiment",
-        ];
-        Ok(match cursor.tag("change")?.one_of(NAMES, |name| name)? {
-            "create_flag" => Self::CreateFlag(NewFlag::tagged(cursor, TAG)?),
-            "create_segment" => Self::CreateSegment(NewSegment::tagged(cursor, TAG)?),
-            "create_experiment" => Self::CreateExperiment(NewExperiment::tagged(cursor, TAG)?),
-            "create_variation" => change!(CreateVariation flag_id variation),
-            "patch_flag" => change!(PatchFlag id if_version patch),
-            "patch_variation" => change!(PatchVariation id if_version patch),
-            "patch_segment" => change!(PatchSegment id if_version patch),
-            "patch_experiment" => change!(PatchExperiment id if_version patch),
-            "patch_settings" => change!(PatchSettings patch),
-            "set_flag_status" => change!(SetFlagStatus id if_version status),
-            "set_segment_status" => change!(SetSegmentStatus id if_version status),
-            "set_experiment_status" => change!(SetExperimentStatus id if_version status refresh),
-            "advance_ramp" => change!(AdvanceRamp id if_version level),
-            "reshuffle" => change!(Reshuffle id if_version salt),
-            "delete_flag" => change!(DeleteFlag id if_version),
-            "delete_variation" => change!(DeleteVariation id if_version),
-            "delete_segment" => change!(DeleteSegment id if_version),
-            _ => change!(DeleteExperiment id if_version),
-        })
-    }
-}
-
-/// The member of a change, required or not as its type says.
-trait Member: Sized {
-    fn member(object: &Object<'_>, key: &'static str) -> Result<Self, Error>;
-}
-
-impl<T: FromJson> Member for Option<T> {
-    fn member(object: &Object<'_>, key: &'static str) -> Result<Self, Error> {
-        object.optional(key)
-    }
-}
-
-impl Member for bool {
-    fn member(object: &Object<'_>, key: &'static str) -> Result<Self, Error> {
-        object.or_default(key)
-    }
-}
-
-macro_rules! required {
-    ($($name:ident)+) => {$(
-        impl Member for $name {
-            fn member(object: &Object<'_>, key: &'static str) -> Result<Self, Error> {
-                object.read(key)
-            }
-        }
-    )+};
-}
-
-required! {
-    FlagId VariationId SegmentId ExperimentId NewVariation Status FlagStatus SegmentStatus
-    FlagPatch VariationPatch SegmentPatch ExperimentPatch SettingsPatch Percentage
-}
-
-deserialize!(Change, Transaction);

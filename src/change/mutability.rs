@@ -9,13 +9,19 @@ codes! {
     pub enum Field {
         /// The arms.
         Allocations = "allocations",
+        /// The segment of those who can be in the experiment.
+        AudienceId = "audience_id",
         /// What it is about.
         Description = "description",
+        /// The moment from which on it assigns nobody.
+        EndsAt = "ends_at",
         /// The flag; fixed when the experiment is created.
         FlagId = "flag_id",
         /// The surface.
         Flow = "flow",
-        /// The steps of a ramp.
+        /// When an assignment that a subject brings is kept.
+        Keep = "keep",
+        /// The steps of a ramp by hand.
         Levels = "levels",
         /// The name.
         Name = "name",
@@ -23,6 +29,10 @@ codes! {
         OutsideVariationId = "outside_variation_id",
         /// What is mixed into the hash; changes by [`Change::Reshuffle`](crate::Change::Reshuffle).
         Salt = "salt",
+        /// The steps of a ramp by time.
+        Stages = "stages",
+        /// The moment before which it assigns nobody.
+        StartsAt = "starts_at",
         /// How subjects are mapped; fixed when the experiment is created.
         Strategy = "strategy",
         /// What is assigned.
@@ -41,16 +51,20 @@ impl Field {
     /// | field | in |
     /// |---|---|
     /// | `name`, `description`, `tags` | `draft`, `active`, `paused`, `completed` |
-    /// | `traffic` | `draft`, `active`, `paused` |
-    /// | `allocations`, `outside_variation_id`, `salt` | `draft`, `paused` |
+    /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages` | `draft`, `active`, `paused` |
+    /// | `allocations`, `audience_id`, `outside_variation_id`, `salt` | `draft`, `paused` |
     /// | `flow`, `levels`, `subject_kind` | `draft` |
     /// | `flag_id`, `strategy` | never |
     pub const fn changes_in(self) -> &'static [Status] {
         use Status::{Active, Completed, Draft, Paused};
         match self {
             Self::Name | Self::Description | Self::Tags => &[Draft, Active, Paused, Completed],
-            Self::Traffic => &[Draft, Active, Paused],
-            Self::Allocations | Self::OutsideVariationId | Self::Salt => &[Draft, Paused],
+            Self::Traffic | Self::Keep | Self::StartsAt | Self::EndsAt | Self::Stages => {
+                &[Draft, Active, Paused]
+            }
+            Self::Allocations | Self::AudienceId | Self::OutsideVariationId | Self::Salt => {
+                &[Draft, Paused]
+            }
             Self::Flow | Self::Levels | Self::SubjectKind => &[Draft],
             Self::FlagId | Self::Strategy => &[],
         }

@@ -1,15 +1,16 @@
 //! Partial updates: what is named changes, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::id::VariationId;
+use crate::id::{ExperimentId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object, deserialize};
-use crate::model::{ActiveLimit, Allocation, Parameter, Rule};
+use crate::model::{ActiveLimit, Allocation, Keep, Parameter, Rule, Stage};
 use crate::number::Percentage;
+use crate::time::Timestamp;
 
 /// What happens to a field that can be empty: it is kept, cleared or set.
 ///
@@ -186,14 +187,54 @@ patches! {
             traffic: Percentage = Percentage,
             /// All levels of a ramp, in place of those that there are.
             levels: Vec<Percentage> = impl Into<Vec<Percentage>>,
+            /// When an assignment that a subject brings is kept.
+            keep: Keep = Keep,
+            /// All stages of a ramp by time, in place of those that there are.
+            stages: Vec<Stage> = impl Into<Vec<Stage>>,
         }
         patch {
             /// What it is about.
             description / clear_description: String = impl Into<String>,
             /// The surface.
             flow / clear_flow: String = impl Into<String>,
-            /// What subjects outside the traffic are served.
+            /// The segment of those who can be in the experiment.
+            audience_id / clear_audience_id: SegmentId = SegmentId,
+            /// The moment before which it assigns nobody.
+            starts_at / clear_starts_at: Timestamp = Timestamp,
+            /// The moment from which on it assigns nobody.
+            ends_at / clear_ends_at: Timestamp = Timestamp,
+            /// What subjects outside the experiment are served.
             outside_variation_id / clear_outside_variation_id: VariationId = VariationId,
+        }
+    }
+
+    /// What becomes different about a layer.
+    LayerPatch {
+        set {
+            /// The name.
+            name: String = impl Into<String>,
+            /// All members and their shares, in place of those that there are.
+            members: BTreeMap<ExperimentId, Percentage> = BTreeMap<ExperimentId, Percentage>,
+        }
+        patch {
+            /// What it is about.
+            description / clear_description: String = impl Into<String>,
+        }
+    }
+
+    /// What becomes different about a holdout.
+    HoldoutPatch {
+        set {
+            /// The name.
+            name: String = impl Into<String>,
+            /// The share of subjects that is held out.
+            share: Percentage = Percentage,
+            /// All experiments, in place of those that there are.
+            experiments: BTreeSet<ExperimentId> = BTreeSet<ExperimentId>,
+        }
+        patch {
+            /// What it is about.
+            description / clear_description: String = impl Into<String>,
         }
     }
 

@@ -30,6 +30,12 @@ const MAX_WEIGHT: u64 = 100_000_000;
 ///
 /// let german = Allocation::segment("var_b".parse()?, "seg_germany".parse()?, 1)?;
 /// let everyone_else = Allocation::fallback("var_a".parse()?).control();
+///
+/// // Two arms that divide one segment.
+/// let austrian = "seg_austria".parse()?;
+/// let first = Allocation::segment("var_a".parse()?, austrian, 2)?.weighing(50.try_into()?);
+/// let austrian = "seg_austria".parse()?;
+/// let second = Allocation::segment("var_b".parse()?, austrian, 2)?.weighing(50.try_into()?);
 /// # Ok::<(), variate::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,15 +45,17 @@ pub struct Allocation {
     pub variation_id: VariationId,
     /// Whether this is the arm that the others are compared with. Exactly one is.
     pub is_control: bool,
-    /// Strategy `percentage`: the share in percent. All sum to exactly 100; 0 serves nobody. A ramp
-    /// may do without; see [`Experiment::levels`](crate::Experiment::levels).
+    /// The share in percent. Strategy `percentage`: all sum to exactly 100; 0 serves nobody. A ramp
+    /// may do without; see [`Experiment::levels`](crate::Experiment::levels). Strategy `segment`:
+    /// several allocations can have one segment and priority, or be the fallback, and divide those
+    /// subjects; then each has a weight, and they sum to exactly 100.
     pub weight: Option<Weight>,
     /// Strategy `segment`: who gets it.
     pub segment_id: Option<SegmentId>,
     /// Strategy `segment`: when the segment is asked; 1 comes first.
     pub priority: Option<NonZeroU32>,
     /// Strategy `segment`: whether this is what subjects get whom no segment matches. Exactly one
-    /// is.
+    /// is, or several that divide them by weight.
     pub is_fallback: bool,
 }
 
@@ -92,6 +100,11 @@ impl Allocation {
         Self { is_control: true, ..self }
     }
 
+    /// The same arm with a share of those whom its segment, or the fallback, gets.
+    pub fn weighing(self, weight: Weight) -> Self {
+        Self { weight: Some(weight), ..self }
+    }
+
     fn bare(variation_id: VariationId) -> Self {
         Self {
             variation_id,
@@ -116,7 +129,6 @@ impl Allocation {
     /// Checks that no field belongs to the other strategy than it is written for.
     fn check_strategy(&self, strategy: Strategy) -> Result<(), Error> {
         let fields = [
-            ("weight", Strategy::Percentage, self.weight.is_some()),
             ("segment_id", Strategy::Segment, self.segment_id.is_some()),
             ("priority", Strategy::Segment, self.priority.is_some()),
             ("is_fallback", Strategy::Segment, self.is_fallback),
@@ -152,15 +164,52 @@ pub(crate) fn check_strategy(list: &[Allocation], strategy: Strategy) -> Result<
     Ok(())
 }
 
-/// The weights by which the arms divide those who enter: those that they have, or if none has one,
-/// as in a ramp, the same for each but the control.
-pub(crate) fn weights(arms: &[Allocation]) -> impl Iterator<Item = Weight> {
-    let weightless = is_weightless(arms);
-    arms.iter().map(move |arm| match (weightless, arm.is_control) {
-        (false, _) => arm.weight.unwrap_or(Weight::ZERO),
-        (true, false) => Weight::ONE,
-        (true, true) => Weight::ZERO,
-    })
+/// The arms among which one draw decides: all of an experiment by weight; of one by segment those of
+/// a segment, or those of the fallback.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    /// The segment; `None` where no segment decides.
+    pub(crate) segment_id: Option<&'a SegmentId>,
+    priority: Option<NonZeroU32>,
+    /// Each with its number in the whole list.
+    pub(crate) arms: Vec<(u8, &'a Allocation)>,
+}
+
+/// The targets of an experiment: segments in the order in which they are asked, and last what is left
+/// when none matches.
+pub(crate) fn targets(list: &[Allocation]) -> Vec<Target<'_>> {
+    let mut targets: Vec<Target<'_>> = Vec::new();
+    for (number, arm) in (0..).zip(list) {
+        let segment_id = arm.segment_id.as_ref();
+        match targets.iter_mut().find(|target| target.segment_id == segment_id) {
+            Some(target) => target.arms.push((number, arm)),
+            None => {
+                let priority = arm.priority;
+                targets.push(Target { segment_id, priority, arms: vec![(number, arm)] });
+            }
+        }
+    }
+    targets.sort_by_key(|target| (target.segment_id.is_none(), target.priority));
+    targets
+}
+
+impl Target<'_> {
+    /// Whether weights decide among the arms.
+    pub(crate) fn is_split(&self) -> bool {
+        self.segment_id.is_none() && !self.arms.iter().all(|(_, arm)| arm.is_fallback)
+            || self.arms.len() > 1
+    }
+
+    /// The weights by which the arms divide those who get here: those that they have, or if none
+    /// has one, as in a ramp, the same for each but the control.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = Weight> {
+        let weightless = self.arms.iter().all(|(_, arm)| arm.weight.is_none());
+        self.arms.iter().map(move |(_, arm)| match (weightless, arm.is_control) {
+            (false, _) => arm.weight.unwrap_or(Weight::ZERO),
+            (true, false) => Weight::ONE,
+            (true, true) => Weight::ZERO,
+        })
+    }
 }
 
 /// Whether no arm has a weight.

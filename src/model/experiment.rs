@@ -7,14 +7,16 @@ use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
 use super::iteration::{DesignRef, Iteration};
+use super::schedule::{Schedule, Stage, check_schedule};
 use super::{
     Allocation, Description, Flow, Name, Record, Salt, Status, SubjectKind, Tag, check_count,
     check_distinct, checked, entity, keys,
 };
 use crate::error::{Error, codes};
-use crate::id::{ExperimentId, FlagId, VariationId};
+use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::number::Percentage;
+use crate::time::Timestamp;
 
 /// The most tags of an experiment.
 const MAX_TAGS: usize = 100;
@@ -43,7 +45,10 @@ pub struct Experiment {
     pub(crate) allocations: Arc<[Allocation]>,
     pub(crate) traffic: Percentage,
     pub(crate) levels: Box<[Percentage]>,
+    pub(crate) audience_id: Option<SegmentId>,
     pub(crate) outside_variation_id: Option<VariationId>,
+    pub(crate) keep: Keep,
+    pub(crate) schedule: Option<Box<Schedule>>,
     pub(crate) hash: HashVersion,
     pub(crate) salt: Salt,
     pub(crate) status: Status,
@@ -120,8 +125,50 @@ impl Experiment {
         }
     }
 
-    /// What subjects outside the traffic are served, as no part of the experiment; by default
-    /// nothing. Of no effect in a ramp without weights, which has nobody outside.
+    /// The segment of those who can be in the experiment, by whatever strategy it assigns; everyone
+    /// unless there is one. Asked before the traffic is drawn, so that the traffic is a share of the
+    /// audience.
+    pub fn audience_id(&self) -> Option<&SegmentId> {
+        self.audience_id.as_ref()
+    }
+
+    /// When an assignment that a subject brings is kept.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// The moment before which an active experiment assigns nobody.
+    pub fn starts_at(&self) -> Option<Timestamp> {
+        self.schedule.as_ref().and_then(|schedule| schedule.starts_at)
+    }
+
+    /// The moment from which on an active experiment assigns nobody.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.schedule.as_ref().and_then(|schedule| schedule.ends_at)
+    }
+
+    /// The steps of a ramp by time, each later and higher than the one before and at most 101 of
+    /// them; none unless the experiment is one. Not beside [`levels`](Self::levels).
+    ///
+    /// At any moment the share of subjects that enters is the [`traffic`](Self::traffic) or that of
+    /// the last stage that has begun, whichever is higher. So who has once entered stays, in the
+    /// same arm, as time goes by.
+    pub fn stages(&self) -> &[Stage] {
+        self.schedule.as_ref().map_or(&[], |schedule| &schedule.stages)
+    }
+
+    /// What it does by the clock, to be edited.
+    pub(crate) fn schedule(&self) -> Schedule {
+        self.schedule.as_deref().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = Some(schedule).filter(|own| *own != Schedule::default()).map(Box::new);
+    }
+
+    /// What subjects are served who are held out, outside the layer's slots, outside the audience or
+    /// outside the traffic, as no part of the experiment; by default nothing. In a ramp without
+    /// weights nobody is outside the traffic.
     pub fn outside_variation_id(&self) -> Option<&VariationId> {
         self.outside_variation_id.as_ref()
     }
@@ -160,7 +207,12 @@ impl Experiment {
             "allocations",
             "traffic",
             "levels",
+            "audience_id",
             "outside_variation_id",
+            "keep",
+            "starts_at",
+            "ends_at",
+            "stages",
             "hash",
             "salt",
             "status",
@@ -177,6 +229,12 @@ impl Experiment {
             })?,
             None => Vec::new(),
         };
+        let schedule = Schedule {
+            starts_at: object.optional("starts_at")?,
+            ends_at: object.optional("ends_at")?,
+            stages: object.optional::<Vec<Stage>>("stages")?.unwrap_or_default().into(),
+        };
+        check_schedule(&schedule, &levels).map_err(|error| object.locate(error))?;
         let tags: Vec<Tag> = match object.get("tags") {
             Some(_) => checked(&object, "tags", |tags: &Vec<Tag>| check_tags(tags))?,
             None => Vec::new(),
@@ -186,7 +244,7 @@ impl Experiment {
             None => (Iteration::first(), None),
         };
         let status = object.optional("status")?.unwrap_or(Status::Draft);
-        let experiment = Self {
+        let mut experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
             tags: tags.into(),
@@ -198,10 +256,13 @@ impl Experiment {
             traffic: match (object.optional("traffic")?, levels.first()) {
                 (Some(traffic), _) => traffic,
                 (None, Some(first)) if status != Status::Draft => *first,
-                (None, _) => Percentage::MAX,
+                (None, _) => initial_traffic(&schedule.stages),
             },
             levels: levels.into(),
+            audience_id: object.optional("audience_id")?,
             outside_variation_id: object.optional("outside_variation_id")?,
+            keep: object.or_default("keep")?,
+            schedule: None,
             hash: object.or_default("hash")?,
             salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
             status,
@@ -209,6 +270,7 @@ impl Experiment {
             record: Record::from_json(&object)?,
             id,
         };
+        experiment.set_schedule(schedule);
         Ok((experiment, design))
     }
 }
@@ -223,6 +285,31 @@ codes! {
         /// does, the fallback.
         Segment = "segment",
     }
+}
+
+codes! {
+    /// When an assignment that a subject [brings](crate::Subject::kept) is kept, as long as it is
+    /// valid: the experiment has such an arm, the schedule is open, and the subject is neither held
+    /// out nor outside the experiment's slots in its layer.
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub enum Keep {
+        /// While the experiment is paused. While it is active the subject is assigned anew, which
+        /// gives the same arm unless the design, the traffic or what is known of the subject has
+        /// changed.
+        #[default]
+        WhilePaused = "while_paused",
+        /// While the experiment is active or paused, whatever has become of its weights, its
+        /// audience, its traffic and its segments.
+        Always = "always",
+        /// Not at all: while the experiment is paused, nobody gets anything.
+        Never = "never",
+    }
+}
+
+/// The share that enters unless another is given: everyone, or nobody before the first stage.
+pub(crate) fn initial_traffic(stages: &[Stage]) -> Percentage {
+    if stages.is_empty() { Percentage::MAX } else { Percentage::ZERO }
 }
 
 codes! {
@@ -282,8 +369,23 @@ impl Serialize for Experiment {
         if !self.levels.is_empty() {
             map.serialize_entry("levels", &self.levels)?;
         }
+        if let Some(segment) = &self.audience_id {
+            map.serialize_entry("audience_id", segment)?;
+        }
         if let Some(variation) = &self.outside_variation_id {
             map.serialize_entry("outside_variation_id", variation)?;
+        }
+        if self.keep != Keep::default() {
+            map.serialize_entry("keep", &self.keep)?;
+        }
+        if let Some(start) = &self.starts_at() {
+            map.serialize_entry("starts_at", start)?;
+        }
+        if let Some(end) = &self.ends_at() {
+            map.serialize_entry("ends_at", end)?;
+        }
+        if !self.stages().is_empty() {
+            map.serialize_entry("stages", self.stages())?;
         }
         map.serialize_entry("hash", &self.hash)?;
         map.serialize_entry("salt", &self.salt)?;
@@ -306,4 +408,10 @@ impl FromJson for HashVersion {
     }
 }
 
-deserialize!(Strategy, HashVersion);
+impl FromJson for Keep {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        cursor.one_of(Self::ALL, Self::as_str)
+    }
+}
+
+deserialize!(Strategy, HashVersion, Keep);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::allocation::weights;
+use super::allocation::{Target, targets};
 use super::{Allocation, Experiment, Flag, Salt, Segment, Strategy};
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
-use crate::json::{Cursor, FromJson};
+use crate::json::{Cursor, FromJson, Object};
 use crate::number::Weight;
-use crate::partition::{Partition, Slice};
+use crate::partition::{Partition, Slice, widths};
 use crate::time::Timestamp;
 
 /// The most slices of a partition in a document: far more than any history of edits leaves.
@@ -64,17 +64,30 @@ impl Iteration {
         self.design.as_ref().map(|design| &*design.allocations)
     }
 
-    /// Who owns which point, if the strategy is `percentage`: arm i is the i-th of
-    /// [`allocations`](Self::allocations).
+    /// The segment of those who can be in the experiment, as the run froze it.
+    pub fn audience_id(&self) -> Option<&SegmentId> {
+        self.design.as_ref().and_then(|design| design.audience_id.as_ref())
+    }
+
+    /// Who owns which point, where weights decide: arm i is the i-th of
+    /// [`allocations`](Self::allocations). With strategy `segment` that is so among those whom no
+    /// segment matches, if several arms divide them.
     pub fn partition(&self) -> Option<&Partition> {
-        self.design.as_ref().and_then(|design| design.partition.as_ref())
+        self.design.as_ref().and_then(|design| design.partition(None))
+    }
+
+    /// Who owns which point among those whom this segment gets, if several arms divide them.
+    pub fn partition_of(&self, segment_id: &SegmentId) -> Option<&Partition> {
+        self.design.as_ref().and_then(|design| design.partition(Some(segment_id)))
     }
 
     /// How many of the 2^32 points, and so what share of the subjects that enter, have another
     /// variation in `other`; `None` unless both runs assign by weight and draw by the same salt.
+    /// See [`Preview`](crate::Preview) for all else.
     pub fn moved(&self, other: &Self) -> Option<u64> {
         let (ours, theirs) = (self.design.as_ref()?, other.design.as_ref()?);
-        if ours.salt != theirs.salt {
+        let by_weight = |design: &Design| !design.allocations.iter().any(|arm| arm.is_fallback);
+        if ours.salt != theirs.salt || !by_weight(ours) || !by_weight(theirs) {
             return None;
         }
         // A variation of theirs that we lack gets a number that no arm of ours has.
@@ -86,7 +99,7 @@ impl Iteration {
                 _ => u8::MAX - arm,
             }
         };
-        Some(ours.partition.as_ref()?.moved(&theirs.partition.as_ref()?.renumber(number)))
+        Some(ours.partition(None)?.moved(&theirs.partition(None)?.renumber(number)))
     }
 
     pub(crate) fn first() -> Self {
@@ -107,9 +120,11 @@ impl Iteration {
             "flag_version",
             "segment_versions",
             "allocations",
+            "audience_id",
             "outside_variation_id",
             "salt",
             "partition",
+            "splits",
         ])?;
         let number = object.optional("number")?.unwrap_or(1);
         if number == 0 {
@@ -126,9 +141,11 @@ impl Iteration {
                 let rest = [
                     "segment_versions",
                     "allocations",
+                    "audience_id",
                     "outside_variation_id",
                     "salt",
                     "partition",
+                    "splits",
                 ];
                 if let Some(key) = rest.into_iter().find(|key| object.get(key).is_some()) {
                     let rule = "must not stand without flag_version";
@@ -146,13 +163,11 @@ impl Iteration {
                     None => Vec::new(),
                 },
                 allocations: object.optional("allocations")?,
-                outside_variation_id: match object.get("outside_variation_id") {
-                    Some(cursor) if cursor.is_null() => Some(None),
-                    Some(cursor) => Some(Some(cursor.read()?)),
-                    None => None,
-                },
+                audience_id: nullable(&object, "audience_id")?,
+                outside_variation_id: nullable(&object, "outside_variation_id")?,
                 salt: object.optional("salt")?,
                 partition: object.optional("partition")?,
+                splits: object.or_default("splits")?,
             }),
         };
         Ok((iteration, design))
@@ -163,13 +178,26 @@ impl Iteration {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Design {
     pub(crate) flag: Arc<Flag>,
-    /// Every segment that an allocation names, once, in the order of ids.
+    /// The audience and every segment that an allocation names, once, in the order of ids.
     pub(crate) segments: Box<[Arc<Segment>]>,
     pub(crate) allocations: Arc<[Allocation]>,
+    pub(crate) audience_id: Option<SegmentId>,
     pub(crate) outside_variation_id: Option<VariationId>,
     pub(crate) salt: Salt,
-    /// For strategy `percentage`.
-    pub(crate) partition: Option<Partition>,
+    /// One for each target whose arms are divided by weight.
+    pub(crate) splits: Box<[Split]>,
+}
+
+/// Reads a member that can be null, as it is written where it differs from the experiment's own.
+fn nullable<T: FromJson>(
+    object: &Object<'_>,
+    key: &'static str,
+) -> Result<Option<Option<T>>, Error> {
+    match object.get(key) {
+        Some(cursor) if cursor.is_null() => Ok(Some(None)),
+        Some(cursor) => cursor.read().map(|value| Some(Some(value))),
+        None => Ok(None),
+    }
 }
 
 impl Design {
@@ -184,20 +212,15 @@ impl Design {
     ) -> Result<Self, Error> {
         let before = experiment.iteration.design.as_deref();
         let allocations = Arc::clone(&experiment.allocations);
-        let partition = match experiment.strategy {
-            Strategy::Segment => None,
-            Strategy::Percentage => Some(match before {
-                Some(before) if before.salt == experiment.salt => before.rebalance(&allocations)?,
-                _ => lay_out(&allocations)?,
-            }),
-        };
+        let splits = split(&allocations, before.filter(|before| before.salt == experiment.salt))?;
         Ok(Self {
             flag,
             segments,
             allocations,
+            audience_id: experiment.audience_id.clone(),
             outside_variation_id: experiment.outside_variation_id.clone(),
             salt: experiment.salt.clone(),
-            partition,
+            splits,
         })
     }
 
@@ -210,57 +233,79 @@ impl Design {
             arms
         };
         sorted(&self.allocations) != sorted(&experiment.allocations)
+            || self.audience_id != experiment.audience_id
             || self.outside_variation_id != experiment.outside_variation_id
             || self.salt != experiment.salt
     }
 
-    /// The partition for other allocations that moves as few subjects as can be.
-    ///
-    /// Arms are told by their variation, and counted in the order of the variations' ids, so that
-    /// the order in which allocations are listed does not matter.
-    pub(crate) fn rebalance(&self, allocations: &[Allocation]) -> Result<Partition, Error> {
-        let Some(partition) = &self.partition else {
-            return lay_out(allocations);
+    /// A segment as it was frozen.
+    pub(crate) fn segment(&self, id: &SegmentId) -> Option<&Arc<Segment>> {
+        self.segments.iter().find(|segment| segment.id() == id)
+    }
+
+    /// The cut among the arms of the target of this segment, or of the one without.
+    pub(crate) fn partition(&self, segment_id: Option<&SegmentId>) -> Option<&Partition> {
+        let split = self.splits.iter().find(|split| split.segment_id.as_ref() == segment_id);
+        split.map(|split| &split.partition)
+    }
+
+    /// The partition among the arms of a target that moves as few subjects as can be.
+    fn rebalance(&self, target: &Target<'_>) -> Result<Partition, Error> {
+        let Some(partition) = self.partition(target.segment_id) else {
+            return lay_out(target);
         };
-        let mut all: Vec<&VariationId> =
-            self.allocations.iter().chain(allocations).map(|arm| &arm.variation_id).collect();
-        all.sort_unstable();
-        all.dedup();
-        let mut due = vec![Weight::ZERO; all.len()];
-        for (arm, weight) in allocations.iter().zip(weights(allocations)) {
-            let slot = due.iter_mut().zip(&all).find(|(_, id)| ***id == arm.variation_id);
-            if let Some((slot, _)) = slot {
-                *slot = weight;
-            }
-        }
-        let ordered = partition.renumber(|arm| {
-            let arm = self.allocations.get(usize::from(arm));
-            position(all.iter(), |id| arm.is_some_and(|arm| arm.variation_id == **id))
-        });
-        let rebalanced = ordered.rebalance(&due)?;
-        Ok(rebalanced.renumber(|number| {
-            let id = all.get(usize::from(number));
-            position(allocations.iter(), |arm| id.is_some_and(|id| arm.variation_id == **id))
-        }))
+        let order = in_order(target);
+        let weights: Vec<Weight> = order.iter().map(|(_, _, weight)| *weight).collect();
+        let ids = order.iter().map(|(id, _, _)| *id);
+        let heirs: Vec<(&VariationId, u64)> = ids.zip(widths(&weights)?).collect();
+        let owners: Vec<&VariationId> =
+            self.allocations.iter().map(|arm| &arm.variation_id).collect();
+        Ok(numbered(&partition.pass_on(&owners, &heirs), &order))
     }
 }
 
-/// The partition of an experiment that nobody has entered yet: the arms one after the other, in the
+/// The cut among the arms of one target.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Split {
+    pub(crate) segment_id: Option<SegmentId>,
+    /// Arms are numbered as in the allocations.
+    pub(crate) partition: Partition,
+}
+
+/// The cuts among the arms of an experiment, which move as few subjects of a run as can be.
+fn split(allocations: &[Allocation], before: Option<&Design>) -> Result<Box<[Split]>, Error> {
+    let splits = targets(allocations).into_iter().filter(Target::is_split).map(|target| {
+        Ok(Split {
+            segment_id: target.segment_id.cloned(),
+            partition: match before {
+                Some(before) => before.rebalance(&target)?,
+                None => lay_out(&target)?,
+            },
+        })
+    });
+    splits.collect()
+}
+
+/// The partition of a target that nobody has entered yet: the arms one after the other, in the
 /// order of their variations' ids.
-pub(crate) fn lay_out(allocations: &[Allocation]) -> Result<Partition, Error> {
-    let mut order: Vec<(&VariationId, u8, Weight)> = Vec::with_capacity(allocations.len());
-    for ((arm, number), weight) in allocations.iter().zip(0..).zip(weights(allocations)) {
-        order.push((&arm.variation_id, number, weight));
-    }
-    order.sort_unstable();
+pub(crate) fn lay_out(target: &Target<'_>) -> Result<Partition, Error> {
+    let order = in_order(target);
     let weights: Vec<Weight> = order.iter().map(|(_, _, weight)| *weight).collect();
-    let partition = Partition::new(&weights)?;
-    Ok(partition.renumber(|place| order.get(usize::from(place)).map_or(place, |(_, arm, _)| *arm)))
+    Ok(numbered(&Partition::new(&weights)?, &order))
 }
 
-/// The index of what is known to be there.
-fn position<T>(mut items: impl Iterator<Item = T>, wanted: impl FnMut(T) -> bool) -> u8 {
-    items.position(wanted).and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX)
+/// The arms of a target in the order of their variations' ids, with their numbers and weights.
+fn in_order<'t>(target: &'t Target<'_>) -> Vec<(&'t VariationId, u8, Weight)> {
+    let arms = target.arms.iter().zip(target.weights());
+    let mut order: Vec<_> =
+        arms.map(|((number, arm), weight)| (&arm.variation_id, *number, weight)).collect();
+    order.sort_unstable();
+    order
+}
+
+/// A partition of arms that are numbered by their place in this order, with their own numbers.
+fn numbered(partition: &Partition, order: &[(&VariationId, u8, Weight)]) -> Partition {
+    partition.renumber(|place| order.get(usize::from(place)).map_or(place, |(_, arm, _)| *arm))
 }
 
 /// A design as a document has it: what it froze is named by version, what equals the experiment's
@@ -270,9 +315,11 @@ pub(crate) struct DesignRef {
     pub(crate) flag_version: u64,
     pub(crate) segment_versions: Vec<(SegmentId, u64)>,
     pub(crate) allocations: Option<Vec<Allocation>>,
+    pub(crate) audience_id: Option<Option<SegmentId>>,
     pub(crate) outside_variation_id: Option<Option<VariationId>>,
     pub(crate) salt: Option<Salt>,
     pub(crate) partition: Option<Vec<Owned>>,
+    pub(crate) splits: Vec<SplitRef>,
 }
 
 /// A slice as a document has it.
@@ -282,28 +329,49 @@ pub(crate) struct Owned {
     variation_id: VariationId,
 }
 
-/// Reads a partition: its owners are among the allocations, which get the shares that they are due.
-pub(crate) fn read_partition(
-    owned: &[Owned],
-    allocations: &[Allocation],
-) -> Result<Partition, Error> {
+/// The cut among the arms of one target as a document has it.
+#[derive(Debug)]
+pub(crate) struct SplitRef {
+    pub(crate) segment_id: Option<SegmentId>,
+    pub(crate) partition: Vec<Owned>,
+}
+
+/// Reads a partition: its owners are among the arms of the target, which get the shares that they
+/// are due.
+pub(crate) fn read_partition(owned: &[Owned], target: &Target<'_>) -> Result<Partition, Error> {
     if owned.len() > MAX_SLICES {
         let rule = format!("must have at most {MAX_SLICES} slices");
         return Err(Error::new(Code::LimitExceeded, rule).with_value(&owned.len()));
     }
-    let slices = owned.iter().map(|owned| Slice {
-        start: owned.start,
-        arm: position(allocations.iter(), |arm| arm.variation_id == owned.variation_id),
-    });
-    let partition = Partition::from_slices(slices.collect(), allocations.len())?;
-    let due = lay_out(allocations)?;
-    match (0..allocations.len()).find(|arm| partition.points(*arm) != due.points(*arm)) {
-        None => Ok(partition),
-        Some(arm) => {
-            let id = allocations.get(arm).map_or("", |arm| arm.variation_id.as_str());
-            let rule = format!("must give {id} {} points, which is its weight", due.points(arm));
-            Err(Error::invalid(rule).with_value(&partition.points(arm)))
+    let arms = &target.arms;
+    let arm = |id: &VariationId| {
+        let place = arms.iter().position(|(_, arm)| arm.variation_id == *id);
+        place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
+    };
+    let slices =
+        owned.iter().map(|owned| Slice { start: owned.start, arm: arm(&owned.variation_id) });
+    let partition = Partition::from_slices(slices.collect(), arms.len())?;
+    let number = |place: u8| arms.get(usize::from(place)).map_or(u8::MAX, |(number, _)| *number);
+    let partition = partition.renumber(number);
+    let due = lay_out(target)?;
+    for (number, arm) in arms {
+        let [points, due] = [&partition, &due].map(|cut| cut.points(usize::from(*number)));
+        if points != due {
+            let id = &arm.variation_id;
+            let rule = format!("must give {id} {due} points, which is its weight");
+            return Err(Error::invalid(rule).with_value(&points));
         }
+    }
+    Ok(partition)
+}
+
+impl FromJson for SplitRef {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let object = cursor.object(&["segment_id", "partition"])?;
+        Ok(Self {
+            segment_id: object.optional("segment_id")?,
+            partition: object.read("partition")?,
+        })
     }
 }
 
@@ -338,16 +406,22 @@ impl Serialize for Within<'_> {
             if design.allocations != experiment.allocations {
                 map.serialize_entry("allocations", &*design.allocations)?;
             }
+            if design.audience_id != experiment.audience_id {
+                map.serialize_entry("audience_id", &design.audience_id)?;
+            }
             if design.outside_variation_id != experiment.outside_variation_id {
                 map.serialize_entry("outside_variation_id", &design.outside_variation_id)?;
             }
             if design.salt != experiment.salt {
                 map.serialize_entry("salt", &design.salt)?;
             }
-            if let Some(partition) = &design.partition
-                && lay_out(&design.allocations).as_ref() != Ok(partition)
-            {
-                map.serialize_entry("partition", &Slices(partition, &design.allocations))?;
+            let moved = design.moved_splits();
+            match (experiment.strategy, moved.as_slice()) {
+                (_, []) => {}
+                (Strategy::Percentage, [split, ..]) => {
+                    map.serialize_entry("partition", &split.partition)?;
+                }
+                (Strategy::Segment, splits) => map.serialize_entry("splits", splits)?,
             }
         }
         map.end()
@@ -359,6 +433,29 @@ struct Versions<'a>(&'a [Arc<Segment>]);
 impl Serialize for Versions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|segment| (segment.id(), segment.version())))
+    }
+}
+
+/// A cut that does not lie as at first.
+#[derive(Serialize)]
+struct MovedSplit<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment_id: Option<&'a SegmentId>,
+    partition: Slices<'a>,
+}
+
+impl Design {
+    fn moved_splits(&self) -> Vec<MovedSplit<'_>> {
+        let targets = targets(&self.allocations);
+        let moved = targets.iter().filter_map(|target| {
+            let partition = self.partition(target.segment_id)?;
+            let moved = lay_out(target).as_ref() != Ok(partition);
+            moved.then_some(MovedSplit {
+                segment_id: target.segment_id,
+                partition: Slices(partition, &self.allocations),
+            })
+        });
+        moved.collect()
     }
 }
 

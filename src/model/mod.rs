@@ -3,16 +3,22 @@
 mod allocation;
 mod experiment;
 mod flag;
+mod holdout;
 mod iteration;
+mod layer;
+mod schedule;
 mod segment;
 mod settings;
 mod status;
 mod text;
 
 pub use allocation::Allocation;
-pub use experiment::{Experiment, HashVersion, Strategy};
+pub use experiment::{Experiment, HashVersion, Keep, Strategy};
 pub use flag::{Config, Flag, Parameter, ParameterType, Variation};
+pub use holdout::Holdout;
 pub use iteration::Iteration;
+pub use layer::Layer;
+pub use schedule::Stage;
 pub use segment::{Condition, Expression, OneOf, Rule, Segment};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
@@ -20,10 +26,13 @@ pub use text::{Description, Flow, Name, Salt, SubjectKind, Tag};
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;
-pub(crate) use allocation::{check_allocations, is_weightless};
-pub(crate) use experiment::{check_levels, check_tags};
+pub(crate) use allocation::{check_allocations, is_weightless, targets};
+pub(crate) use experiment::{check_levels, check_tags, initial_traffic};
 pub(crate) use flag::{check_count, check_overrides, check_parameters, check_variation_count};
-pub(crate) use iteration::{Design, DesignRef, lay_out, read_partition};
+pub(crate) use holdout::check_held;
+pub(crate) use iteration::{Design, DesignRef, Owned, Split, SplitRef, lay_out, read_partition};
+pub(crate) use layer::Slots;
+pub(crate) use schedule::{Closed, Schedule, check_schedule};
 pub(crate) use segment::check_rules;
 
 use crate::error::{Code, Error};

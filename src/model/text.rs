@@ -171,12 +171,18 @@ impl Flow {
     pub const ALL: &'static str = "all";
 }
 
-impl From<&crate::id::ExperimentId> for Salt {
-    fn from(id: &crate::id::ExperimentId) -> Self {
-        // An id is a valid salt: 5 to 255 characters.
-        Self(id.as_str().into())
-    }
+macro_rules! salts {
+    ($($id:ident),+) => {$(
+        impl From<&crate::id::$id> for Salt {
+            fn from(id: &crate::id::$id) -> Self {
+                // An id is a valid salt: 5 to 255 characters.
+                Self(id.as_str().into())
+            }
+        }
+    )+};
 }
+
+salts!(ExperimentId, HoldoutId, LayerId);
 
 #[cfg(test)]
 mod tests {

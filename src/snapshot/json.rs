@@ -8,10 +8,12 @@ use super::readiness::check_shape;
 use super::revisions::{Earlier, Past};
 use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
+use crate::id::SegmentId;
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
-    Design, DesignRef, Experiment, Flag, Iteration, Segment, Settings, Status, Strategy,
-    check_allocations, check_id_free, check_name_free, count, lay_out, read_partition,
+    Allocation, Design, DesignRef, Experiment, Flag, Holdout, Iteration, Layer, Owned, Segment,
+    Settings, Split, SplitRef, Status, Strategy, check_allocations, check_id_free, check_name_free,
+    count, lay_out, read_partition, targets,
 };
 use crate::time::Timestamp;
 
@@ -26,6 +28,8 @@ const KEYS: &[&str] = &[
     "flags",
     "segments",
     "experiments",
+    "layers",
+    "holdouts",
     "revisions",
 ];
 
@@ -45,6 +49,8 @@ impl Snapshot {
     /// | `flags` | a list of [`Flag`]s |
     /// | `segments` | a list of [`Segment`]s |
     /// | `experiments` | a list of [`Experiment`]s |
+    /// | `layers` | a list of [`Layer`]s |
+    /// | `holdouts` | a list of [`Holdout`]s |
     /// | `revisions` | the earlier `flags` and `segments` that runs still rest on |
     ///
     /// | of | keys |
@@ -55,18 +61,22 @@ impl Snapshot {
     /// | a segment | **`id`**, **`name`**, `description`, `status` (`active`), **`rules`**, a list |
     /// | a rule | `match`, `not_match`, at least one of them: conditions by attribute |
     /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with`, each a list, or `exists`, `true` or `false` |
-    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100, or in a ramp that has started the first level), `levels`, a list in percent, `outside_variation_id`, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
-    /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`) |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
+    /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
+    /// | a stage | **`at`**, **`traffic`** in percent |
+    /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
+    /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids |
     ///
-    /// Every flag, variation, segment and experiment also takes `version` (1), `created_at` (the Unix
+    /// Every flag, variation, segment, experiment, layer and holdout also takes `version` (1), `created_at` (the Unix
     /// epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
     /// a quarter of one percent.
     ///
     /// `iteration` holds `number` (1), `started_at`, `ended_at`, and for an experiment that has
     /// been activated what it froze: `flag_version` and `segment_versions` (by id), each of an
     /// entity or a revision; and where the experiment has been edited since, `allocations`,
-    /// `outside_variation_id` and `salt`; and `partition`, the slices by `start` and
-    /// `variation_id`, unless they lie as at first.
+    /// `audience_id`, `outside_variation_id` and `salt`; and `partition`, the slices by `start` and
+    /// `variation_id`, unless they lie as at first, or by segment `splits`, a list of such a
+    /// `partition` with its `segment_id`, which the fallback does not have.
     ///
     /// A person leaves `iteration` out: an experiment written as `active` or `paused` is frozen as
     /// it stands in the document, and must be ready.
@@ -152,6 +162,10 @@ impl Serialize for Snapshot {
             flags: Vec<&'a Flag>,
             segments: Vec<&'a Segment>,
             experiments: Vec<&'a Experiment>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            layers: Vec<&'a Layer>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            holdouts: Vec<&'a Holdout>,
             #[serde(skip_serializing_if = "Earlier::is_empty")]
             revisions: Earlier<'a>,
         }
@@ -161,6 +175,10 @@ impl Serialize for Snapshot {
         flags.sort_unstable_by_key(|flag| flag.id());
         segments.sort_unstable_by_key(|segment| segment.id());
         experiments.sort_unstable_by_key(|experiment| experiment.id());
+        let mut layers: Vec<_> = self.layers().collect();
+        let mut holdouts: Vec<_> = self.holdouts().collect();
+        layers.sort_unstable_by_key(|layer| layer.id());
+        holdouts.sort_unstable_by_key(|holdout| holdout.id());
         let document = Document {
             format: FORMAT,
             sequence: self.sequence,
@@ -169,6 +187,8 @@ impl Serialize for Snapshot {
             flags,
             segments,
             experiments,
+            layers,
+            holdouts,
             revisions: Earlier::of(self),
         };
         document.serialize(serializer)
@@ -215,6 +235,18 @@ impl FromJson for Snapshot {
             snapshot.put_experiment(experiment);
             Ok(())
         })?;
+        each(&object, "layers", |cursor| {
+            let layer: Layer = cursor.read()?;
+            snapshot.check_new_layer(&layer).map_err(|error| cursor.locate(error))?;
+            snapshot.put_layer(layer);
+            Ok(())
+        })?;
+        each(&object, "holdouts", |cursor| {
+            let holdout: Holdout = cursor.read()?;
+            snapshot.check_new_holdout(&holdout).map_err(|error| cursor.locate(error))?;
+            snapshot.put_holdout(holdout);
+            Ok(())
+        })?;
         past.check_used().map_err(|error| object.locate(error))?;
         Ok(snapshot)
     }
@@ -244,6 +276,18 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    fn check_new_layer(&self, layer: &Layer) -> Result<(), Error> {
+        check_id_free(self.layer(layer.id()).is_some(), layer.id().as_str())?;
+        check_name_free(self.layer_named(layer.name()), "", layer.name().as_str())?;
+        self.check_members(layer)
+    }
+
+    fn check_new_holdout(&self, holdout: &Holdout) -> Result<(), Error> {
+        check_id_free(self.holdout(holdout.id()).is_some(), holdout.id().as_str())?;
+        check_name_free(self.holdout_named(holdout.name()), "", holdout.name().as_str())?;
+        self.check_held(holdout)
     }
 
     /// Checks an experiment against the rest of the document and gives it what its run froze.
@@ -341,11 +385,13 @@ impl Snapshot {
             let error = Error::new(Code::NotReady, "must have been ready when it was frozen");
             return Err(error.with_violations(violations).at("allocations"));
         }
-        let mut named: Vec<_> =
-            allocations.iter().filter_map(|arm| arm.segment_id.as_ref()).collect();
+        let audience_id = design.audience_id.unwrap_or_else(|| experiment.audience_id.clone());
+        let mut named: Vec<_> = segments_of(&allocations, audience_id.as_ref()).collect();
         named.sort_unstable();
+        named.dedup();
         if !named.iter().copied().eq(segments.iter().map(|segment| segment.id())) {
-            let rule = "must have the segments that the allocations name, and no others";
+            let rule = "must have the audience and the segments that the allocations name, and no \
+                        others";
             return Err(Error::invalid(rule).at("segment_versions"));
         }
         let outside = design.outside_variation_id;
@@ -358,26 +404,16 @@ impl Snapshot {
             let error = Error::new(Code::UnknownReference, rule).with_value(id);
             return Err(error.at(key));
         }
-        let partition = match (experiment.strategy, design.partition) {
-            (Strategy::Percentage, None) => Some(lay_out(&allocations)?),
-            (Strategy::Percentage, Some(slices)) => {
-                let partition = read_partition(&slices, &allocations);
-                Some(partition.map_err(|error| error.at("partition"))?)
-            }
-            (Strategy::Segment, None) => None,
-            (Strategy::Segment, Some(_)) => {
-                let rule =
-                    format!("is only for experiments that assign by {}", Strategy::Percentage);
-                return Err(Error::invalid(rule).at("partition"));
-            }
-        };
+        let splits =
+            restore_splits(experiment.strategy, &allocations, design.partition, design.splits)?;
         Ok(Design {
             flag: Arc::clone(flag),
             segments: segments.into(),
             allocations,
+            audience_id,
             outside_variation_id: outside,
             salt: design.salt.unwrap_or_else(|| experiment.salt.clone()),
-            partition,
+            splits,
         })
     }
 
@@ -405,6 +441,11 @@ impl Snapshot {
                 return Err(here(unknown("segment", id.as_str()).at("segment_id")));
             }
         }
+        if let Some(id) = experiment.audience_id()
+            && self.segment(id).is_none()
+        {
+            return Err(unknown("segment", id.as_str()).at("audience_id"));
+        }
         match experiment.outside_variation_id() {
             Some(id) if !flag.variations().contains_key(id) => {
                 Err(foreign(id.as_str()).at("outside_variation_id"))
@@ -420,12 +461,66 @@ impl Snapshot {
             Error::new(Code::UnknownReference, "must be the id of a flag that exists").at("flag_id")
         };
         let flag = self.shared_flag(experiment.flag_id().as_str()).ok_or_else(unknown)?;
-        let ids = experiment.allocations().iter().filter_map(|arm| arm.segment_id.as_ref());
+        let ids = segments_of(experiment.allocations(), experiment.audience_id());
         let mut segments: Vec<_> =
             ids.filter_map(|id| self.shared_segment(id.as_str())).cloned().collect();
         segments.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         segments.dedup_by(|a, b| a.id() == b.id());
         Design::freeze(experiment, Arc::clone(flag), segments.into())
+    }
+}
+
+/// The segments that a design names.
+pub(super) fn segments_of<'a>(
+    allocations: &'a [Allocation],
+    audience_id: Option<&'a SegmentId>,
+) -> impl Iterator<Item = &'a SegmentId> {
+    audience_id.into_iter().chain(allocations.iter().filter_map(|arm| arm.segment_id.as_ref()))
+}
+
+/// Puts together the cuts among arms: as a document has them, or as they lay at first.
+fn restore_splits(
+    strategy: Strategy,
+    allocations: &[Allocation],
+    partition: Option<Vec<Owned>>,
+    splits: Vec<SplitRef>,
+) -> Result<Box<[Split]>, Error> {
+    let only =
+        |strategy| Error::invalid(format!("is only for experiments that assign by {strategy}"));
+    let mut given: Vec<(Option<SegmentId>, Vec<Owned>)> = Vec::new();
+    match strategy {
+        Strategy::Percentage if !splits.is_empty() => {
+            return Err(only(Strategy::Segment).at("splits"));
+        }
+        Strategy::Segment if partition.is_some() => {
+            return Err(only(Strategy::Percentage).at("partition"));
+        }
+        Strategy::Percentage => given.extend(partition.map(|partition| (None, partition))),
+        Strategy::Segment => {
+            given.extend(splits.into_iter().map(|split| (split.segment_id, split.partition)));
+        }
+    }
+    let mut restored = Vec::new();
+    for target in targets(allocations).iter().filter(|target| target.is_split()) {
+        let own = given.iter().position(|(id, _)| id.as_ref() == target.segment_id);
+        let partition = match own.map(|index| given.swap_remove(index)) {
+            None => lay_out(target)?,
+            Some((_, owned)) => {
+                let key = match strategy {
+                    Strategy::Percentage => "partition",
+                    Strategy::Segment => "splits",
+                };
+                read_partition(&owned, target).map_err(|error| error.at(key))?
+            }
+        };
+        restored.push(Split { segment_id: target.segment_id.cloned(), partition });
+    }
+    match given.first() {
+        Some((id, _)) => {
+            let rule = "must have only segments that several allocations divide, each once";
+            Err(Error::invalid(rule).with_value(id).at("splits"))
+        }
+        None => Ok(restored.into()),
     }
 }
 

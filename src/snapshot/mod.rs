@@ -1,10 +1,13 @@
 //! One consistent world: the documents, their plans, look-up, JSON in and out.
 
 mod json;
+mod membership;
 mod readiness;
 mod revisions;
+mod store;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,9 +16,9 @@ pub use readiness::Readiness;
 pub(crate) use json::not_ready;
 use readiness::check_shape;
 
-use crate::assign::{Decision, Plan, Reason, Scratch, Subject};
-use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
-use crate::model::{Experiment, Flag, Name, Segment, Settings, Status, Variation};
+use crate::assign::{Decision, Explanation, Plan, Scratch, Subject};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::model::{Experiment, Flag, Holdout, Layer, Name, Segment, Settings, Status, Variation};
 use crate::time::Timestamp;
 use table::Table;
 
@@ -61,6 +64,10 @@ pub struct Snapshot {
     flags: Table<FlagId, Arc<Flag>>,
     segments: Table<SegmentId, Arc<Segment>>,
     experiments: Table<ExperimentId, Arc<Held>>,
+    layers: Table<LayerId, Arc<Layer>>,
+    holdouts: Table<HoldoutId, Arc<Holdout>>,
+    /// The layer and the holdouts of each experiment that has any.
+    memberships: Table<ExperimentId, Membership>,
     /// The experiments that assign.
     active: Table<ExperimentId, Arc<Held>>,
     /// The flag of each variation.
@@ -84,12 +91,22 @@ struct Held {
     plan: Plan,
 }
 
+/// The layer and the holdouts of an experiment.
+#[derive(Debug, Clone, Default)]
+struct Membership {
+    layer: Option<LayerId>,
+    /// In the order of ids.
+    holdouts: BTreeSet<HoldoutId>,
+}
+
 /// Who has which name.
 #[derive(Debug, Clone, Default)]
 struct Names {
     flags: Table<Name, Arc<str>>,
     segments: Table<Name, Arc<str>>,
     experiments: Table<Name, Arc<str>>,
+    layers: Table<Name, Arc<str>>,
+    holdouts: Table<Name, Arc<str>>,
 }
 
 impl Snapshot {
@@ -121,7 +138,15 @@ impl Snapshot {
     pub fn assign(&self, experiment: impl AsRef<str>, subject: &Subject<'_>) -> Decision<'_> {
         match self.plan(experiment) {
             Some(plan) => plan.assign(subject),
-            None => Decision { experiment_id: None, served: None, reason: Reason::NotFound },
+            None => Decision::NOT_FOUND,
+        }
+    }
+
+    /// What a subject gets from an experiment, and the whole way there; see [`Explanation`].
+    pub fn explain(&self, experiment: impl AsRef<str>, subject: &Subject<'_>) -> Explanation<'_> {
+        match self.plan(experiment) {
+            Some(plan) => plan.explain(subject),
+            None => Explanation::new(Decision::NOT_FOUND, Vec::new()),
         }
     }
 
@@ -174,7 +199,7 @@ impl Snapshot {
             trial.iteration.design = Some(Arc::new(self.freeze(&trial).ok()?));
         }
         trial.status = Status::Active;
-        Some(Plan::compile(&trial, None))
+        Some(Plan::compile(&trial, &self.around(&trial)))
     }
 
     /// An experiment by id.
@@ -218,7 +243,40 @@ impl Snapshot {
         self.segments.values().map(|segment| &**segment)
     }
 
-    /// The experiments, archived ones aside, whose design names this flag, variation or segment.
+    /// A layer by id.
+    pub fn layer(&self, id: impl AsRef<str>) -> Option<&Layer> {
+        self.layers.get(id.as_ref()).map(|layer| &**layer)
+    }
+
+    /// All layers, in an order that depends only on which there are; sort for people.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.values().map(|layer| &**layer)
+    }
+
+    /// The layer that an experiment is a member of.
+    pub fn layer_of(&self, experiment: impl AsRef<str>) -> Option<&Layer> {
+        self.layer(self.memberships.get(experiment.as_ref())?.layer.as_ref()?)
+    }
+
+    /// A holdout by id.
+    pub fn holdout(&self, id: impl AsRef<str>) -> Option<&Holdout> {
+        self.holdouts.get(id.as_ref()).map(|holdout| &**holdout)
+    }
+
+    /// All holdouts, in an order that depends only on which there are; sort for people.
+    pub fn holdouts(&self) -> impl Iterator<Item = &Holdout> {
+        self.holdouts.values().map(|holdout| &**holdout)
+    }
+
+    /// The holdouts that keep subjects out of an experiment, in the order of their ids.
+    pub fn holdouts_of(&self, experiment: impl AsRef<str>) -> impl Iterator<Item = &Holdout> {
+        let membership = self.memberships.get(experiment.as_ref());
+        let ids = membership.into_iter().flat_map(|membership| &membership.holdouts);
+        ids.filter_map(|id| self.holdout(id))
+    }
+
+    /// The experiments, archived ones aside, whose design names this flag, variation or segment,
+    /// be it as audience.
     pub fn used_by(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
         let users = self.users.get(id.as_ref()).into_iter().flat_map(Table::iter);
         users
@@ -267,154 +325,14 @@ impl Snapshot {
         self.names.experiments.get(name.as_str()).map(|id| &**id)
     }
 
-    /// Puts a flag in place of the one with its id, if there is one.
-    pub(crate) fn put_flag(&mut self, flag: Flag) {
-        let flag = Arc::new(flag);
-        let before = self.flags.insert(flag.id.clone(), Arc::clone(&flag));
-        self.recompile(&flag.id);
-        let named = before.as_ref().map(|before| &before.name);
-        rename(&mut self.names.flags, named, Some((&flag.name, flag.id.shared())));
-        for gone in before.iter().flat_map(|before| before.variations.keys()) {
-            if !flag.variations.contains_key(gone) {
-                self.variations.remove(gone.as_str());
-            }
-        }
-        for id in flag.variations.keys() {
-            if self.variations.get(id.as_str()).is_none() {
-                self.variations.insert(id.clone(), flag.id.clone());
-            }
-        }
+    /// Who has this name among the layers.
+    pub(crate) fn layer_named(&self, name: &Name) -> Option<&str> {
+        self.names.layers.get(name.as_str()).map(|id| &**id)
     }
 
-    /// Gives the experiments on a flag that never ran its present configs, which nothing froze for
-    /// them.
-    fn recompile(&mut self, flag: &FlagId) {
-        let users = self.users.get(flag.as_str()).into_iter().flat_map(Table::iter);
-        let never_ran: Vec<Experiment> = users
-            .filter_map(|(id, ())| self.experiment(id))
-            .filter(|experiment| experiment.iteration.design.is_none())
-            .cloned()
-            .collect();
-        for experiment in never_ran {
-            self.put_experiment(experiment);
-        }
-    }
-
-    pub(crate) fn remove_flag(&mut self, id: &FlagId) {
-        let Some(before) = self.flags.remove(id.as_str()) else {
-            return;
-        };
-        rename(&mut self.names.flags, Some(&before.name), None);
-        for id in before.variations.keys() {
-            self.variations.remove(id.as_str());
-        }
-        self.recompile(id);
-    }
-
-    /// Puts a segment in place of the one with its id, if there is one.
-    pub(crate) fn put_segment(&mut self, segment: Segment) {
-        let segment = Arc::new(segment);
-        let before = self.segments.insert(segment.id.clone(), Arc::clone(&segment));
-        let named = before.as_ref().map(|before| &before.name);
-        rename(&mut self.names.segments, named, Some((&segment.name, segment.id.shared())));
-    }
-
-    pub(crate) fn remove_segment(&mut self, id: &SegmentId) {
-        let Some(before) = self.segments.remove(id.as_str()) else {
-            return;
-        };
-        rename(&mut self.names.segments, Some(&before.name), None);
-    }
-
-    /// Compiles an experiment and puts it in place of the one with its id, if there is one.
-    pub(crate) fn put_experiment(&mut self, experiment: Experiment) {
-        let plan = Plan::compile(&experiment, self.flag(&experiment.flag_id));
-        let held = Arc::new(Held { experiment, plan });
-        let id = &held.experiment.id;
-        let before = self.experiments.insert(id.clone(), Arc::clone(&held));
-        let named = before.as_ref().map(|before| &before.experiment.name);
-        rename(&mut self.names.experiments, named, Some((&held.experiment.name, id.shared())));
-        if held.experiment.status == Status::Active {
-            self.active.insert(id.clone(), Arc::clone(&held));
-        } else {
-            self.active.remove(id.as_str());
-        }
-        self.reuse(before.as_deref().map(|before| &before.experiment), Some(&held.experiment));
-    }
-
-    pub(crate) fn remove_experiment(&mut self, id: &ExperimentId) {
-        let Some(before) = self.experiments.remove(id.as_str()) else {
-            return;
-        };
-        rename(&mut self.names.experiments, Some(&before.experiment.name), None);
-        self.active.remove(id.as_str());
-        self.reuse(Some(&before.experiment), None);
-    }
-
-    /// Notes who uses what when one experiment becomes another.
-    fn reuse(&mut self, before: Option<&Experiment>, after: Option<&Experiment>) {
-        let Some(id) = before.or(after).map(Experiment::id) else { return };
-        let of = |ids: fn(&Experiment) -> Vec<Arc<str>>| {
-            [before, after].map(|experiment| experiment.map(ids).unwrap_or_default())
-        };
-        for (users, [old, new]) in [
-            (&mut self.users, of(used)),
-            (&mut self.runs, of(rested_on)),
-            (&mut self.flows, of(occupied)),
-        ] {
-            for key in old.iter().filter(|key| !new.contains(key)) {
-                let Some(mut list) = users.remove(key) else { continue };
-                list.remove(id.as_str());
-                if list.len() > 0 {
-                    users.insert(Arc::clone(key), list);
-                }
-            }
-            for key in new.iter().filter(|key| !old.contains(key)) {
-                let mut list = users.remove(key).unwrap_or_default();
-                list.insert(id.clone(), ());
-                users.insert(Arc::clone(key), list);
-            }
-        }
-    }
-}
-
-/// The flag, variations and segments that an experiment's design names.
-fn used(experiment: &Experiment) -> Vec<Arc<str>> {
-    let mut ids = vec![experiment.flag_id.shared()];
-    for arm in experiment.allocations() {
-        ids.push(arm.variation_id.shared());
-        ids.extend(arm.segment_id.as_ref().map(SegmentId::shared));
-    }
-    ids.extend(experiment.outside_variation_id().map(VariationId::shared));
-    ids
-}
-
-/// The flag and segments that an experiment's run froze.
-fn rested_on(experiment: &Experiment) -> Vec<Arc<str>> {
-    let Some(design) = &experiment.iteration.design else { return Vec::new() };
-    let segments = design.segments.iter().map(|segment| segment.id.shared());
-    [design.flag.id.shared()].into_iter().chain(segments).collect()
-}
-
-/// The flow on which an experiment is active.
-fn occupied(experiment: &Experiment) -> Vec<Arc<str>> {
-    let flow = experiment.flow().filter(|_| experiment.status == Status::Active);
-    flow.map(|flow| flow.as_str().into()).into_iter().collect()
-}
-
-fn rename(
-    names: &mut Table<Name, Arc<str>>,
-    before: Option<&Name>,
-    after: Option<(&Name, Arc<str>)>,
-) {
-    if before == after.as_ref().map(|(name, _)| *name) {
-        return;
-    }
-    if let Some(before) = before {
-        names.remove(before.as_str());
-    }
-    if let Some((after, id)) = after {
-        names.insert(after.clone(), id);
+    /// Who has this name among the holdouts.
+    pub(crate) fn holdout_named(&self, name: &Name) -> Option<&str> {
+        self.names.holdouts.get(name.as_str()).map(|id| &**id)
     }
 }
 
@@ -428,6 +346,8 @@ impl PartialEq for Snapshot {
             && self.flags == other.flags
             && self.segments == other.segments
             && self.experiments == other.experiments
+            && self.layers == other.layers
+            && self.holdouts == other.holdouts
     }
 }
 
@@ -438,6 +358,8 @@ impl fmt::Debug for Snapshot {
             .field("flags", &self.flags.len())
             .field("segments", &self.segments.len())
             .field("experiments", &self.experiments.len())
+            .field("layers", &self.layers.len())
+            .field("holdouts", &self.holdouts.len())
             .field("active", &self.active.len())
             .finish_non_exhaustive()
     }

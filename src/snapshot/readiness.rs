@@ -1,11 +1,12 @@
 //! Whether an experiment could start now, and every reason why not.
 
 use super::Snapshot;
+use super::json::segments_of;
 use crate::error::{Violation, ViolationCode};
 use crate::id::ExperimentId;
 use crate::model::{
     ActiveLimit, Allocation, Experiment, Flag, FlagStatus, Flow, SegmentStatus, Strategy,
-    is_weightless,
+    is_weightless, targets,
 };
 use crate::number::Weight;
 
@@ -27,6 +28,10 @@ const WHOLE: u64 = 100_000_000;
 ///
 /// By `segment`: exactly one fallback, which names neither segment nor priority; every other
 /// allocation names a segment that is active, and a priority; no segment and no priority twice.
+/// Several allocations that all have weights can divide one segment with one priority, or the
+/// fallback: no variation twice among them, and their weights sum to exactly 100.
+///
+/// The audience, if there is one, is active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
     violations: Vec<Violation>,
@@ -60,10 +65,12 @@ impl Snapshot {
         let flag = self.flag(&experiment.flag_id);
         list.check_flag(experiment, flag);
         list.check_shape(experiment, &experiment.allocations);
-        for arm in experiment.allocations() {
-            if let Some(id) = &arm.segment_id
-                && self.segment(id).is_none_or(|segment| segment.status != SegmentStatus::Active)
-            {
+        let mut segments: Vec<_> =
+            segments_of(experiment.allocations(), experiment.audience_id()).collect();
+        segments.sort_unstable();
+        segments.dedup();
+        for id in segments {
+            if self.segment(id).is_none_or(|segment| segment.status != SegmentStatus::Active) {
                 list.add(ViolationCode::SegmentNotActive, format!("segment {id} is not active"));
             }
         }
@@ -95,6 +102,15 @@ pub(super) fn check_shape(experiment: &Experiment, allocations: &[Allocation]) -
     let mut list = List::default();
     list.check_shape(experiment, allocations);
     list.0
+}
+
+/// Whether arms divide one target by weight.
+fn is_divided(arms: &[&Allocation]) -> bool {
+    let same = |pair: &[&Allocation]| match pair {
+        [one, other] => one.priority == other.priority && one.is_fallback == other.is_fallback,
+        _ => true,
+    };
+    arms.iter().all(|arm| arm.weight.is_some()) && arms.windows(2).all(same)
 }
 
 #[derive(Default)]
@@ -132,7 +148,8 @@ impl List {
         match experiment.strategy {
             Strategy::Percentage => {
                 self.check_weights(experiment, arms);
-                self.check_distinct(ViolationCode::DuplicateVariation, "variation", arms, |arm| {
+                let arms: Vec<&Allocation> = arms.iter().collect();
+                self.check_distinct(ViolationCode::DuplicateVariation, "variation", &arms, |arm| {
                     Some(&arm.variation_id)
                 });
             }
@@ -148,7 +165,12 @@ impl List {
             }
             return;
         }
-        let sum: u64 = arms.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
+        self.check_sum(arms);
+    }
+
+    fn check_sum<'a>(&mut self, arms: impl IntoIterator<Item = &'a Allocation>) {
+        let weights = arms.into_iter().filter_map(|arm| arm.weight);
+        let sum: u64 = weights.map(Weight::millionths).sum();
         if sum != WHOLE {
             let sum = Weight::from_millionths(sum).unwrap_or(Weight::MAX);
             let message = format!("the weights must sum to exactly 100, not {sum}");
@@ -157,7 +179,21 @@ impl List {
     }
 
     fn check_segments(&mut self, arms: &[Allocation]) {
-        let fallbacks = arms.iter().filter(|arm| arm.is_fallback).count();
+        // Arms that divide a target count as one.
+        let mut counted: Vec<&Allocation> = Vec::new();
+        for target in targets(arms) {
+            let own: Vec<&Allocation> = target.arms.iter().map(|(_, arm)| *arm).collect();
+            if is_divided(&own) {
+                self.check_sum(own.iter().copied());
+                self.check_distinct(ViolationCode::DuplicateVariation, "variation", &own, |arm| {
+                    Some(&arm.variation_id)
+                });
+                counted.extend(own.first());
+            } else {
+                counted.extend(own);
+            }
+        }
+        let fallbacks = counted.iter().filter(|arm| arm.is_fallback).count();
         if fallbacks != 1 {
             let message = format!("exactly one allocation must be the fallback, not {fallbacks}");
             self.add(ViolationCode::ExperimentMissingDefault, message);
@@ -181,21 +217,23 @@ impl List {
                 self.add(ViolationCode::AllocationMissingPriority, message);
             }
         }
-        self.check_distinct(ViolationCode::DuplicateSegment, "segment", arms, |arm| {
+        self.check_distinct(ViolationCode::DuplicateSegment, "segment", &counted, |arm| {
             arm.segment_id.as_ref()
         });
-        self.check_distinct(ViolationCode::DuplicatePriority, "priority", arms, |arm| arm.priority);
+        self.check_distinct(ViolationCode::DuplicatePriority, "priority", &counted, |arm| {
+            arm.priority
+        });
     }
 
     fn check_distinct<'a, K: Ord + std::fmt::Display>(
         &mut self,
         code: ViolationCode,
         what: &str,
-        arms: &'a [Allocation],
+        arms: &[&'a Allocation],
         key: impl Fn(&'a Allocation) -> Option<K>,
     ) {
         let mut seen: Vec<K> = Vec::new();
-        for key in arms.iter().filter_map(key) {
+        for key in arms.iter().filter_map(|arm| key(arm)) {
             if seen.contains(&key) {
                 self.add(code, format!("{what} {key} must not stand in two allocations"));
             }

@@ -215,7 +215,12 @@ fn check_sense(
         return Err(Error::invalid(rule).at("levels"));
     }
     check_strategy(allocations, strategy).map_err(|error| error.at("allocations"))?;
-    match allocations.iter().position(|arm| arm.weight.is_some()) {
+    let weighs = allocations.iter().position(|arm| arm.weight.is_some());
+    if let Some(index) = weighs.filter(|_| strategy == Strategy::Segment) {
+        let rule = format!("is only for experiments that assign by {}", Strategy::Percentage);
+        return Err(Error::invalid(rule).at("weight").at_index(index).at("allocations"));
+    }
+    match weighs {
         Some(index) if !levels.is_empty() => {
             let rule = "must not be given with levels, which divide the subjects";
             Err(Error::invalid(rule).at("weight").at_index(index).at("allocations"))

@@ -4,11 +4,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::show::Envelope;
-use crate::assign::{Assignment, Decision, Reason, Subject};
+use crate::assign::{Assignment, Decision, Plan, Reason, Subject};
 use crate::error::codes;
 use crate::id::{ExperimentId, SegmentId, VariationId};
 use crate::model::{Allocation, Config, Experiment, Flow, Status, Strategy};
-use crate::number::Percentage;
 use crate::snapshot::Snapshot;
 
 /// One request of a subject, which an experiment may shape.
@@ -266,7 +265,7 @@ fn enrolled<'s>(
     subject: &Subject<'_>,
 ) -> Option<Option<Found<'s>>> {
     let plan = snapshot.trial_plan(experiment.id())?;
-    let decision = plan.assign(&identified(subject, experiment));
+    let decision = plan.assign(&identified(subject, &plan));
     let Some(assignment) = decision.assignment() else { return Some(None) };
     let arm = allocations(experiment).iter().find(|arm| {
         arm.variation_id == *assignment.variation_id
@@ -308,7 +307,8 @@ fn kept<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> {
         if experiment.status() != Status::Paused || !is_on {
             return None;
         }
-        found(experiment, snapshot.assign(id, &identified(&login.subject, experiment)))
+        let plan = snapshot.plan(id)?;
+        found(experiment, plan.assign(&identified(&login.subject, plan)))
     })
 }
 
@@ -320,8 +320,8 @@ fn assigned<'s>(snapshot: &'s Snapshot, login: &Login<'_>) -> Option<Found<'s>> 
     active
         .sort_unstable_by_key(|experiment| (experiment.iteration().started_at(), experiment.id()));
     active.into_iter().find_map(|experiment| {
-        let subject = identified(&login.subject, experiment);
-        found(experiment, snapshot.assign(experiment.id(), &subject))
+        let plan = snapshot.plan(experiment.id())?;
+        found(experiment, plan.assign(&identified(&login.subject, plan)))
     })
 }
 
@@ -339,12 +339,10 @@ fn found<'s>(experiment: &'s Experiment, decision: Decision<'s>) -> Option<Found
 
 /// The subject, with an id if the experiment hashes none: one by segment that lets everyone in asks
 /// for attributes alone.
-fn identified<'a>(subject: &Subject<'a>, experiment: &'a Experiment) -> Subject<'a> {
-    let kind = experiment.subject_kind().as_str();
-    let hashes = experiment.strategy() == Strategy::Percentage
-        || experiment.traffic() < Percentage::MAX
-        || subject.id(kind).is_some();
-    if hashes { subject.clone() } else { subject.clone().with_id(kind, "-") }
+fn identified<'a>(subject: &Subject<'a>, plan: &'a Plan) -> Subject<'a> {
+    let kind = plan.subject_kind().as_str();
+    let needs_none = plan.hashes() || subject.id(kind).is_some();
+    if needs_none { subject.clone() } else { subject.clone().with_id(kind, "-") }
 }
 
 impl Serialize for ExperimentContext<'_> {

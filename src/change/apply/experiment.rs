@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::super::lifecycle::not_allowed;
 use super::super::mutability::not_mutable;
-use super::super::{EffectKind, EntityKind, ExperimentPatch, Field, NewExperiment, Patch};
-use super::{Edit, Work, given, not_found, patched, text};
+use super::super::{EffectKind, EntityKind, ExperimentPatch, Field, NewExperiment};
+use super::{Edit, Work, given, not_found, patched, settled, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
-    Experiment, Iteration, Record, Salt, Status, Tag, check_allocations, check_id_free,
-    check_levels, check_name_free, check_tags,
+    Experiment, Iteration, Record, Salt, Schedule, Status, Tag, check_allocations, check_id_free,
+    check_levels, check_name_free, check_schedule, check_tags, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -30,8 +30,14 @@ impl Work<'_> {
             let rule = "must not be given beside levels, which set it";
             return Err(Error::invalid(rule).with_value(&traffic).at("traffic"));
         }
+        let schedule = Schedule {
+            starts_at: new.starts_at,
+            ends_at: new.ends_at,
+            stages: new.stages.as_slice().into(),
+        };
+        check_schedule(&schedule, &new.levels)?;
         let salt = new.salt.take().unwrap_or_else(|| Salt::from(&id));
-        let experiment = Experiment {
+        let mut experiment = Experiment {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
             tags: tags(&new.tags)?,
@@ -40,8 +46,11 @@ impl Work<'_> {
             subject_kind: given("subject_kind", new.subject_kind.as_ref())?.unwrap_or_default(),
             strategy: new.strategy,
             allocations: new.allocations.as_slice().into(),
-            traffic: new.traffic.unwrap_or(Percentage::MAX),
+            traffic: new.traffic.unwrap_or_else(|| initial_traffic(&new.stages)),
             levels: new.levels.as_slice().into(),
+            audience_id: new.audience_id.clone(),
+            keep: new.keep,
+            schedule: None,
             outside_variation_id: new.outside_variation_id.clone(),
             hash: new.hash,
             salt: salt.clone(),
@@ -53,6 +62,7 @@ impl Work<'_> {
         check_name_free(self.next.experiment_named(&experiment.name), "", &new.name)?;
         check_allocations(&new.allocations, new.strategy)
             .map_err(|error| error.at("allocations"))?;
+        experiment.set_schedule(schedule);
         self.next.check_references(&experiment)?;
         self.note(EffectKind::Created, EntityKind::Experiment, id.as_str(), 1);
         self.next.put_experiment(experiment);
@@ -107,16 +117,21 @@ impl Work<'_> {
             }
             traffic => edit.set("traffic", &mut experiment.traffic, traffic)?,
         }
-        let outside = match &patch.outside_variation_id {
-            Patch::Keep => None,
-            Patch::Clear => Some(None),
-            Patch::Set(id) => Some(Some(id.clone())),
-        };
+        edit.set("audience_id", &mut experiment.audience_id, settled(&patch.audience_id))?;
+        let outside = settled(&patch.outside_variation_id);
         edit.set("outside_variation_id", &mut experiment.outside_variation_id, outside)?;
+        edit.set("keep", &mut experiment.keep, patch.keep)?;
+        let mut schedule = experiment.schedule();
+        edit.set("starts_at", &mut schedule.starts_at, settled(&patch.starts_at))?;
+        edit.set("ends_at", &mut schedule.ends_at, settled(&patch.ends_at))?;
+        edit.set("stages", &mut schedule.stages, patch.stages.as_deref().map(Box::from))?;
+        check_schedule(&schedule, &experiment.levels)?;
+        experiment.set_schedule(schedule);
         let Some(fields) = edit.into_fields() else { return Ok(None) };
         let taken = self.next.experiment_named(&experiment.name);
         check_name_free(taken, experiment.id.as_str(), experiment.name.as_str())?;
         self.next.check_references(experiment)?;
+        self.next.check_kind(experiment)?;
         Ok(Some(fields))
     }
 
@@ -220,6 +235,7 @@ impl Work<'_> {
             let error = Error::new(Code::TransitionNotAllowed, rule);
             return Err(error.with_value(&experiment.status).at("status"));
         }
+        self.next.check_no_member(id)?;
         self.next.remove_experiment(id);
         self.note(EffectKind::Deleted, EntityKind::Experiment, id.as_str(), experiment.version());
         Ok(())

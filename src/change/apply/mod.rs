@@ -2,6 +2,8 @@
 
 mod experiment;
 mod flag;
+mod holdout;
+mod layer;
 mod segment;
 
 use std::borrow::Borrow;
@@ -9,11 +11,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{
-    Change, Effect, EffectKind, EntityKind, Event, NewExperiment, NewFlag, NewSegment,
-    NewVariation, Patch, SettingsPatch, Transaction,
+    Change, Effect, EffectKind, EntityKind, Event, NewExperiment, NewFlag, NewHoldout, NewLayer,
+    NewSegment, NewVariation, Patch, SettingsPatch, Transaction,
 };
 use crate::error::{Code, Error};
-use crate::id::{Entropy, ExperimentId, FlagId, SegmentId, VariationId};
+use crate::id::{Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
 use crate::model::next as count_on;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -56,6 +58,22 @@ impl Commit {
     pub fn segment(&self) -> Option<&SegmentId> {
         self.created(|change| match change {
             Change::CreateSegment(NewSegment { id, .. }) => id.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// The first layer that was created.
+    pub fn layer(&self) -> Option<&LayerId> {
+        self.created(|change| match change {
+            Change::CreateLayer(NewLayer { id, .. }) => id.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// The first holdout that was created.
+    pub fn holdout(&self) -> Option<&HoldoutId> {
+        self.created(|change| match change {
+            Change::CreateHoldout(NewHoldout { id, .. }) => id.as_ref(),
             _ => None,
         })
     }
@@ -188,6 +206,10 @@ impl Work<'_> {
             Change::CreateExperiment(new) => {
                 return self.create_experiment(new).map(Change::CreateExperiment);
             }
+            Change::CreateLayer(new) => return self.create_layer(new).map(Change::CreateLayer),
+            Change::CreateHoldout(new) => {
+                return self.create_holdout(new).map(Change::CreateHoldout);
+            }
             Change::CreateVariation { flag_id, variation } => {
                 let variation = self.create_variation(&flag_id, variation)?;
                 return Ok(Change::CreateVariation { flag_id, variation });
@@ -209,6 +231,12 @@ impl Work<'_> {
             Change::PatchExperiment { id, if_version, patch } => {
                 self.patch_experiment(id, *if_version, patch)
             }
+            Change::PatchLayer { id, if_version, patch } => {
+                self.patch_layer(id, *if_version, patch)
+            }
+            Change::PatchHoldout { id, if_version, patch } => {
+                self.patch_holdout(id, *if_version, patch)
+            }
             Change::PatchSettings { patch } => self.patch_settings(patch),
             Change::SetFlagStatus { id, if_version, status } => {
                 self.set_flag_status(id, *if_version, *status)
@@ -226,9 +254,13 @@ impl Work<'_> {
             Change::DeleteVariation { id, if_version } => self.delete_variation(id, *if_version),
             Change::DeleteSegment { id, if_version } => self.delete_segment(id, *if_version),
             Change::DeleteExperiment { id, if_version } => self.delete_experiment(id, *if_version),
+            Change::DeleteLayer { id, if_version } => self.delete_layer(id, *if_version),
+            Change::DeleteHoldout { id, if_version } => self.delete_holdout(id, *if_version),
             Change::CreateFlag(_)
             | Change::CreateSegment(_)
             | Change::CreateExperiment(_)
+            | Change::CreateLayer(_)
+            | Change::CreateHoldout(_)
             | Change::CreateVariation { .. }
             | Change::Reshuffle { .. } => Ok(()),
         }?;
@@ -353,6 +385,15 @@ fn patched<T: FromStr<Err = Error>>(
         Patch::Keep => Ok(None),
         Patch::Clear => Ok(Some(None)),
         Patch::Set(value) => text(field, value).map(|value| Some(Some(value))),
+    }
+}
+
+/// What a field that can be cleared is to become, if anything.
+fn settled<T: Clone>(patch: &Patch<T>) -> Option<Option<T>> {
+    match patch {
+        Patch::Keep => None,
+        Patch::Clear => Some(None),
+        Patch::Set(value) => Some(Some(value.clone())),
     }
 }
 

@@ -1,0 +1,94 @@
+//! Holdouts.
+
+use super::super::{EffectKind, EntityKind, HoldoutPatch, NewHoldout};
+use super::layer::check_empty;
+use super::{Edit, Work, given, not_found, patched, text};
+use crate::error::Error;
+use crate::id::HoldoutId;
+use crate::model::{Holdout, Record, Salt, check_held, check_id_free, check_name_free};
+
+impl Work<'_> {
+    pub(super) fn create_holdout(&mut self, mut new: NewHoldout) -> Result<NewHoldout, Error> {
+        let id = match new.id.take() {
+            Some(id) => id,
+            None => HoldoutId::generate(self.entropy)?,
+        };
+        check_id_free(self.next.holdout(&id).is_some(), id.as_str())?;
+        let salt = new.salt.take().unwrap_or_else(|| Salt::from(&id));
+        let holdout = Holdout {
+            name: text("name", &new.name)?,
+            description: given("description", new.description.as_ref())?,
+            salt: salt.clone(),
+            subject_kind: given("subject_kind", new.subject_kind.as_ref())?.unwrap_or_default(),
+            share: new.share,
+            experiments: new.experiments.clone(),
+            record: Record::new(self.now),
+            id: id.clone(),
+        };
+        check_name_free(self.next.holdout_named(&holdout.name), "", &new.name)?;
+        check_held(&holdout.experiments).map_err(|error| error.at("experiments"))?;
+        self.next.check_held(&holdout)?;
+        self.check_halted(holdout.experiments.iter()).map_err(|error| error.at("experiments"))?;
+        self.note(EffectKind::Created, EntityKind::Holdout, id.as_str(), 1);
+        self.next.put_holdout(holdout);
+        new.id = Some(id);
+        new.salt = Some(salt);
+        Ok(new)
+    }
+
+    pub(super) fn patch_holdout(
+        &mut self,
+        id: &HoldoutId,
+        if_version: Option<u64>,
+        patch: &HoldoutPatch,
+    ) -> Result<(), Error> {
+        let mut holdout = self.holdout(id, if_version)?;
+        let fields = self.edit_holdout(&mut holdout, patch).map_err(|error| error.at("patch"))?;
+        let Some(fields) = fields else { return Ok(()) };
+        holdout.record.touch(self.now)?;
+        self.note_edit(EntityKind::Holdout, id.as_str(), holdout.version(), fields);
+        self.next.put_holdout(holdout);
+        Ok(())
+    }
+
+    fn edit_holdout(
+        &self,
+        holdout: &mut Holdout,
+        patch: &HoldoutPatch,
+    ) -> Result<Option<Vec<String>>, Error> {
+        let mut edit = Edit::new(|_| Ok(()));
+        edit.set("name", &mut holdout.name, given("name", patch.name.as_ref())?)?;
+        let description = patched("description", &patch.description)?;
+        edit.set("description", &mut holdout.description, description)?;
+        edit.set("share", &mut holdout.share, patch.share)?;
+        if let Some(experiments) = &patch.experiments {
+            check_held(experiments).map_err(|error| error.at("experiments"))?;
+            let changing = holdout.experiments.symmetric_difference(experiments);
+            self.check_halted(changing).map_err(|error| error.at("experiments"))?;
+            edit.set("experiments", &mut holdout.experiments, Some(experiments.clone()))?;
+        }
+        let taken = self.next.holdout_named(&holdout.name);
+        check_name_free(taken, holdout.id.as_str(), holdout.name.as_str())?;
+        self.next.check_held(holdout)?;
+        Ok(edit.into_fields())
+    }
+
+    pub(super) fn delete_holdout(
+        &mut self,
+        id: &HoldoutId,
+        if_version: Option<u64>,
+    ) -> Result<(), Error> {
+        let holdout = self.holdout(id, if_version)?;
+        check_empty(id.as_str(), holdout.experiments.iter())?;
+        self.next.remove_holdout(id);
+        self.note(EffectKind::Deleted, EntityKind::Holdout, id.as_str(), holdout.version());
+        Ok(())
+    }
+
+    /// A copy of a holdout to work on.
+    fn holdout(&self, id: &HoldoutId, if_version: Option<u64>) -> Result<Holdout, Error> {
+        let holdout = self.next.holdout(id).ok_or_else(|| not_found("a holdout", id.as_str()))?;
+        holdout.record.check_version(if_version)?;
+        Ok(holdout.clone())
+    }
+}

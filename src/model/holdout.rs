@@ -1,0 +1,147 @@
+//! Holdouts: subjects kept out of a set of experiments.
+
+use std::collections::BTreeSet;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::{Description, Name, Record, Salt, SubjectKind, checked, entity, keys};
+use crate::error::{Code, Error};
+use crate::id::{ExperimentId, HoldoutId};
+use crate::json::{Cursor, FromJson, deserialize};
+use crate::number::Percentage;
+
+/// The most experiments of a holdout.
+const MAX_EXPERIMENTS: usize = 10_000;
+
+/// A share of subjects kept out of a set of experiments, to measure what all of these together
+/// bring.
+///
+/// A holdout draws once for each subject, by its own salt and kind of subject: who is held out of
+/// one of its experiments is held out of all, and of the same ones, however they are edited. It goes
+/// before everything that an experiment decides, also before an assignment that the subject
+/// [keeps](crate::Subject::kept); only one that is [forced](crate::Subject::forced) goes before it.
+/// Who is held out gets what subjects outside the experiment get.
+///
+/// All its experiments go by its kind of subject. An experiment can be in several holdouts. It joins
+/// and leaves while it is not active, and leaves before it is deleted.
+///
+/// The share takes effect at once. Raising it only adds to those held out, lowering it only
+/// removes some.
+///
+/// ```
+/// use variate::NewHoldout;
+///
+/// let holdout = NewHoldout::new("Winter", "user", 5.try_into()?)
+///     .experiment("exp_button".parse()?)
+///     .experiment("exp_price".parse()?);
+/// # Ok::<(), variate::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holdout {
+    pub(crate) id: HoldoutId,
+    pub(crate) name: Name,
+    pub(crate) description: Option<Description>,
+    pub(crate) salt: Salt,
+    pub(crate) subject_kind: SubjectKind,
+    pub(crate) share: Percentage,
+    pub(crate) experiments: BTreeSet<ExperimentId>,
+    pub(crate) record: Record,
+}
+
+entity!(Holdout HoldoutId);
+
+impl Holdout {
+    /// What it mixes into its hash; fixed when it is created.
+    pub fn salt(&self) -> &Salt {
+        &self.salt
+    }
+
+    /// Which of a subject's ids is hashed; fixed when it is created.
+    pub fn subject_kind(&self) -> &SubjectKind {
+        &self.subject_kind
+    }
+
+    /// The share of subjects that is held out.
+    pub fn share(&self) -> Percentage {
+        self.share
+    }
+
+    /// The experiments that they are held out of; at most 10,000.
+    pub fn experiments(&self) -> &BTreeSet<ExperimentId> {
+        &self.experiments
+    }
+}
+
+/// Checks the experiments of a holdout as far as no other entity is concerned.
+pub(crate) fn check_held(experiments: &BTreeSet<ExperimentId>) -> Result<(), Error> {
+    if experiments.len() <= MAX_EXPERIMENTS {
+        return Ok(());
+    }
+    let rule = format!("must have at most {MAX_EXPERIMENTS} experiments");
+    Err(Error::new(Code::LimitExceeded, rule).with_value(&experiments.len()))
+}
+
+impl FromJson for BTreeSet<ExperimentId> {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let mut ids = Self::new();
+        cursor.array(|item| {
+            let id: ExperimentId = item.read()?;
+            match ids.replace(id) {
+                None => Ok(()),
+                Some(twice) => {
+                    let error = Error::invalid("must not be given twice").with_value(&twice);
+                    Err(item.locate(error))
+                }
+            }
+        })?;
+        Ok(ids)
+    }
+}
+
+impl FromJson for Holdout {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let object = cursor.object(keys![
+            "id",
+            "name",
+            "description",
+            "salt",
+            "subject_kind",
+            "share",
+            "experiments",
+        ])?;
+        let id: HoldoutId = object.read("id")?;
+        Ok(Self {
+            name: object.read("name")?,
+            description: object.optional("description")?,
+            salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
+            subject_kind: object.or_default("subject_kind")?,
+            share: object.read("share")?,
+            experiments: match object.get("experiments") {
+                Some(_) => checked(&object, "experiments", check_held)?,
+                None => BTreeSet::new(),
+            },
+            record: Record::from_json(&object)?,
+            id,
+        })
+    }
+}
+
+impl Serialize for Holdout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("name", &self.name)?;
+        if let Some(description) = &self.description {
+            map.serialize_entry("description", description)?;
+        }
+        map.serialize_entry("salt", &self.salt)?;
+        map.serialize_entry("subject_kind", &self.subject_kind)?;
+        map.serialize_entry("share", &self.share)?;
+        map.serialize_entry("experiments", &self.experiments)?;
+        self.record.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+deserialize!(Holdout);
