@@ -13,12 +13,13 @@ mod json;
 mod model;
 mod number;
 mod partition;
+mod preview;
 mod snapshot;
 mod time;
 
 pub use assign::{
-    Asked, Assignment, Attribute, Attributes, Decision, Explanation, Plan, Reason, RuleVerdict,
-    Scratch, Step, Subject, ToAttribute, hash,
+    Asked, Assignment, Attribute, Attributes, Batch, Column, Decision, Explanation, Outcome, Plan,
+    Reason, RuleVerdict, Scratch, Step, Subject, ToAttribute, hash,
 };
 pub use change::{
     Change, Commit, Effect, EffectKind, EntityKind, Event, ExperimentPatch, Field, FlagPatch,
@@ -39,5 +40,6 @@ pub use model::{
 };
 pub use number::{Percentage, Weight};
 pub use partition::Partition;
+pub use preview::{Move, Moves, Place, Preview};
 pub use snapshot::{Readiness, Snapshot};
 pub use time::{Clock, Timestamp};

@@ -1,5 +1,6 @@
 //! The gates that most experiments do without.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::explain::{Step, Trace};
@@ -17,7 +18,7 @@ pub(crate) struct Guards {
     pub(crate) audience: Option<Arc<Segment>>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct HoldoutGate {
     pub(crate) holdout: Arc<Holdout>,
     pub(crate) seed: u64,
@@ -25,12 +26,33 @@ pub(crate) struct HoldoutGate {
     pub(crate) end: u64,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct LayerGate {
     pub(crate) layer: Arc<Layer>,
     pub(crate) seed: u64,
     /// The experiment's number in the layer's partition.
     pub(crate) arm: u8,
+}
+
+/// Equal when they hold out the same subjects.
+impl PartialEq for HoldoutGate {
+    fn eq(&self, other: &Self) -> bool {
+        (self.seed, self.end) == (other.seed, other.end)
+    }
+}
+
+impl LayerGate {
+    /// The points that let a subject in, in ascending order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Range<u64>> {
+        self.layer.slots.of(self.arm)
+    }
+}
+
+/// Equal when they let the same subjects in.
+impl PartialEq for LayerGate {
+    fn eq(&self, other: &Self) -> bool {
+        self.seed == other.seed && self.slots().eq(other.slots())
+    }
 }
 
 impl Guards {

@@ -1,6 +1,7 @@
 //! How subjects are mapped: hash, rule, plan, decision.
 
 mod attributes;
+mod batch;
 mod decision;
 mod explain;
 mod guards;
@@ -12,10 +13,11 @@ mod subject;
 pub mod hash;
 
 pub use attributes::{Attribute, Attributes, ToAttribute};
+pub use batch::{Batch, Column, Outcome};
 pub use decision::{Assignment, Decision, Reason};
 pub use explain::{Asked, Explanation, RuleVerdict, Step};
 pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::Subject;
 
-pub(crate) use plan::Surroundings;
+pub(crate) use plan::{Arm, Gate, Open, Route, Share, Surroundings};

@@ -35,6 +35,16 @@ pub(crate) struct Arm {
     pub(crate) variation_id: VariationId,
     pub(crate) config: Arc<Config>,
     pub(crate) is_control: bool,
+    /// Its place among the arms.
+    pub(crate) number: u8,
+}
+
+impl Arm {
+    /// The number of what is served outside the experiment.
+    pub(crate) const OUTSIDE: u8 = 254;
+
+    /// The number of nothing.
+    pub(crate) const NONE: u8 = 255;
 }
 
 /// Whether the status lets anyone in.
@@ -284,6 +294,14 @@ impl Plan {
         Some(drawn.unwrap_or(first))
     }
 
+    /// The segments that it asks, in order.
+    pub(super) fn targets(&self) -> &[(Arc<Segment>, Share)] {
+        match &self.gate {
+            Gate::Open(Open { route: Route::Segments { targets, .. }, .. }) => targets,
+            _ => &[],
+        }
+    }
+
     fn status(&self) -> Status {
         match &self.gate {
             Gate::Open(_) => Status::Active,
@@ -314,17 +332,16 @@ impl Plan {
             }
             None => (around.flag, &experiment.allocations, &experiment.outside_variation_id),
         };
-        let arm = |id: &VariationId, is_control| Arm::new(flag?, id, is_control);
-        let arms = allocations.iter();
-        let arms =
-            arms.filter_map(|allocation| arm(&allocation.variation_id, allocation.is_control));
+        let arm = |id: &VariationId, is_control, number| Arm::new(flag?, id, is_control, number);
+        let arms = allocations.iter().zip(0..);
+        let arms = arms.filter_map(|(own, number)| arm(&own.variation_id, own.is_control, number));
         Self {
             experiment_id: experiment.id.clone(),
             subject_kind: experiment.subject_kind.clone(),
             keep: experiment.keep,
             gate,
             arms: arms.collect(),
-            outside: outside.as_ref().and_then(|id| arm(id, false)).map(Box::new),
+            outside: outside.as_ref().and_then(|id| arm(id, false, Arm::OUTSIDE)).map(Box::new),
         }
     }
 }
@@ -378,8 +395,8 @@ fn segments(design: &Design) -> Route {
 }
 
 impl Arm {
-    fn new(flag: &Flag, id: &VariationId, is_control: bool) -> Option<Self> {
+    fn new(flag: &Flag, id: &VariationId, is_control: bool, number: u8) -> Option<Self> {
         let config = Arc::clone(&flag.variations().get(id)?.config);
-        Some(Self { variation_id: id.clone(), config, is_control })
+        Some(Self { variation_id: id.clone(), config, is_control, number })
     }
 }

@@ -104,10 +104,8 @@ impl Layer {
     }
 
     /// The points that a member owns, of all 2^32, in ascending order.
-    pub fn slots<'l>(&'l self, member: &'l ExperimentId) -> impl Iterator<Item = Range<u64>> + 'l {
-        let slices = self.slots.partition.slices();
-        let own = slices.filter(|(_, _, arm)| self.slots.member(*arm) == Some(member));
-        own.map(|(start, end, _)| start..end)
+    pub fn slots(&self, member: &ExperimentId) -> impl Iterator<Item = Range<u64>> {
+        self.slots.arm(member).into_iter().flat_map(|arm| self.slots.of(arm))
     }
 }
 
@@ -137,6 +135,12 @@ impl Slots {
     pub(crate) fn arm(&self, member: &ExperimentId) -> Option<u8> {
         let index = self.members.keys().position(|own| own == member)?;
         u8::try_from(index + 1).ok()
+    }
+
+    /// The points of an arm.
+    pub(crate) fn of(&self, arm: u8) -> impl Iterator<Item = Range<u64>> {
+        let own = self.partition.slices().filter(move |(_, _, owner)| *owner == usize::from(arm));
+        own.map(|(start, end, _)| start..end)
     }
 
     /// The arm that owns a point.

@@ -64,7 +64,6 @@ pub struct NewExperiment {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside_variation_id: Option<VariationId>,
     /// When an assignment that a subject brings is kept.
-    #[serde(skip_serializing_if = "is_default")]
     pub keep: Keep,
     /// The moment before which it assigns nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,10 +194,6 @@ impl NewExperiment {
     pub fn salt(self, salt: Salt) -> Self {
         Self { salt: Some(salt), ..self }
     }
-}
-
-fn is_default(keep: &Keep) -> bool {
-    *keep == Keep::default()
 }
 
 impl NewExperiment {

@@ -1,0 +1,429 @@
+//! Who moves when one snapshot becomes another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::assign::{Arm, Decision, Gate, Open, Plan, Route, Share, Subject};
+use crate::id::{ExperimentId, VariationId};
+use crate::partition::Partition;
+use crate::snapshot::Snapshot;
+use crate::time::Timestamp;
+
+/// What becomes of subjects when one snapshot becomes another, be it by changes that are only
+/// considered: nothing is published.
+///
+/// ```
+/// # use variate::{Engine, Subject};
+/// # let engine = Engine::from_json(r#"{"format": "variate/1",
+/// #     "flags": [{"id": "flg_a", "name": "A flag", "status": "active",
+/// #         "parameters": {"x": {"type": "number", "value": 1}},
+/// #         "variations": [{"id": "var_today", "name": "one"}, {"id": "var_short", "name": "two"}]}],
+/// #     "experiments": [{"id": "exp_signin", "name": "Sign-in", "flag_id": "flg_a",
+/// #         "strategy": "percentage", "status": "active", "traffic": 20,
+/// #         "allocations": [{"variation_id": "var_today", "weight": 50, "is_control": true},
+/// #             {"variation_id": "var_short", "weight": 50}]}]}"#)?;
+/// use variate::{Change, ExperimentPatch, Timestamp};
+///
+/// let raise = ExperimentPatch::new().traffic(60.try_into()?);
+/// let raise = Change::patch_experiment(&"exp_signin".parse()?, raise);
+/// let (now, then) = (engine.snapshot(), engine.dry_run(raise)?.snapshot);
+/// let preview = now.preview(&then);
+///
+/// let moves = preview.shares("exp_signin", Timestamp::now()).unwrap();
+/// assert_eq!(moves.to_string(), "\
+/// from       to         share
+/// var_short  var_short  10.0000 %
+/// var_today  var_today  10.0000 %
+/// nothing    var_short  20.0000 %  moves
+/// nothing    var_today  20.0000 %  moves
+/// nothing    nothing    40.0000 %
+/// ");
+///
+/// let ids = ["device-1", "device-2", "device-3"];
+/// let counted = preview.counts("exp_signin", ids.into_iter().map(Subject::new));
+/// assert_eq!(counted.count(), Some(3));
+/// # Ok::<(), variate::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Preview<'s> {
+    before: &'s Snapshot,
+    after: &'s Snapshot,
+}
+
+impl Snapshot {
+    /// What becomes of subjects when this snapshot becomes that one.
+    pub fn preview<'s>(&'s self, after: &'s Self) -> Preview<'s> {
+        Preview { before: self, after }
+    }
+}
+
+impl<'s> Preview<'s> {
+    /// The experiments of either snapshot that do not assign as they did, in the order of their
+    /// ids. One is listed also when only the config of its arms has become different.
+    pub fn experiments(&self) -> Vec<&'s ExperimentId> {
+        let Self { before, after } = *self;
+        let ids = |snapshot: &'s Snapshot| snapshot.experiments().map(|own| own.id());
+        let mut differing: Vec<_> = ids(before)
+            .filter(|id| before.plan(id) != after.plan(id))
+            .chain(ids(after).filter(|id| before.plan(id).is_none()))
+            .collect();
+        differing.sort_unstable();
+        differing
+    }
+
+    /// Which share of all subjects that have an id of the experiment's kind goes from where to
+    /// where, when asked at this moment: not sampled but worked out from the partitions, with no
+    /// error but the rounding of `f64` in its last digits.
+    ///
+    /// `None` when attributes decide in either snapshot, in an audience or segments, or when they
+    /// go by different kinds of subject: then [`counts`](Self::counts) has an answer. An experiment
+    /// that is in neither serves nothing.
+    pub fn shares(&self, experiment: impl AsRef<str>, now: Timestamp) -> Option<Moves> {
+        let plan = |snapshot: &'s Snapshot| snapshot.plan(experiment.as_ref());
+        let [before, after] = [plan(self.before), plan(self.after)];
+        if let (Some(before), Some(after)) = (before, after)
+            && before.subject_kind() != after.subject_kind()
+        {
+            return None;
+        }
+        let mut fates = Fates::new([Draws::of(before, now)?, Draws::of(after, now)?]);
+        fates.draw(|draws| &draws.holdouts);
+        fates.draw(|draws| &draws.layer);
+        fates.draw(|draws| &draws.traffic);
+        fates.draw(|draws| &draws.variation);
+        Some(Moves::of_shares(fates.shares))
+    }
+
+    /// How many of these subjects go from where to where.
+    pub fn counts<'a>(
+        &self,
+        experiment: impl AsRef<str>,
+        subjects: impl IntoIterator<Item = Subject<'a>>,
+    ) -> Moves {
+        let [before, after] = [self.before, self.after].map(|own| own.plan(experiment.as_ref()));
+        let place = |plan: Option<&Plan>, subject: &Subject<'_>| {
+            plan.map_or(Place::NOTHING, |plan| Place::of(&plan.assign(subject)))
+        };
+        let mut counts = BTreeMap::new();
+        for subject in subjects {
+            *counts.entry((place(before, &subject), place(after, &subject))).or_insert(0) += 1;
+        }
+        Moves::of_counts(counts)
+    }
+}
+
+/// What a subject is served, and whether it is part of the experiment.
+///
+/// Displays as the variation, followed by `(outside)` when it is served as no part of the
+/// experiment, or as `nothing`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Place {
+    /// The variation; `None` when nothing is served.
+    pub variation_id: Option<VariationId>,
+    /// Whether the subject counts in the experiment's analysis.
+    pub in_experiment: bool,
+}
+
+impl Place {
+    const NOTHING: Self = Self { variation_id: None, in_experiment: false };
+
+    fn of(decision: &Decision<'_>) -> Self {
+        Self {
+            variation_id: decision.variation_id().cloned(),
+            in_experiment: decision.in_experiment(),
+        }
+    }
+
+    fn arm(arm: Option<&Arm>, in_experiment: bool) -> Self {
+        let variation_id = arm.map(|arm| arm.variation_id.clone());
+        Self { in_experiment: in_experiment && variation_id.is_some(), variation_id }
+    }
+}
+
+/// Those in the experiment first, then those outside, then those who get nothing; each by variation.
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |place: &Self| (!place.in_experiment, place.variation_id.is_none());
+        key(self).cmp(&key(other)).then_with(|| self.variation_id.cmp(&other.variation_id))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.variation_id {
+            None => f.pad("nothing"),
+            Some(id) if self.in_experiment => f.pad(id.as_str()),
+            Some(id) => f.pad(&format!("{id} (outside)")),
+        }
+    }
+}
+
+/// How many subjects go from where to where, those who stay included.
+///
+/// Displays as a table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moves {
+    rows: Vec<Move>,
+}
+
+/// The subjects that go from one place to another, or stay.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Move {
+    /// Where they are.
+    pub from: Place,
+    /// Where they will be.
+    pub to: Place,
+    /// Their share of all, from 0 to 1.
+    pub share: f64,
+    /// How many they are, if they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+impl Moves {
+    /// The rows of the table, none of them empty, in the order of [`Place`]s.
+    pub fn rows(&self) -> &[Move] {
+        &self.rows
+    }
+
+    /// The share of those who move, from 0 to 1.
+    pub fn moved(&self) -> f64 {
+        self.rows.iter().filter(|row| row.from != row.to).map(|row| row.share).sum()
+    }
+
+    /// How many subjects there are in all, if they were counted.
+    pub fn count(&self) -> Option<u64> {
+        self.rows.iter().map(|row| row.count).sum()
+    }
+
+    fn of_shares(shares: BTreeMap<(Fate, Fate), f64>) -> Self {
+        let rows = shares.into_iter().filter(|(_, share)| *share > 0.0);
+        let rows = rows.map(|((from, to), share)| Move {
+            from: from.into_place(),
+            to: to.into_place(),
+            share,
+            count: None,
+        });
+        Self { rows: rows.collect() }
+    }
+
+    fn of_counts(counts: BTreeMap<(Place, Place), u64>) -> Self {
+        let all: u64 = counts.values().sum();
+        let rows = counts.into_iter().map(|((from, to), count)| Move {
+            from,
+            to,
+            share: to_f64(count) / to_f64(all),
+            count: Some(count),
+        });
+        Self { rows: rows.collect() }
+    }
+}
+
+impl fmt::Display for Moves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |place: fn(&Move) -> &Place| {
+            let widths = self.rows.iter().map(|row| place(row).to_string().chars().count());
+            widths.max().unwrap_or(0).max("from".len())
+        };
+        let (from, to) = (width(|row| &row.from), width(|row| &row.to));
+        let counts: Option<Vec<String>> =
+            self.rows.iter().map(|row| row.count.map(|count| count.to_string())).collect();
+        let count = counts.iter().flatten().map(String::len).max().unwrap_or(0).max("count".len());
+        write!(f, "{:from$}  {:to$}", "from", "to")?;
+        if counts.is_some() {
+            write!(f, "  {:>count$}", "count")?;
+        }
+        writeln!(f, "  share")?;
+        for row in &self.rows {
+            write!(f, "{:from$}  {:to$}", row.from, row.to)?;
+            if let Some(own) = row.count {
+                write!(f, "  {own:>count$}")?;
+            }
+            write!(f, "  {:.4} %", row.share * 100.0)?;
+            writeln!(f, "{}", if row.from == row.to { "" } else { "  moves" })?;
+        }
+        Ok(())
+    }
+}
+
+/// How far a subject has come through the gates of one plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    /// It has passed all that it was asked.
+    Alive,
+    Done(Place),
+}
+
+impl Fate {
+    fn into_place(self) -> Place {
+        match self {
+            Self::Alive => Place::NOTHING,
+            Self::Done(place) => place,
+        }
+    }
+}
+
+/// A draw of a plan: the fate of each point, as slices that each end where the next begins.
+struct Draw {
+    seed: u64,
+    /// The first point after each slice, ascending to 2^32, and what becomes of those in it.
+    slices: Vec<(u64, Fate)>,
+}
+
+impl Draw {
+    /// A draw in which all points below `end` have one fate and the others another.
+    fn below(seed: u64, end: u64, below: Fate, rest: Fate) -> Self {
+        Self { seed, slices: vec![(end, below), (Partition::POINTS, rest)] }
+    }
+
+    fn fate(&self, point: u64) -> &Fate {
+        let slice = self.slices.partition_point(|(end, _)| *end <= point);
+        self.slices.get(slice).map_or(&Fate::Alive, |(_, fate)| fate)
+    }
+}
+
+/// The draws of a plan, in the order in which they are made.
+#[derive(Default)]
+struct Draws {
+    /// What becomes of everyone, when nothing is drawn.
+    fate: Option<Fate>,
+    holdouts: Vec<Draw>,
+    layer: Vec<Draw>,
+    traffic: Vec<Draw>,
+    variation: Vec<Draw>,
+}
+
+impl Draws {
+    /// The draws at a moment; `None` when attributes decide.
+    fn of(plan: Option<&Plan>, now: Timestamp) -> Option<Self> {
+        let nothing = || {
+            let fate = Some(Fate::Done(Place::NOTHING));
+            Some(Self { fate, ..Self::default() })
+        };
+        let Some(plan) = plan else { return nothing() };
+        let Gate::Open(open) = &plan.gate else { return nothing() };
+        let outside = Fate::Done(Place::arm(plan.outside.as_deref(), false));
+        let mut draws = Self::default();
+        let mut traffic_end = open.traffic_end;
+        if let Some(guards) = &open.guards {
+            if let Some(schedule) = &guards.schedule {
+                let Ok(traffic) = schedule.traffic_at(now) else { return nothing() };
+                traffic_end = traffic_end.max(traffic.points());
+            }
+            if guards.audience.is_some() {
+                return None;
+            }
+            draws.holdouts.extend(
+                guards
+                    .holdouts
+                    .iter()
+                    .map(|gate| Draw::below(gate.seed, gate.end, outside.clone(), Fate::Alive)),
+            );
+            draws.layer.extend(guards.layer.as_ref().map(|gate| {
+                let slots = gate
+                    .slots()
+                    .flat_map(|slot| [(slot.start, outside.clone()), (slot.end, Fate::Alive)]);
+                let slices = slots.chain([(Partition::POINTS, outside.clone())]).collect();
+                Draw { seed: gate.seed, slices }
+            }));
+        }
+        let arm = |number: usize| Fate::Done(Place::arm(plan.arms.get(number), true));
+        let rest = open.rest.map_or(outside, |control| arm(control.into()));
+        draws.traffic.push(Draw::below(open.traffic_seed, traffic_end, Fate::Alive, rest));
+        draws.variation.push(draw_of_variation(open, arm)?);
+        Some(draws)
+    }
+}
+
+/// The draw of the arm; `None` when a segment decides.
+fn draw_of_variation(open: &Open, arm: impl Fn(usize) -> Fate) -> Option<Draw> {
+    let partition = match &open.route {
+        Route::Percentage(partition) => partition,
+        Route::Segments { targets, fallback } if targets.is_empty() => match fallback {
+            Share::Split(partition) => partition,
+            Share::Whole(number) => {
+                let all = vec![(Partition::POINTS, arm(usize::from(*number)))];
+                return Some(Draw { seed: open.variation_seed, slices: all });
+            }
+        },
+        Route::Segments { .. } => return None,
+    };
+    let slices = partition.slices().map(|(_, end, number)| (end, arm(number)));
+    Some(Draw { seed: open.variation_seed, slices: slices.collect() })
+}
+
+/// What share of the subjects has come to which fate in both plans.
+struct Fates {
+    draws: [Draws; 2],
+    shares: BTreeMap<(Fate, Fate), f64>,
+}
+
+impl Fates {
+    fn new(draws: [Draws; 2]) -> Self {
+        let [before, after] = draws.each_ref().map(|d| d.fate.clone().unwrap_or(Fate::Alive));
+        Self { draws, shares: BTreeMap::from([((before, after), 1.0)]) }
+    }
+
+    /// Makes the draws of one kind. Those with the same seed are one draw, in which a subject has
+    /// one point; all others are independent.
+    fn draw(&mut self, of: impl Fn(&Draws) -> &Vec<Draw>) {
+        let [before, after] = self.draws.each_ref().map(of);
+        let mut seeds: Vec<u64> = before.iter().chain(after).map(|draw| draw.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        for seed in seeds {
+            let own = |draws: &'_ [Draw]| draws.iter().position(|draw| draw.seed == seed);
+            let [ours, theirs] = [(before, own(before)), (after, own(after))]
+                .map(|(draws, at)| at.and_then(|at| draws.get(at)));
+            let classes = classes(ours, theirs);
+            let mut shares = BTreeMap::new();
+            for ((one, other), share) in &self.shares {
+                for ((then_one, then_other), points) in &classes {
+                    let next = |fate: &Fate, then: &Fate| match fate {
+                        Fate::Alive => then.clone(),
+                        Fate::Done(_) => fate.clone(),
+                    };
+                    let key = (next(one, then_one), next(other, then_other));
+                    *shares.entry(key).or_insert(0.0) += share * points / to_f64(Partition::POINTS);
+                }
+            }
+            self.shares = shares;
+        }
+    }
+}
+
+/// How many points have which fates in two draws with one seed.
+fn classes(ours: Option<&Draw>, theirs: Option<&Draw>) -> Vec<((Fate, Fate), f64)> {
+    let draws = [ours, theirs];
+    let mut ends: Vec<u64> = draws
+        .into_iter()
+        .flatten()
+        .flat_map(|draw| draw.slices.iter().map(|(end, _)| *end))
+        .collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let mut classes: BTreeMap<(Fate, Fate), u64> = BTreeMap::new();
+    let mut start = 0;
+    for end in ends {
+        let [one, other] =
+            draws.map(|draw| draw.map_or(Fate::Alive, |draw| draw.fate(start).clone()));
+        *classes.entry((one, other)).or_insert(0) += end - start;
+        start = end;
+    }
+    classes.into_iter().map(|(fates, points)| (fates, to_f64(points))).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^53")]
+fn to_f64(count: u64) -> f64 {
+    count as f64
+}
