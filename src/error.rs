@@ -81,6 +81,7 @@ impl Error {
         matches!(
             self.0.code,
             Code::DuplicateKey
+                | Code::FeatureMissing
                 | Code::InvalidJson
                 | Code::InvalidValue
                 | Code::LimitExceeded
@@ -255,6 +256,8 @@ codes! {
         DuplicateKey = "duplicate_key",
         /// The system gave no random bytes for an id.
         EntropyUnavailable = "entropy_unavailable",
+        /// What only a feature of this crate can read, which the program is built without.
+        FeatureMissing = "feature_missing",
         /// The entity is used by another, which the message names.
         InUse = "in_use",
         /// The text is not JSON, not UTF-8, too long or too deep.

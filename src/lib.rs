@@ -32,10 +32,12 @@ pub use id::{
     Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, SystemEntropy, VariationId,
 };
 pub use json::Limits;
+#[cfg(feature = "regex")]
+pub use model::Regex;
 pub use model::{
-    ActiveLimit, Allocation, Condition, Config, Description, Experiment, Expression, Flag,
-    FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Layer, Name, OneOf, Parameter,
-    ParameterType, Rule, Salt, Segment, SegmentStatus, Settings, Stage, Status, Strategy,
+    ActiveLimit, Allocation, Bounds, Condition, Config, Description, Experiment, Expression, Flag,
+    FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Layer, Name, Number, OneOf, Parameter,
+    ParameterType, Rule, Salt, Segment, SegmentStatus, Semver, Settings, Stage, Status, Strategy,
     SubjectKind, Tag, Variation,
 };
 pub use number::{Percentage, Weight};

@@ -64,6 +64,17 @@ impl Timestamp {
         };
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
     }
+
+    /// Reads a text as [`from_str`](Self::from_str) does, and allocates nothing.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        // The parser also takes a space or lower case here, which RFC 3339 only tolerates.
+        if text.as_bytes().get(10) != Some(&b'T') || text.ends_with('z') {
+            return None;
+        }
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let millis = moment.unix_timestamp() * 1_000 + i64::from(moment.millisecond());
+        (Self::MIN.0..=Self::MAX.0).contains(&millis).then_some(Self(millis))
+    }
 }
 
 impl Default for Timestamp {
@@ -76,17 +87,10 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || {
+        Self::read(text).ok_or_else(|| {
             Error::invalid("must be an RFC 3339 date-time such as 2026-11-21T12:00:00Z")
                 .with_value(text)
-        };
-        // The parser also takes a space or lower case here, which RFC 3339 only tolerates.
-        if text.as_bytes().get(10) != Some(&b'T') || text.ends_with('z') {
-            return Err(invalid());
-        }
-        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| invalid())?;
-        let millis = moment.unix_timestamp() * 1_000 + i64::from(moment.millisecond());
-        Self::from_unix_millis(millis).map_err(|_| invalid())
+        })
     }
 }
 

@@ -6,10 +6,13 @@ use std::hash::BuildHasher;
 
 use serde_json::{Map, Value};
 
+use crate::time::Timestamp;
+
 /// A value of a subject's attribute, borrowed from the caller.
 ///
-/// The conditions of a [`Rule`](crate::Rule) compare texts. Of any other kind of value they can only
-/// ask whether it is there; a number never equals a text.
+/// The conditions of a [`Rule`](crate::Rule) convert nothing: a number never equals a text, and a
+/// condition on one kind of value holds of no other. Only dates and versions are also read from
+/// texts; see [`Expression`](crate::Expression).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Attribute<'a> {
@@ -23,6 +26,8 @@ pub enum Attribute<'a> {
     Json(&'a Value),
     /// A text.
     String(&'a str),
+    /// A moment.
+    Timestamp(Timestamp),
 }
 
 /// What is known about a subject: its attributes by name.
@@ -175,6 +180,27 @@ macro_rules! numbers {
 
 numbers!(Integer: i8 i16 i32 i64 u8 u16 u32);
 numbers!(Float: f32 f64);
+
+/// Whole numbers beyond an `i64` are the nearest float, as in JSON.
+macro_rules! large_numbers {
+    ($($number:ty)+) => {$(
+        impl ToAttribute for $number {
+            fn to_attribute(&self) -> Option<Attribute<'_>> {
+                #[expect(clippy::cast_precision_loss, reason = "the nearest float is meant")]
+                let float = || Attribute::Float(*self as f64);
+                Some(i64::try_from(*self).map_or_else(|_| float(), Attribute::Integer))
+            }
+        }
+    )+};
+}
+
+large_numbers!(u64 usize);
+
+impl ToAttribute for Timestamp {
+    fn to_attribute(&self) -> Option<Attribute<'_>> {
+        Some(Attribute::Timestamp(*self))
+    }
+}
 
 impl ToAttribute for Value {
     fn to_attribute(&self) -> Option<Attribute<'_>> {

@@ -19,7 +19,9 @@ pub use holdout::Holdout;
 pub use iteration::Iteration;
 pub use layer::Layer;
 pub use schedule::Stage;
-pub use segment::{Condition, Expression, OneOf, Rule, Segment};
+#[cfg(feature = "regex")]
+pub use segment::Regex;
+pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, Semver};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
 pub use text::{Description, Flow, Name, Salt, SubjectKind, Tag};
@@ -33,7 +35,9 @@ pub(crate) use holdout::check_held;
 pub(crate) use iteration::{Design, DesignRef, Owned, Split, SplitRef, lay_out, read_partition};
 pub(crate) use layer::Slots;
 pub(crate) use schedule::{Closed, Schedule, check_schedule};
-pub(crate) use segment::check_rules;
+#[cfg(feature = "auth0")]
+pub(crate) use segment::PlainRules;
+pub(crate) use segment::{Nested, SemverReading, check_rules};
 
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Object};

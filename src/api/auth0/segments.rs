@@ -10,7 +10,7 @@ use super::show::ShownSegment;
 use crate::change::{Change, NewSegment, Patch, SegmentPatch, Transaction};
 use crate::error::Error;
 use crate::id::SegmentId;
-use crate::model::{Segment, SegmentStatus};
+use crate::model::{PlainRules, Segment, SegmentStatus};
 use crate::snapshot::Snapshot;
 
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ impl ExperimentCenter {
             let object = cursor.object(&["name", "description", "rules"])?;
             Ok(NewSegment {
                 description: object.optional("description")?,
-                rules: object.read("rules")?,
+                rules: object.read::<PlainRules>("rules")?.0,
                 ..NewSegment::new(object.read::<String>("name")?)
             })
         })?;
@@ -55,7 +55,7 @@ impl ExperimentCenter {
             let patch = SegmentPatch {
                 name: object.set("name")?,
                 description: Patch::read(object, "description")?,
-                rules: object.set("rules")?,
+                rules: object.set::<PlainRules>("rules")?.map(|rules| rules.0),
             };
             Ok((patch, object.set::<SegmentStatus>("status")?))
         })?;
