@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod id;
 mod json;
+mod lint;
 mod model;
 mod number;
 mod partition;
@@ -32,6 +33,7 @@ pub use id::{
     Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, SystemEntropy, VariationId,
 };
 pub use json::Limits;
+pub use lint::{Finding, FindingCode};
 #[cfg(feature = "regex")]
 pub use model::Regex;
 pub use model::{

@@ -62,7 +62,7 @@ impl Nested {
 
 impl Expression {
     #[inline]
-    fn holds(&self, attribute: Option<Attribute<'_>>) -> bool {
+    pub(crate) fn holds(&self, attribute: Option<Attribute<'_>>) -> bool {
         let Some(Attribute::String(text)) = attribute else {
             return self.holds_of_other(attribute);
         };

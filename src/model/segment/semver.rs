@@ -47,6 +47,11 @@ impl Semver {
         &self.0.pre
     }
 
+    /// How it stands to another by precedence.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        self.reading().order(other)
+    }
+
     fn reading(&self) -> SemverReading<'_> {
         SemverReading {
             numbers: [self.major(), self.minor(), self.patch()],
