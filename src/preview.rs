@@ -74,8 +74,8 @@ impl<'s> Preview<'s> {
     }
 
     /// Which share of all subjects that have an id of the experiment's kind goes from where to
-    /// where, when asked at this moment: not sampled but worked out from the partitions, with no
-    /// error but the rounding of `f64` in its last digits.
+    /// where, when asked at this moment: not sampled but worked out from the partitions, exactly to
+    /// the last digit of an `f64`.
     ///
     /// `None` when attributes decide in either snapshot, in an audience or segments, or when they
     /// go by different kinds of subject: then [`counts`](Self::counts) has an answer. An experiment
@@ -206,13 +206,11 @@ impl Moves {
         self.rows.iter().map(|row| row.count).sum()
     }
 
-    fn of_shares(shares: BTreeMap<(Fate, Fate), f64>) -> Self {
-        let rows = shares.into_iter().filter(|(_, share)| *share > 0.0);
-        let rows = rows.map(|((from, to), share)| Move {
-            from: from.into_place(),
-            to: to.into_place(),
-            share,
-            count: None,
+    fn of_shares(shares: BTreeMap<(Fate, Fate), u128>) -> Self {
+        let rows = shares.into_iter().filter(|(_, share)| *share > 0);
+        let rows = rows.map(|((from, to), share)| {
+            let (from, to) = (from.into_place(), to.into_place());
+            Move { from, to, share: to_f64(share) / to_f64(WHOLE), count: None }
         });
         Self { rows: rows.collect() }
     }
@@ -222,7 +220,7 @@ impl Moves {
         let rows = counts.into_iter().map(|((from, to), count)| Move {
             from,
             to,
-            share: to_f64(count) / to_f64(all),
+            share: to_f64(count.into()) / to_f64(all.into()),
             count: Some(count),
         });
         Self { rows: rows.collect() }
@@ -362,16 +360,20 @@ fn draw_of_variation(open: &Open, arm: impl Fn(usize) -> Fate) -> Option<Draw> {
     Some(Draw { seed: open.variation_seed, slices: slices.collect() })
 }
 
+/// What all subjects are in the arithmetic of shares: as much as leaves room for one more draw, and
+/// far finer than a float.
+const WHOLE: u128 = 1 << 95;
+
 /// What share of the subjects has come to which fate in both plans.
 struct Fates {
     draws: [Draws; 2],
-    shares: BTreeMap<(Fate, Fate), f64>,
+    shares: BTreeMap<(Fate, Fate), u128>,
 }
 
 impl Fates {
     fn new(draws: [Draws; 2]) -> Self {
         let [before, after] = draws.each_ref().map(|d| d.fate.clone().unwrap_or(Fate::Alive));
-        Self { draws, shares: BTreeMap::from([((before, after), 1.0)]) }
+        Self { draws, shares: BTreeMap::from([((before, after), WHOLE)]) }
     }
 
     /// Makes the draws of one kind. Those with the same seed are one draw, in which a subject has
@@ -394,7 +396,7 @@ impl Fates {
                         Fate::Done(_) => fate.clone(),
                     };
                     let key = (next(one, then_one), next(other, then_other));
-                    *shares.entry(key).or_insert(0.0) += share * points / to_f64(Partition::POINTS);
+                    *shares.entry(key).or_insert(0) += (share * u128::from(*points)) >> 32;
                 }
             }
             self.shares = shares;
@@ -403,7 +405,7 @@ impl Fates {
 }
 
 /// How many points have which fates in two draws with one seed.
-fn classes(ours: Option<&Draw>, theirs: Option<&Draw>) -> Vec<((Fate, Fate), f64)> {
+fn classes(ours: Option<&Draw>, theirs: Option<&Draw>) -> BTreeMap<(Fate, Fate), u64> {
     let draws = [ours, theirs];
     let mut ends: Vec<u64> = draws
         .into_iter()
@@ -420,10 +422,10 @@ fn classes(ours: Option<&Draw>, theirs: Option<&Draw>) -> Vec<((Fate, Fate), f64
         *classes.entry((one, other)).or_insert(0) += end - start;
         start = end;
     }
-    classes.into_iter().map(|(fates, points)| (fates, to_f64(points))).collect()
+    classes
 }
 
-#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^53")]
-fn to_f64(count: u64) -> f64 {
+#[expect(clippy::cast_precision_loss, reason = "the nearest float is what is wanted")]
+fn to_f64(count: u128) -> f64 {
     count as f64
 }
