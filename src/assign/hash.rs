@@ -18,13 +18,13 @@ use xxhash_rust::xxh64::xxh64;
 use crate::error::codes;
 
 codes! {
-    /// What a point is drawn for. Each draw of an experiment has a seed of its own, so that its
-    /// draws are independent of each other.
+    /// What a point is drawn for. Each draw under a salt has a seed of its own, so that the draws
+    /// are independent of each other.
     #[non_exhaustive]
     pub enum Draw {
-        /// Whether a subject is kept out of a set of experiments; no experiment draws it yet.
+        /// Whether a subject is held out of a set of experiments; under the holdout's salt.
         Holdout = "holdout",
-        /// Which experiment of a layer a subject belongs to; no experiment draws it yet.
+        /// Which experiment of a layer can let a subject in; under the layer's salt.
         Layer = "layer",
         /// Whether a subject enters the experiment.
         Traffic = "traffic",
