@@ -8,6 +8,7 @@ use super::hash::{Draw, draw_seed, point};
 use super::plan::Surroundings;
 use super::{Reason, Subject};
 use crate::model::{Closed, Design, Experiment, Holdout, Layer, Schedule, Segment};
+use crate::time::Timestamp;
 
 /// The gates between the status and the traffic: schedule, holdouts, layer, audience.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,17 +90,17 @@ impl Guards {
         !self.holdouts.is_empty() || self.layer.is_some()
     }
 
-    /// Asks the schedule, the holdouts and the layer: the first traffic point that is not in by the
+    /// Asks the schedule at this time, the holdouts and the layer: the first traffic point that is not in by the
     /// schedule alone, or the reason why the subject is not let in.
     pub(crate) fn admit(
         &self,
         kind: &str,
         subject: &Subject<'_>,
+        now: Option<Timestamp>,
         trace: &mut impl Trace,
     ) -> Result<u64, Reason<'static>> {
         let mut staged = 0;
-        if let Some(schedule) = &self.schedule {
-            let now = subject.now();
+        if let (Some(schedule), Some(now)) = (&self.schedule, now) {
             let traffic = schedule.traffic_at(now);
             trace.note(|| Step::schedule(schedule, now, traffic));
             staged = traffic.map(|traffic| traffic.points()).map_err(|closed| match closed {

@@ -12,6 +12,7 @@ use crate::model::{
     is_weightless, targets,
 };
 use crate::partition::Partition;
+use crate::time::Timestamp;
 
 /// An experiment, compiled for assigning: what is left when everything that does not depend on the
 /// subject is worked out.
@@ -144,26 +145,34 @@ impl Plan {
         contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
+        let now = self.now(subject);
         let mut kept = None;
         if subject.brings_assignments() {
-            if let Some(forced) = self.brought(subject, true) {
+            if let Some(forced) = self.brought(subject, now, true) {
                 trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
                 return self.serve(Some(forced), Reason::Forced);
             }
-            kept = self.brought(subject, false);
+            kept = self.brought(subject, now, false);
         }
         trace.note(|| Step::Status { status: self.status() });
         match &self.gate {
             Gate::Open(open) => {
                 let kept = kept.filter(|_| self.keep == Keep::Always);
-                self.draw(open, subject, kept, contains, trace)
+                self.draw(open, subject, now, kept, contains, trace)
             }
             Gate::Paused(open) => {
                 let kept = kept.filter(|_| self.keep != Keep::Never);
-                self.stay(open, subject, kept, trace)
+                self.stay(open, subject, now, kept, trace)
             }
             Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
         }
+    }
+
+    /// The time, read once for all that a decision takes, if it depends on it.
+    #[inline]
+    fn now(&self, subject: &Subject<'_>) -> Option<Timestamp> {
+        let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return None };
+        open.guards.as_ref()?.schedule.as_ref().map(|_| subject.now())
     }
 
     #[inline]
@@ -171,6 +180,7 @@ impl Plan {
         &'s self,
         open: &'s Open,
         subject: &Subject<'_>,
+        now: Option<Timestamp>,
         kept: Option<&'s Arm>,
         mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
@@ -179,7 +189,7 @@ impl Plan {
         let kind = self.subject_kind.as_str();
         let mut traffic_end = open.traffic_end;
         if let Some(guards) = &open.guards {
-            match guards.admit(kind, subject, trace) {
+            match guards.admit(kind, subject, now, trace) {
                 Ok(staged) => traffic_end = traffic_end.max(staged),
                 Err(reason) => {
                     let served = if reason.is_outside() { outside() } else { None };
@@ -261,13 +271,14 @@ impl Plan {
         &'s self,
         open: &Open,
         subject: &Subject<'_>,
+        now: Option<Timestamp>,
         kept: Option<&'s Arm>,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         let paused = self.serve(None, Reason::Paused);
         let Some(arm) = kept else { return paused };
         if let Some(guards) = &open.guards
-            && guards.admit(self.subject_kind.as_str(), subject, trace).is_err()
+            && guards.admit(self.subject_kind.as_str(), subject, now, trace).is_err()
         {
             return paused;
         }
@@ -277,19 +288,19 @@ impl Plan {
 
     /// The first arm that the subject brings, by force or not, and that the experiment has.
     #[cold]
-    fn brought(&self, subject: &Subject<'_>, forced: bool) -> Option<&Arm> {
+    fn brought(&self, subject: &Subject<'_>, now: Option<Timestamp>, forced: bool) -> Option<&Arm> {
         let mut brought = subject.brought(self.experiment_id.as_str(), forced);
-        brought.find_map(|variation| self.arm(variation, subject))
+        brought.find_map(|variation| self.arm(variation, subject, now))
     }
 
     /// The arm with this variation; if there are several, that by which the subject would get it.
-    fn arm(&self, variation: &str, subject: &Subject<'_>) -> Option<&Arm> {
+    fn arm(&self, variation: &str, subject: &Subject<'_>, now: Option<Timestamp>) -> Option<&Arm> {
         let same = |arm: &&Arm| arm.variation_id == *variation;
         let first = self.arms.iter().find(same)?;
         let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return Some(first) };
         let contains =
             |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        let drawn = self.draw(open, subject, None, contains, &mut ());
+        let drawn = self.draw(open, subject, now, None, contains, &mut ());
         let drawn = drawn.served.filter(|_| drawn.in_experiment()).filter(same);
         Some(drawn.unwrap_or(first))
     }
