@@ -111,10 +111,8 @@ impl Guards {
         if !self.hash() {
             return Ok(staged);
         }
-        let Some(hash) = subject.hash(kind) else {
-            trace.note(|| Step::subject_id(kind, subject));
-            return Err(Reason::MissingSubjectId);
-        };
+        trace.note(|| Step::subject_id(kind, subject));
+        let hash = subject.hash(kind).ok_or(Reason::MissingSubjectId)?;
         for gate in &self.holdouts {
             let point = point(hash, gate.seed);
             trace.note(|| Step::holdout(gate, point));

@@ -202,7 +202,10 @@ impl Plan {
             return self.serve(Some(arm), Reason::Kept);
         }
         let hash = subject.hash(kind);
-        trace.note(|| Step::subject_id(kind, subject));
+        // The guards that hash have asked for it already.
+        if !open.guards.as_ref().is_some_and(|guards| guards.hash()) {
+            trace.note(|| Step::subject_id(kind, subject));
+        }
         let Some(hash) = hash else { return self.serve(None, Reason::MissingSubjectId) };
         let attributes = subject.attributes();
         if let Some(segment) = open.guards.as_ref().and_then(|guards| guards.audience.as_ref()) {
