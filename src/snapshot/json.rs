@@ -487,7 +487,8 @@ fn restore_splits(
 ) -> Result<Box<[Split]>, Error> {
     let only =
         |strategy| Error::invalid(format!("is only for experiments that assign by {strategy}"));
-    let mut given: Vec<(Option<SegmentId>, Vec<Owned>)> = Vec::new();
+    // Each with where it stands among the splits.
+    let mut given: Vec<(usize, SplitRef)> = Vec::new();
     match strategy {
         Strategy::Percentage if !splits.is_empty() => {
             return Err(only(Strategy::Segment).at("splits"));
@@ -495,30 +496,34 @@ fn restore_splits(
         Strategy::Segment if partition.is_some() => {
             return Err(only(Strategy::Percentage).at("partition"));
         }
-        Strategy::Percentage => given.extend(partition.map(|partition| (None, partition))),
-        Strategy::Segment => {
-            given.extend(splits.into_iter().map(|split| (split.segment_id, split.partition)));
+        Strategy::Percentage => {
+            let split = |partition| SplitRef { segment_id: None, partition };
+            given.extend(partition.map(|partition| (0, split(partition))));
         }
+        Strategy::Segment => given.extend((0..).zip(splits)),
     }
     let mut restored = Vec::new();
     for target in targets(allocations).iter().filter(|target| target.is_split()) {
-        let own = given.iter().position(|(id, _)| id.as_ref() == target.segment_id);
-        let partition = match own.map(|index| given.swap_remove(index)) {
+        let own =
+            given.iter().position(|(_, split)| split.segment_id.as_ref() == target.segment_id);
+        let partition = match own.map(|place| given.remove(place)) {
             None => lay_out(target)?,
-            Some((_, owned)) => {
-                let key = match strategy {
-                    Strategy::Percentage => "partition",
-                    Strategy::Segment => "splits",
-                };
-                read_partition(&owned, target).map_err(|error| error.at(key))?
-            }
+            Some((index, split)) => read_partition(&split.partition, target).map_err(|error| {
+                let error = error.at("partition");
+                match strategy {
+                    Strategy::Percentage => error,
+                    Strategy::Segment => error.at_index(index).at("splits"),
+                }
+            })?,
         };
         restored.push(Split { segment_id: target.segment_id.cloned(), partition });
     }
     match given.first() {
-        Some((id, _)) => {
-            let rule = "must have only segments that several allocations divide, each once";
-            Err(Error::invalid(rule).with_value(id).at("splits"))
+        Some((index, split)) => {
+            let rule = "must be of a segment, or the fallback, that several allocations divide, each \
+                        once";
+            let error = Error::invalid(rule).with_value(&split.segment_id);
+            Err(error.at("segment_id").at_index(*index).at("splits"))
         }
         None => Ok(restored.into()),
     }
