@@ -13,12 +13,13 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use variate::{
     Allocation, Change, Code, Commit, EffectKind, Engine, Error, Event, Expression, Field,
-    FlagStatus, NewExperiment, NewFlag, NewSegment, NewVariation, Rule, SegmentStatus, Snapshot,
-    Status, Transaction,
+    FlagStatus, Keep, NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment, NewVariation, Rule,
+    SegmentStatus, Snapshot, Status, Transaction,
 };
 
 /// The world with a description wherever there can be one, a draft `exp_rich` whose every field has
-/// a value that no default gives, levels aside, and a draft `exp_ramp` that has those.
+/// a value that no default gives, levels and stages aside, a draft `exp_ramp` that has levels and
+/// `exp_staged` that has stages, a layer `lay_a` and a holdout `hld_a` that have a draft each.
 fn rich() -> Snapshot {
     let experiment = NewExperiment::by_percentage("Rich", p("flg_a"))
         .id(p("exp_rich"))
@@ -31,7 +32,20 @@ fn rich() -> Snapshot {
         .allocation(share("var_b", "40"))
         .traffic(p("80"))
         .outside_variation_id(p("var_d"))
+        .audience(p("seg_germany"))
+        .keep(Keep::Always)
+        .starts_at(p("2026-11-21T09:00:00Z"))
+        .ends_at(p("2026-12-21T09:00:00Z"))
         .salt(p("pepper"));
+    let staged = NewExperiment::by_percentage("Staged", p("flg_a"))
+        .id(p("exp_staged"))
+        .allocation(share("var_a", "60").control())
+        .allocation(share("var_b", "40"))
+        .stage(p("2026-11-21T09:00:00Z"), p("10"))
+        .stage(p("2026-11-22T09:00:00Z"), p("60"));
+    let layer = NewLayer::new("Sign-in", "device").id(p("lay_a")).member(p("exp_weights"), p("30"));
+    let holdout =
+        NewHoldout::new("Winter", "device", p("5")).id(p("hld_a")).experiment(p("exp_segments"));
     let ramp = NewExperiment::by_percentage("Ramp", p("flg_a"))
         .id(p("exp_ramp"))
         .allocation(Allocation::ramped(p("var_a")).control())
@@ -44,9 +58,14 @@ fn rich() -> Snapshot {
         vec![
             experiment.into(),
             ramp.into(),
+            staged.into(),
+            layer.into(),
+            holdout.into(),
             describe("patch_flag", "flg_a"),
             describe("patch_variation", "var_b"),
             describe("patch_segment", "seg_ios"),
+            describe("patch_layer", "lay_a"),
+            describe("patch_holdout", "hld_a"),
         ],
     )
 }
@@ -65,10 +84,11 @@ fn document(snapshot: &Snapshot) -> Value {
     document.as_object_mut().unwrap().retain(|key, _| key != "sequence" && key != "updated_at");
     for experiment in document["experiments"].as_array_mut().unwrap() {
         let experiment = experiment.as_object_mut().unwrap();
-        for list in ["tags", "levels"] {
+        for list in ["tags", "levels", "stages"] {
             experiment.entry(list).or_insert(json!([]));
         }
-        let shared = ["allocations", "outside_variation_id", "salt"]
+        experiment.entry("keep").or_insert(json!("while_paused"));
+        let shared = ["allocations", "audience_id", "outside_variation_id", "salt"]
             .map(|key| (key, experiment.get(key).cloned().unwrap_or_default()));
         let iteration = experiment["iteration"].as_object_mut().unwrap();
         if iteration.contains_key("flag_version") {
@@ -76,6 +96,10 @@ fn document(snapshot: &Snapshot) -> Value {
                 iteration.entry(key).or_insert(value);
             }
         }
+    }
+    for layer in document["layers"].as_array_mut().into_iter().flatten() {
+        // Where the slots lie follows from the members.
+        layer.as_object_mut().unwrap().remove("partition");
     }
     document
 }
@@ -87,6 +111,8 @@ fn entity<'d>(document: &'d mut Value, id: &str) -> &'d mut Value {
         "exp_" => "experiments",
         "seg_" => "segments",
         "flg_" | "var_" => "flags",
+        "lay_" => "layers",
+        "hld_" => "holdouts",
         _ => return &mut document["settings"],
     };
     for entity in document[list].as_array_mut().unwrap() {
@@ -201,6 +227,15 @@ fn map(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
+/// Stages a day apart with these shares.
+fn stages(shares: &[u8]) -> Value {
+    let stage = |(day, share)| {
+        let at = format!("2026-11-{day}T09:00:00.000Z");
+        json!({"at": at, "traffic": share})
+    };
+    (21..).zip(shares).map(stage).collect()
+}
+
 /// Each field of an experiment, other values for it, and whether it changes in the states draft,
 /// active, paused, completed and archived.
 fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
@@ -209,14 +244,20 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
         {"variation_id": "var_c", "weight": 90, "is_control": false}
     ]);
     let but_archived = [true, true, true, true, false];
+    let while_it_lives = [true, true, true, false, false];
     let at_rest = [true, false, true, false, false];
     vec![
         (Field::Name, vec![json!("Other")], but_archived),
         (Field::Description, vec![json!("Other words"), json!(null)], but_archived),
         (Field::Tags, vec![json!(["winter"]), json!(["copy", "autumn"])], but_archived),
-        (Field::Traffic, vec![json!(79), json!(12.5)], [true, true, true, false, false]),
+        (Field::Traffic, vec![json!(79), json!(12.5)], while_it_lives),
         (Field::Allocations, vec![arms], at_rest),
         (Field::OutsideVariationId, vec![json!("var_c"), json!(null)], at_rest),
+        (Field::AudienceId, vec![json!("seg_ios"), json!(null)], at_rest),
+        (Field::Keep, vec![json!("never"), json!("while_paused")], while_it_lives),
+        (Field::StartsAt, vec![json!("2026-11-20T09:00:00.000Z"), json!(null)], while_it_lives),
+        (Field::EndsAt, vec![json!("2026-11-21T09:00:00.001Z"), json!(null)], while_it_lives),
+        (Field::Stages, vec![stages(&[7]), stages(&[0, 30, 100])], while_it_lives),
         (Field::Salt, vec![json!("thyme")], at_rest),
         (Field::Flow, vec![json!("all"), json!(null)], [true, false, false, false, false]),
         (Field::Levels, vec![json!([20, 80]), json!([80])], [true, false, false, false, false]),
@@ -300,12 +341,15 @@ fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
                     all.insert(field.as_str().to_owned(), value.clone());
                 }
             }
-            assert_eq!(all.len(), if id == "exp_rich" { 9 } else { 6 }, "{all:?}");
+            assert_eq!(all.len(), if id == "exp_rich" { 14 } else { 8 }, "{all:?}");
             no_change(&snapshot, patch("patch_experiment", id, &json!(all)));
         }
         // And what is empty can be cleared.
         let snapshot = brought_to(&rich(), "exp_weights", *status);
-        let nothing = json!({"description": null, "flow": null, "outside_variation_id": null});
+        let nothing = json!({
+            "description": null, "flow": null, "outside_variation_id": null, "audience_id": null,
+            "starts_at": null, "ends_at": null,
+        });
         no_change(&snapshot, patch("patch_experiment", "exp_weights", &nothing));
     }
 }
@@ -417,6 +461,30 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
                 clear("description", json!("Another description")),
                 clear("flow", json!("all")),
                 clear("outside_variation_id", json!("var_c")),
+                clear("audience_id", json!("seg_ios")),
+                set("keep", json!("never")),
+                clear("starts_at", json!("2026-11-22T09:00:00.000Z")),
+                clear("ends_at", json!("2026-12-22T09:00:00.000Z")),
+            ],
+        ),
+        ("patch_experiment", "exp_staged", vec![set("stages", stages(&[5, 6]))]),
+        (
+            "patch_layer",
+            "lay_a",
+            vec![
+                set("name", json!("Another name")),
+                set("members", json!({"exp_segments": 60.5, "exp_staged": 0, "exp_weights": 30})),
+                clear("description", json!("Another description")),
+            ],
+        ),
+        (
+            "patch_holdout",
+            "hld_a",
+            vec![
+                set("name", json!("Another name")),
+                set("share", json!(0.000_001)),
+                set("experiments", json!(["exp_staged", "exp_weights"])),
+                clear("description", json!("Another description")),
             ],
         ),
     ]
@@ -548,6 +616,7 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ])
     };
     let rules = |country: &str| json!([{"match": {"country": [country]}}]);
+    let moment = |day: &str| json!(format!("{day}T12:00:00.000Z"));
     let experiment = vec![
         ("name", text().boxed()),
         ("description", nullable().boxed()),
@@ -557,6 +626,11 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("allocations", prop_oneof![Just(arms([1, 99])), Just(arms([50, 50]))].boxed()),
         ("traffic", (0..=100_u8).prop_map(|share| json!(share)).boxed()),
         ("outside_variation_id", prop_oneof![Just(json!(null)), Just(json!("var_b"))].boxed()),
+        ("audience_id", prop_oneof![Just(json!(null)), Just(json!("seg_ios"))].boxed()),
+        ("keep", prop_oneof![Just(json!("never")), Just(json!("while_paused"))].boxed()),
+        ("starts_at", prop_oneof![Just(json!(null)), Just(moment("2026-11-20"))].boxed()),
+        ("ends_at", prop_oneof![Just(json!(null)), Just(moment("2026-12-24"))].boxed()),
+        ("stages", prop_oneof![Just(json!([])), Just(stages(&[1, 2]))].boxed()),
     ];
     // Levels, which leave the traffic to the ramp.
     let bare = json!([
@@ -596,7 +670,23 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("description", nullable().boxed()),
         ("rules", prop_oneof![Just(rules("FR")), Just(rules("IT"))].boxed()),
     ];
+    let members =
+        [json!({}), json!({"exp_weights": 31}), json!({"exp_ramp": 10, "exp_segments": 90})];
+    let layer = vec![
+        ("name", text().boxed()),
+        ("description", nullable().boxed()),
+        ("members", prop::sample::select(members.to_vec()).boxed()),
+    ];
+    let held = [json!([]), json!(["exp_ramp", "exp_segments", "exp_weights"])];
+    let holdout = vec![
+        ("name", text().boxed()),
+        ("description", nullable().boxed()),
+        ("share", (0..=100_u8).prop_map(|share| json!(share)).boxed()),
+        ("experiments", prop::sample::select(held.to_vec()).boxed()),
+    ];
     let entities = vec![
+        ("patch_layer", "lay_a", layer),
+        ("patch_holdout", "hld_a", holdout),
         ("patch_experiment", "exp_rich", experiment),
         ("patch_experiment", "exp_ramp", ramp),
         ("patch_flag", "flg_a", flag),
@@ -634,7 +724,7 @@ proptest! {
     /// Two patches of different fields lead to the same entity in either order, and so does one
     /// patch of all of them; each changes what it names and nothing else.
     #[test]
-    fn disjoint_patches_commute((kind, id, named) in free_fields(), split in any::<u8>()) {
+    fn disjoint_patches_commute((kind, id, named) in free_fields(), split in any::<u16>()) {
         let start = rich();
         let mut halves = [Map::new(), Map::new()];
         for (index, (name, value)) in named.iter().enumerate() {
@@ -678,6 +768,8 @@ fn versioned() -> Vec<(Change, &'static str)> {
         (patch("patch_variation", "var_b", &json!({"name": "Other"})), "var_b"),
         (patch("patch_segment", "seg_ios", &json!({"name": "Other"})), "seg_ios"),
         (patch("patch_experiment", "exp_rich", &json!({"name": "Other"})), "exp_rich"),
+        (patch("patch_layer", "lay_a", &json!({"name": "Other"})), "lay_a"),
+        (patch("patch_holdout", "hld_a", &json!({"name": "Other"})), "hld_a"),
         (Change::set_flag_status(&p("flg_a"), FlagStatus::Archived), "flg_a"),
         (Change::set_segment_status(&p("seg_ios"), SegmentStatus::Archived), "seg_ios"),
         (Change::set_experiment_status(&p("exp_rich"), Status::Active), "exp_rich"),
@@ -688,6 +780,8 @@ fn versioned() -> Vec<(Change, &'static str)> {
         (Change::delete_variation(&p("var_x")), "var_x"),
         (Change::delete_segment(&p("seg_b")), "seg_b"),
         (Change::delete_experiment(&p("exp_rich")), "exp_rich"),
+        (Change::delete_layer(&p("lay_b")), "lay_b"),
+        (Change::delete_holdout(&p("hld_b")), "hld_b"),
     ]
 }
 
@@ -700,11 +794,19 @@ fn a_version_that_has_moved_on_is_a_conflict_that_shows_both() {
     let rule = Rule::new().when("country", Expression::one_of(["FR"]));
     let segment = NewSegment::new("France").id(p("seg_b")).rule(rule);
     // Every version is brought beyond 1, so that no default can stand for it.
-    let touch = ["flg_b", "seg_b", "seg_ios"].map(|id| {
-        let kind = if id.starts_with("flg_") { "patch_flag" } else { "patch_segment" };
-        patch(kind, id, &json!({"description": "touched"}))
-    });
-    let mut changes = vec![flag.into(), segment.into()];
+    let touch = [
+        ("patch_flag", "flg_b"),
+        ("patch_segment", "seg_b"),
+        ("patch_segment", "seg_ios"),
+        ("patch_layer", "lay_a"),
+        ("patch_layer", "lay_b"),
+        ("patch_holdout", "hld_a"),
+        ("patch_holdout", "hld_b"),
+    ];
+    let touch = touch.map(|(kind, id)| patch(kind, id, &json!({"description": "touched"})));
+    let layer = NewLayer::new("Unused", "device").id(p("lay_b"));
+    let holdout = NewHoldout::new("Unused", "device", p("1")).id(p("hld_b"));
+    let mut changes = vec![flag.into(), segment.into(), layer.into(), holdout.into()];
     changes.extend(touch);
     changes.push(patch("patch_variation", "var_x", &json!({"description": "touched"})));
     changes.push(patch("patch_experiment", "exp_rich", &json!({"tags": []})));
@@ -852,9 +954,19 @@ fn each_change_of_a_transaction_sees_those_before_it() {
     let error = refused(&rich(), reversed);
     assert_eq!((error.code(), error.change()), (Code::NotFound, Some(3)));
     // What was deleted is gone, and its name and id are free.
-    let again = NewExperiment::by_percentage("Weights", p("flg_a")).id(p("exp_weights"));
-    let after = ok(&rich(), vec![Change::delete_experiment(&p("exp_weights")), again.into()]);
-    assert_eq!(after.experiment("exp_weights").unwrap().version(), 1);
+    let again = NewExperiment::by_percentage("Rich", p("flg_a")).id(p("exp_rich"));
+    let after = ok(&rich(), vec![Change::delete_experiment(&p("exp_rich")), again.into()]);
+    assert_eq!(after.experiment("exp_rich").unwrap().version(), 1);
+    let empty = patch("patch_layer", "lay_a", &json!({"members": {}}));
+    let again = NewLayer::new("Sign-in", "user").id(p("lay_a"));
+    let after = ok(&rich(), vec![empty, Change::delete_layer(&p("lay_a")), again.into()]);
+    assert_eq!(after.layer("lay_a").unwrap().version(), 1);
+    assert_eq!(after.layer_of("exp_weights"), None);
+    let empty = patch("patch_holdout", "hld_a", &json!({"experiments": []}));
+    let again = NewHoldout::new("Winter", "user", p("9")).id(p("hld_a"));
+    let after = ok(&rich(), vec![empty, Change::delete_holdout(&p("hld_a")), again.into()]);
+    assert_eq!(after.holdout("hld_a").unwrap().version(), 1);
+    assert_eq!(after.holdouts_of("exp_segments").count(), 0);
     // Two edits of one entity are two versions.
     let before = rich().experiment("exp_rich").unwrap().version();
     let twice = ["One", "Two and a half"]
@@ -875,6 +987,8 @@ fn twins() -> Snapshot {
                 .into(),
             NewSegment::new("Twin").id(p("seg_t")).rule(rule).into(),
             NewExperiment::by_percentage("Twin", p("flg_a")).id(p("exp_t")).into(),
+            NewLayer::new("Twin", "device").id(p("lay_t")).into(),
+            NewHoldout::new("Twin", "device", p("1")).id(p("hld_t")).into(),
             Change::create_variation(&p("flg_a"), NewVariation::new("Twin").id(p("var_u"))),
         ],
     )
@@ -890,6 +1004,8 @@ fn create(kind: &str, name: &str, id: Option<&str>) -> Change {
             json!({"change": "create_segment", "rules": [{"match": {"x": {"exists": true}}}]})
         }
         "variation" => json!({"change": "create_variation", "flag_id": "flg_a", "variation": {}}),
+        "layer" => json!({"change": "create_layer"}),
+        "holdout" => json!({"change": "create_holdout", "share": 7.5}),
         _ => json!({"change": "create_experiment", "flag_id": "flg_a", "strategy": "segment"}),
     };
     let own = if kind == "variation" { &mut json["variation"] } else { &mut json };
@@ -901,10 +1017,12 @@ fn create(kind: &str, name: &str, id: Option<&str>) -> Change {
 }
 
 /// Each kind of entity: one named `Twin`, one named otherwise, and the kind of its patch.
-const KINDS: [(&str, &str, &str, &str); 4] = [
+const KINDS: [(&str, &str, &str, &str); 6] = [
     ("flag", "flg_t", "flg_a", "patch_flag"),
     ("segment", "seg_t", "seg_ios", "patch_segment"),
     ("experiment", "exp_t", "exp_rich", "patch_experiment"),
+    ("layer", "lay_t", "lay_a", "patch_layer"),
+    ("holdout", "hld_t", "hld_a", "patch_holdout"),
     ("variation", "var_u", "var_b", "patch_variation"),
 ];
 
@@ -977,6 +1095,8 @@ fn what_is_archived_keeps_its_name_and_what_is_deleted_frees_it() {
         Change::delete_flag(&p("flg_t")),
         Change::delete_segment(&p("seg_t")),
         Change::delete_experiment(&p("exp_t")),
+        Change::delete_layer(&p("lay_t")),
+        Change::delete_holdout(&p("hld_t")),
         Change::delete_variation(&p("var_u")),
     ];
     for ((kind, twin, other, patch_kind), delete) in KINDS.into_iter().zip(deletions) {

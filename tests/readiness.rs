@@ -298,6 +298,78 @@ fn cases_by_segment() -> Vec<Case> {
     ]
 }
 
+/// Arms that divide a segment or the fallback count as one if they all have weights and one
+/// priority, and then keep the rules of weights.
+fn cases_of_splits() -> Vec<Case> {
+    let case = |arms: &[Allocation], wanted: &[Wanted]| (targeted(arms), wanted.to_vec());
+    let half = |variation: &str| target(variation, "seg_germany", 1).weighing(p("50"));
+    let rest =
+        |variation: &str, weight: &str| Allocation::fallback(p(variation)).weighing(p(weight));
+    let bare = |variation: &str| target(variation, "seg_germany", 1);
+    let twice = [(DuplicateSegment, "seg_germany"), (DuplicatePriority, "priority 1")];
+    vec![
+        case(&[half("var_b"), bare("var_c"), fallback()], &twice),
+        case(&[bare("var_b"), bare("var_c"), fallback()], &twice),
+        case(
+            &[half("var_b"), half("var_c").weighing(p("49")), fallback()],
+            &[(ExperimentInvalidAllocationWeights, "not 99")],
+        ),
+        case(
+            &[half("var_b"), half("var_c"), half("var_d").weighing(p("0.000001")), fallback()],
+            &[(ExperimentInvalidAllocationWeights, "100.000001")],
+        ),
+        case(&[half("var_b"), fallback()], &[(ExperimentInvalidAllocationWeights, "not 50")]),
+        case(&[half("var_b"), half("var_b"), fallback()], &[(DuplicateVariation, "var_b")]),
+        case(
+            &[
+                half("var_b"),
+                Allocation { priority: NonZeroU32::new(2), ..half("var_c") },
+                fallback(),
+            ],
+            &[(DuplicateSegment, "seg_germany")],
+        ),
+        case(
+            &[half("var_b"), Allocation { priority: None, ..half("var_c") }, fallback()],
+            &[(DuplicateSegment, "seg_germany"), (AllocationMissingPriority, "allocations[1]")],
+        ),
+        case(
+            &[half("var_b"), half("var_c"), target("var_d", "seg_ios", 1), fallback()],
+            &[(DuplicatePriority, "priority 1")],
+        ),
+        case(
+            &[rest("var_a", "60").control(), rest("var_b", "39")],
+            &[(ExperimentInvalidAllocationWeights, "not 99")],
+        ),
+        case(
+            &[rest("var_a", "60").control(), Allocation::fallback(p("var_b"))],
+            &[(ExperimentMissingDefault, "not 2")],
+        ),
+        case(
+            &[rest("var_a", "60").control(), rest("var_a", "40")],
+            &[(DuplicateVariation, "var_a")],
+        ),
+        case(
+            &[rest("var_a", "60").control(), rest("var_b", "40").control()],
+            &[(ExperimentMissingControl, "not 2")],
+        ),
+    ]
+}
+
+/// The audience is active, whatever the strategy, and named once however often it is used.
+fn cases_of_the_audience() -> Vec<Case> {
+    let archive = Change::set_segment_status(&p("seg_germany"), SegmentStatus::Archived);
+    let with_audience = |arms: Snapshot| {
+        let patch = ExperimentPatch::new().audience_id(p("seg_germany"));
+        ok(&arms, [Change::patch_experiment(&p("exp_t"), patch), archive.clone()])
+    };
+    let wanted = vec![(SegmentNotActive, "seg_germany")];
+    vec![
+        (with_audience(weighted(&ready_arms())), wanted.clone()),
+        (with_audience(targeted(&[target("var_b", "seg_ios", 1), fallback()])), wanted.clone()),
+        (with_audience(targeted(&[target("var_b", "seg_germany", 1), fallback()])), wanted),
+    ]
+}
+
 fn cases_of_the_limit() -> Vec<Case> {
     let wanted = vec![(ExperimentActiveLimitExceeded, "exp_weights")];
     vec![
@@ -314,6 +386,8 @@ fn every_reason_is_found_and_named() {
         cases_by_weight(),
         cases_of_ramps(),
         cases_by_segment(),
+        cases_of_splits(),
+        cases_of_the_audience(),
         cases_of_the_limit(),
     ];
     for (snapshot, wanted) in cases.into_iter().flatten() {
@@ -344,6 +418,15 @@ fn what_is_ready_has_no_violation() {
     check(&targeted(&far), "exp_t", &[]);
     let third = [share("var_a", "33.333334").control(), share("var_b", "33.333333")];
     check(&weighted(&[&third[..], &[share("var_c", "33.333333")]].concat()), "exp_t", &[]);
+    // Two that divide a segment, and two the fallback; one by itself with all of the weight.
+    let halves = [
+        target("var_b", "seg_germany", 3).weighing(p("50")),
+        target("var_c", "seg_germany", 3).weighing(p("50")),
+        target("var_c", "seg_ios", 1).weighing(p("100")),
+        Allocation::fallback(p("var_a")).weighing(p("0")).control(),
+        Allocation::fallback(p("var_c")).weighing(p("100")),
+    ];
+    check(&targeted(&halves), "exp_t", &[]);
     // A ramp with weights, of which one can be missing, or without.
     check(&ramped(&ready_arms()), "exp_t", &[]);
     let one_bare = [share("var_a", "100"), Allocation::ramped(p("var_b")).control()];
@@ -393,7 +476,6 @@ fn all_reasons_are_listed_at_once() {
             (FallbackNotPlain, "allocations[4]"),
             (DuplicateSegment, "seg_germany"),
             (DuplicatePriority, "priority 3"),
-            (SegmentNotActive, "seg_germany"),
             (SegmentNotActive, "seg_germany"),
             (ExperimentActiveLimitExceeded, "exp_weights"),
         ],
@@ -515,6 +597,28 @@ fn tightening_the_limit_stops_nothing_but_resuming() {
     check(&paused, "exp_segments", &[]);
 }
 
+/// The lists of arms that divide a segment, or the fallback, by weight; and all arms, of which those
+/// that divide one count as the first of them.
+fn counted(arms: &[Allocation]) -> (Vec<Vec<Allocation>>, Vec<Allocation>) {
+    let (mut divided, mut counted) = (Vec::new(), Vec::new());
+    for (index, arm) in arms.iter().enumerate() {
+        let beside: Vec<Allocation> =
+            arms.iter().filter(|other| other.segment_id == arm.segment_id).cloned().collect();
+        let alike = beside.iter().all(|other| {
+            other.weight.is_some()
+                && (other.priority, other.is_fallback) == (arm.priority, arm.is_fallback)
+        });
+        let is_first = arms[..index].iter().all(|other| other.segment_id != arm.segment_id);
+        if is_first || !alike {
+            counted.push(arm.clone());
+        }
+        if is_first && alike {
+            divided.push(beside);
+        }
+    }
+    (divided, counted)
+}
+
 /// The rules of readiness once more, as plainly as they can be put.
 fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
     let experiment = snapshot.experiment(id).unwrap();
@@ -525,9 +629,17 @@ fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
         |id| snapshot.segment(id).is_some_and(|segment| segment.status() == SegmentStatus::Active);
     let all_differ = |keys: Vec<String>| keys.iter().collect::<BTreeSet<_>>().len() == keys.len();
     let targets = || arms.iter().filter(|arm| !arm.is_fallback);
-    let segments: Vec<_> = arms.iter().filter_map(|arm| arm.segment_id.as_ref()).collect();
-    let priorities =
-        arms.iter().filter_map(|arm| arm.priority).map(|priority| priority.to_string());
+    let (divided, counted) = counted(arms);
+    let named = arms.iter().filter_map(|arm| arm.segment_id.as_ref());
+    let mut named = named.chain(experiment.audience_id());
+    let segments = counted.iter().filter_map(|arm| arm.segment_id.as_ref());
+    let priorities = counted.iter().filter_map(|arm| arm.priority);
+    let sums_to_100 = |arms: &[Allocation]| {
+        arms.iter().filter_map(|arm| arm.weight).map(|w| w.millionths()).sum::<u64>() == 100_000_000
+    };
+    let varied = |arms: &[Allocation]| {
+        all_differ(arms.iter().map(|arm| arm.variation_id.to_string()).collect())
+    };
     let weighs = experiment.strategy() == Assigns::Percentage;
     let has_weights =
         weighs && (experiment.levels().is_empty() || arms.iter().any(|arm| arm.weight.is_some()));
@@ -555,18 +667,22 @@ fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
         (ExperimentMissingControl, arms.iter().filter(|arm| arm.is_control).count() == 1),
         (
             ExperimentInvalidAllocationWeights,
-            !has_weights
-                || arms.iter().filter_map(|arm| arm.weight).map(|w| w.millionths()).sum::<u64>()
-                    == 100_000_000,
+            match weighs {
+                true => !has_weights || sums_to_100(arms),
+                false => divided.iter().all(|arms| sums_to_100(arms)),
+            },
         ),
         (RampMissingTreatment, !weighs || has_weights || arms.iter().any(|arm| !arm.is_control)),
         (
             DuplicateVariation,
-            !weighs || all_differ(arms.iter().map(|arm| arm.variation_id.to_string()).collect()),
+            match weighs {
+                true => varied(arms),
+                false => divided.iter().all(|arms| varied(arms)),
+            },
         ),
         (
             ExperimentMissingDefault,
-            weighs || arms.iter().filter(|arm| arm.is_fallback).count() == 1,
+            weighs || counted.iter().filter(|arm| arm.is_fallback).count() == 1,
         ),
         (
             FallbackNotPlain,
@@ -576,9 +692,9 @@ fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
         ),
         (AllocationMissingSegment, weighs || targets().all(|arm| arm.segment_id.is_some())),
         (AllocationMissingPriority, weighs || targets().all(|arm| arm.priority.is_some())),
-        (DuplicateSegment, all_differ(segments.iter().map(ToString::to_string).collect())),
-        (DuplicatePriority, all_differ(priorities.collect())),
-        (SegmentNotActive, segments.iter().all(is_active)),
+        (DuplicateSegment, weighs || all_differ(segments.map(ToString::to_string).collect())),
+        (DuplicatePriority, weighs || all_differ(priorities.map(|own| own.to_string()).collect())),
+        (SegmentNotActive, named.all(is_active)),
         (ExperimentActiveLimitExceeded, !in_the_way),
     ];
     assert_eq!(rules.len(), ViolationCode::ALL.len());
@@ -653,9 +769,10 @@ fn targeted_arms() -> impl Strategy<Value = Vec<Allocation>> {
     let segment = pick(&[None, Some("seg_germany"), Some("seg_ios")]);
     let priority = pick(&[None, Some(1), Some(2), Some(3)]);
     let rare = || prop::bool::weighted(0.3);
-    let arm = (variation(), segment, priority, rare(), rare()).prop_map(
-        |(id, segment, priority, control, fallback)| Allocation {
-            weight: None,
+    let weight = pick(&[None, None, Some("100"), Some("50")]);
+    let arm = (variation(), segment, priority, rare(), rare(), weight).prop_map(
+        |(id, segment, priority, control, fallback, weight)| Allocation {
+            weight: weight.map(p),
             segment_id: segment.map(p),
             priority: priority.and_then(NonZeroU32::new),
             is_control: control,
@@ -684,7 +801,34 @@ fn targeted_arms() -> impl Strategy<Value = Vec<Allocation>> {
         }
         arms
     });
-    prop_oneof![any, near]
+    // Arms that divide a segment and the fallback, one of them changed.
+    let divided = vec![
+        target("var_b", "seg_germany", 1).weighing(p("60")),
+        target("var_c", "seg_germany", 1).weighing(p("40")),
+        Allocation::fallback(p("var_a")).weighing(p("99.999999")).control(),
+        Allocation::fallback(p("var_b")).weighing(p("0.000001")),
+    ];
+    let near_divided =
+        (Just(divided), 0..18_usize, 0..4_usize).prop_map(|(mut arms, fault, at)| {
+            match fault {
+                0 | 1 => arms[at].weight = None,
+                2 => arms[at].weight = Some(p("39.999999")),
+                3 => arms[1].variation_id = p("var_b"),
+                4 => arms[3].variation_id = p("var_a"),
+                5 => arms[1].priority = NonZeroU32::new(2),
+                6 => arms[at].priority = None,
+                7 => arms[at].segment_id = Some(p("seg_ios")),
+                8 => arms[at].segment_id = None,
+                9 => arms[at].is_fallback = !arms[at].is_fallback,
+                10 => drop(arms.remove(at)),
+                11 => arms.push(target("var_d", "seg_ios", 1)),
+                12 => arms.push(target("var_d", "seg_ios", 2).weighing(p("50"))),
+                13 => arms.rotate_left(at),
+                _ => {}
+            }
+            arms
+        });
+    prop_oneof![any, near, near_divided]
 }
 
 fn flow() -> impl Strategy<Value = Option<&'static str>> {
@@ -717,6 +861,14 @@ fn any_change() -> impl Strategy<Value = Change> {
         }),
         2 => (id(), variation()).prop_map(|(id, variation)| {
             let patch = ExperimentPatch::new().outside_variation_id(p(&variation));
+            Change::patch_experiment(&p(id), patch)
+        }),
+        2 => (id(), pick(&[None, Some("seg_germany"), Some("seg_ios")])).prop_map(|(id, audience)| {
+            let patch = ExperimentPatch::new();
+            let patch = match audience {
+                Some(segment) => patch.audience_id(p(segment)),
+                None => patch.clear_audience_id(),
+            };
             Change::patch_experiment(&p(id), patch)
         }),
         2 => limit.prop_map(|limit| {
