@@ -21,9 +21,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
     ActiveLimit, Allocation, Change, Code, Commit, Effect, EffectKind, Engine, EntityKind, Error,
-    Event, Experiment, ExperimentPatch, Expression, FlagPatch, FlagStatus, NewExperiment, NewFlag,
-    NewSegment, NewVariation, Parameter, Percentage, Rule, SegmentPatch, SegmentStatus,
-    SettingsPatch, Snapshot, Status, Timestamp, Transaction, Variation, VariationPatch, Weight,
+    Event, Experiment, ExperimentId, ExperimentPatch, Expression, FlagPatch, FlagStatus, Holdout,
+    HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer,
+    NewSegment, NewVariation, Parameter, Percentage, Rule, SegmentId, SegmentPatch, SegmentStatus,
+    SettingsPatch, Snapshot, Stage, Status, Timestamp, Transaction, Variation, VariationId,
+    VariationPatch, Weight,
 };
 
 /// Choices that follow from one number.
@@ -214,12 +216,184 @@ fn allocations(
         if dice.chance(97) {
             arms.push(Allocation::fallback(dice.one_of(&variations).clone()));
         }
+        arms = arms.iter().flat_map(|arm| divided(dice, &variations, arm)).collect();
     }
     if !arms.is_empty() && dice.chance(95) {
         let control = dice.below(arms.len());
         arms[control].is_control = true;
     }
     arms
+}
+
+/// Weights that mostly sum to 100.
+fn weights(dice: &mut Dice, count: usize) -> Vec<Weight> {
+    let mut cuts: Vec<u64> =
+        (1..count).map(|_| u64::try_from(dice.below(101)).unwrap() * 1_000_000).collect();
+    cuts.extend([0, if dice.chance(95) { 100_000_000 } else { 100_000_001 }]);
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| Weight::from_millionths(pair[1] - pair[0]).unwrap()).collect()
+}
+
+/// A target's only arm, or in its place several that divide the target.
+fn divided(dice: &mut Dice, variations: &[VariationId], arm: &Allocation) -> Vec<Allocation> {
+    if dice.chance(50) {
+        return vec![arm.clone()];
+    }
+    let turn = dice.below(variations.len());
+    let ids = variations.iter().cycle().skip(turn);
+    let weights = weights(dice, variations.len().min(3));
+    let arms = ids.zip(weights);
+    arms.map(|(id, weight)| Allocation { variation_id: id.clone(), ..arm.clone() }.weighing(weight))
+        .collect()
+}
+
+/// The stages of a ramp by time, mostly in order.
+fn stages(dice: &mut Dice) -> Vec<Stage> {
+    let mut stages: Vec<_> = levels(dice)
+        .into_iter()
+        .zip(1..)
+        .map(|(traffic, day)| Stage { at: at(day * 86_400), traffic })
+        .collect();
+    if dice.chance(5) {
+        stages.reverse();
+    }
+    stages
+}
+
+/// A moment of which one can be before another.
+fn moment(dice: &mut Dice) -> Timestamp {
+    at(i64::try_from(dice.below(9)).unwrap() * 40_000)
+}
+
+/// The segment of an audience, if there are any.
+fn audience(dice: &mut Dice, snapshot: &Snapshot) -> Option<SegmentId> {
+    let mut segments: Vec<_> = snapshot.segments().map(|segment| segment.id().clone()).collect();
+    segments.sort_unstable();
+    if dice.chance(3) {
+        segments = vec![p("seg_nobody")];
+    }
+    (!segments.is_empty()).then(|| dice.one_of(&segments).clone())
+}
+
+/// Experiments for a layer or holdout, mostly such as can join or have joined.
+fn members(
+    dice: &mut Dice,
+    snapshot: &Snapshot,
+    kind: Option<&str>,
+    old: &[ExperimentId],
+) -> Vec<ExperimentId> {
+    let mut all: Vec<_> = snapshot
+        .experiments()
+        .filter(|own| match old.contains(own.id()) {
+            true => own.status() == Status::Active || dice.chance(80),
+            false => {
+                let joins = own.status() != Status::Active
+                    && Some(own.subject_kind().as_str()) == kind
+                    && snapshot.layer_of(own.id()).is_none();
+                if joins { dice.chance(70) } else { dice.chance(1) }
+            }
+        })
+        .map(|own| own.id().clone())
+        .collect();
+    if dice.chance(2) {
+        all.push(p("exp_nobody"));
+    }
+    all.sort_unstable();
+    all.truncate(8);
+    all
+}
+
+/// Shares of the members of a layer, which mostly have room.
+fn shares(dice: &mut Dice, members: Vec<ExperimentId>) -> BTreeMap<ExperimentId, Percentage> {
+    let most = if dice.chance(95) { 100_000_000 / members.len().max(1) } else { 100_000_000 };
+    let share = |dice: &mut Dice| {
+        let millionths = if dice.chance(20) { most } else { dice.below(most + 1) };
+        Percentage::from_millionths(u64::try_from(millionths).unwrap()).unwrap()
+    };
+    members.into_iter().map(|id| (id, share(dice))).collect()
+}
+
+fn layer(dice: &mut Dice, snapshot: &Snapshot) -> NewLayer {
+    let taken: Vec<_> = snapshot.layers().map(|layer| layer.id().to_string()).collect();
+    let kind = *dice.one_of(&["device", "device", "user"]);
+    let mut new = NewLayer::new(name(dice), kind);
+    new.id = own_id(dice, "lay_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.salt = Some(p("salt \u{0} 🙂")).filter(|_| dice.chance(20));
+    new.subject_kind = new.subject_kind.filter(|own| own != "device" || dice.chance(50));
+    let members = members(dice, snapshot, Some(kind), &[]);
+    new.members = shares(dice, members);
+    new
+}
+
+fn holdout(dice: &mut Dice, snapshot: &Snapshot) -> NewHoldout {
+    let taken: Vec<_> = snapshot.holdouts().map(|holdout| holdout.id().to_string()).collect();
+    let kind = *dice.one_of(&["device", "device", "user"]);
+    let mut new = NewHoldout::new(name(dice), kind, traffic(dice));
+    new.id = own_id(dice, "hld_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.salt = Some(p("salt \u{0} 🙂")).filter(|_| dice.chance(20));
+    new.experiments = members(dice, snapshot, Some(kind), &[]).into_iter().collect();
+    new
+}
+
+fn layer_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Layer) -> LayerPatch {
+    let patch = LayerPatch::new();
+    match dice.below(9) {
+        0 => patch.name(name(dice)),
+        1 => patch.description(description(dice)),
+        2 => patch.clear_description(),
+        3 => patch.members(BTreeMap::new()),
+        _ => {
+            let own: Vec<_> = old.members().keys().cloned().collect();
+            let members = members(dice, snapshot, Some(old.subject_kind().as_str()), &own);
+            patch.members(shares(dice, members))
+        }
+    }
+}
+
+fn holdout_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Holdout) -> HoldoutPatch {
+    let patch = HoldoutPatch::new();
+    match dice.below(8) {
+        0 => patch.name(name(dice)),
+        1 => patch.description(description(dice)),
+        2 => patch.clear_description(),
+        3 => patch.experiments(BTreeSet::new()),
+        4 | 5 => patch.share(traffic(dice)),
+        _ => {
+            let own: Vec<_> = old.experiments().iter().cloned().collect();
+            let kind = Some(old.subject_kind().as_str());
+            patch.experiments(members(dice, snapshot, kind, &own).into_iter().collect())
+        }
+    }
+}
+
+/// A change of a layer or a holdout, and the version that it can be made for.
+fn group_change(dice: &mut Dice, snapshot: &Snapshot) -> (Change, u64) {
+    let mut layers: Vec<_> = snapshot.layers().collect();
+    let mut holdouts: Vec<_> = snapshot.holdouts().collect();
+    layers.sort_unstable_by_key(|layer| layer.id());
+    holdouts.sort_unstable_by_key(|holdout| holdout.id());
+    match dice.below(12) {
+        0 => (holdout(dice, snapshot).into(), 0),
+        2..6 if !layers.is_empty() => {
+            let old = *dice.one_of(&layers);
+            (Change::patch_layer(old.id(), layer_patch(dice, snapshot, old)), old.version())
+        }
+        6..9 if !holdouts.is_empty() => {
+            let old = *dice.one_of(&holdouts);
+            (Change::patch_holdout(old.id(), holdout_patch(dice, snapshot, old)), old.version())
+        }
+        9 if !layers.is_empty() => {
+            let old = *dice.one_of(&layers);
+            (Change::delete_layer(old.id()), old.version())
+        }
+        10 if !holdouts.is_empty() => {
+            let old = *dice.one_of(&holdouts);
+            (Change::delete_holdout(old.id()), old.version())
+        }
+        _ => (layer(dice, snapshot).into(), 0),
+    }
 }
 
 /// The levels of a ramp, mostly in order.
@@ -281,7 +455,13 @@ fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
         arms.first().map(|arm| arm.variation_id.clone()).filter(|_| dice.chance(20));
     new.salt = Some(p("salt \u{0} 🙂")).filter(|_| dice.chance(20));
     new.allocations = arms;
-    if dice.chance(if by_weight { 50 } else { 2 }) {
+    new.audience_id = audience(dice, snapshot).filter(|_| dice.chance(20));
+    new.keep = *dice.one_of(Keep::ALL);
+    new.starts_at = Some(moment(dice)).filter(|_| dice.chance(15));
+    new.ends_at = Some(moment(dice)).filter(|_| dice.chance(15));
+    if dice.chance(10) {
+        new.stages = stages(dice);
+    } else if dice.chance(if by_weight { 50 } else { 2 }) {
         new.levels = levels(dice);
         new.traffic = new.traffic.filter(|_| dice.chance(5));
         if by_weight && dice.chance(75) {
@@ -341,7 +521,7 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
     let mut patch = ExperimentPatch::new();
     for _ in 0..=dice.below(5) / 3 {
         let by_weight = old.strategy() == variate::Strategy::Percentage;
-        let sides = if old.status() == Status::Paused { 29 } else { 15 };
+        let sides = if old.status() == Status::Paused { 36 } else { 22 };
         patch = match dice.below(sides) {
             0 => patch.name(name(dice)),
             1 => patch.description(description(dice)),
@@ -357,6 +537,16 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
             },
             9 | 10 => patch.traffic(traffic(dice)),
             11 => patch.levels(levels(dice)),
+            12 => patch.keep(*dice.one_of(Keep::ALL)),
+            13 => patch.starts_at(moment(dice)),
+            14 => patch.ends_at(moment(dice)),
+            15 => patch.clear_starts_at(),
+            16 => patch.clear_ends_at().clear_audience_id(),
+            17 => patch.stages(if dice.chance(30) { Vec::new() } else { stages(dice) }),
+            18 => match audience(dice, snapshot) {
+                Some(segment) => patch.audience_id(segment),
+                None => patch,
+            },
             _ => {
                 let arms = allocations(dice, snapshot, old.flag_id().as_str(), by_weight);
                 let bare = !old.levels().is_empty() && dice.chance(70);
@@ -384,7 +574,8 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
         experiments.retain(|e| e.status() != Status::Archived || dice.chance(20));
     }
     let variations: Vec<_> = flags.iter().flat_map(|flag| flag.variations().values()).collect();
-    let (change, version) = match dice.below(100) {
+    let (change, version) = match dice.below(125) {
+        100..125 => group_change(dice, snapshot),
         0..6 => (flag(dice, snapshot).into(), 0),
         12..22 => (experiment(dice, snapshot).into(), 0),
         22..27 => {
@@ -473,11 +664,24 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
 
 /// Other weights for an experiment that runs, in one go.
 fn reweighted(dice: &mut Dice, snapshot: &Snapshot) -> Option<Transaction> {
-    let running = |e: &&Experiment| {
-        e.status() == Status::Active && e.strategy() == variate::Strategy::Percentage
-    };
+    let strategy = *dice.one_of(variate::Strategy::ALL);
+    let running = |e: &&Experiment| e.status() == Status::Active && e.strategy() == strategy;
     let old = snapshot.experiments().filter(running).min_by_key(|e| e.id())?;
-    let arms = allocations(dice, snapshot, old.flag_id().as_str(), true);
+    let mut arms = old.allocations().to_vec();
+    if strategy == variate::Strategy::Percentage || dice.chance(10) {
+        let by_weight = strategy == variate::Strategy::Percentage;
+        arms = allocations(dice, snapshot, old.flag_id().as_str(), by_weight);
+    } else {
+        // Those that divide a target stand beside each other.
+        for own in arms.chunk_by_mut(|one, next| one.segment_id == next.segment_id) {
+            if own.iter().all(|arm| arm.weight.is_some()) {
+                let weights = weights(dice, own.len());
+                for (arm, weight) in own.iter_mut().zip(weights) {
+                    arm.weight = Some(weight);
+                }
+            }
+        }
+    }
     let patch = ExperimentPatch::new().allocations(arms);
     let edit = Change::patch_experiment(old.id(), patch).if_version(old.version() + 1);
     let [halt, resume] =
@@ -751,6 +955,8 @@ fn forget(change: &mut Change) -> bool {
         Change::CreateSegment(new) => new.id.take().is_some(),
         Change::CreateVariation { variation, .. } => variation.id.take().is_some(),
         Change::CreateExperiment(new) => new.id.take().is_some(),
+        Change::CreateLayer(new) => new.id.take().is_some(),
+        Change::CreateHoldout(new) => new.id.take().is_some(),
         Change::Reshuffle { salt, .. } => salt.take().is_some(),
         _ => false,
     }
@@ -804,11 +1010,12 @@ fn the_histories_have_every_kind_of_change() {
     let mut effects = BTreeSet::new();
     let mut refusals = BTreeSet::new();
     let (mut committed, mut partitions, mut revisions, mut froze) = (0, 0, 0, 0);
+    let (mut splits, mut slots, mut held) = (BTreeSet::new(), BTreeSet::new(), 0);
     let (mut advanced, mut weightless) = (0, BTreeSet::new());
     for history in 0..30 {
         let mut dice = Dice(history);
         let recorded = Recorded::new();
-        for _ in 0..100 {
+        for _ in 0..150 {
             let transaction = transaction(dice.next(), &recorded.engine.snapshot());
             if let Err(error) = recorded.commit(transaction) {
                 refusals.insert(error.code());
@@ -835,16 +1042,31 @@ fn the_histories_have_every_kind_of_change() {
                 .filter(|e| e.iteration().allocations().is_some_and(|a| a[0].weight.is_none()))
                 .map(|e| (history, e.id().clone())),
         );
+        for (_, snapshot) in told.iter().step_by(5) {
+            let document = serde_json::to_value(snapshot).unwrap();
+            let runs = document["experiments"].as_array().unwrap().iter().map(|e| &e["iteration"]);
+            let layers = document.get("layers").and_then(Value::as_array).into_iter().flatten();
+            slots.extend(
+                layers.filter_map(|own| Some((history, own.get("partition")?.to_string()))),
+            );
+            splits.extend(runs.filter_map(|run| Some((history, run.get("splits")?.to_string()))));
+        }
         let json = recorded.engine.to_json();
-        partitions += json.matches("\"partition\"").count();
+        let document: Value = json.parse().unwrap();
+        let lists = ["experiments", "holdouts"].map(|list| document.get(list));
+        let [experiments, holdouts] =
+            lists.map(|list| list.and_then(Value::as_array).cloned().unwrap_or_default());
+        let has = |key: &str| {
+            experiments.iter().filter(|own| own["iteration"].get(key).is_some()).count()
+        };
+        partitions += has("partition");
+        held += holdouts.iter().filter(|own| own["experiments"] != json!([])).count();
         revisions += usize::from(json.contains("\"revisions\""));
     }
-    assert_eq!(changes.len(), 18, "{changes:?}");
-    let created =
-        [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment, EntityKind::Variation];
+    assert_eq!(changes.len(), 24, "{changes:?}");
+    let created = EntityKind::ALL.iter().filter(|entity| **entity != EntityKind::Settings);
     let moved = [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment];
     let all = created
-        .iter()
         .flat_map(|entity| [(EffectKind::Created, *entity), (EffectKind::Deleted, *entity)])
         .chain(EntityKind::ALL.iter().map(|entity| (EffectKind::Edited, *entity)))
         .chain(moved.iter().map(|entity| (EffectKind::Transitioned, *entity)));
@@ -864,8 +1086,11 @@ fn the_histories_have_every_kind_of_change() {
     ] {
         assert!(refusals.contains(&code), "{code} is never met: {refusals:?}");
     }
-    assert!(committed > 1_000, "{committed} of 3000");
+    assert!(committed > 1_000, "{committed} of 4500");
     assert!(partitions > 10, "{partitions} rebalanced");
+    assert!(splits.len() > 5, "{splits:?} rebalanced within a segment");
+    assert!(slots.len() > 5, "{slots:?} of layers edited");
+    assert!(held > 5, "{held} holdouts with experiments");
     assert!(revisions > 10, "{revisions} documents with revisions");
     assert!(froze > 100, "{froze} frozen");
     assert!(advanced > 10, "{advanced} ramps went on");
