@@ -14,11 +14,8 @@ impl Segment {
 impl Rule {
     /// Whether it matches: its conditions hold and the rules within it match as they must.
     pub fn holds(&self, attributes: &dyn Attributes) -> bool {
-        let holds = |attribute: &str, expression: &Expression| {
-            expression.holds(attributes.attribute(attribute))
-        };
-        self.matches().iter().all(|c| holds(&c.attribute, &c.expression))
-            && !self.not_matches().iter().any(|c| holds(&c.attribute, &c.expression))
+        self.matches().iter().all(|condition| condition.holds(attributes))
+            && !self.not_matches().iter().any(|condition| condition.holds(attributes))
             && self.nested().is_none_or(|nested| nested.holds(attributes))
     }
 }
@@ -26,9 +23,8 @@ impl Rule {
 impl Rule {
     /// What keeps it from matching: the path within the rule; `None` if it matches.
     pub(crate) fn failure(&self, attributes: &dyn Attributes) -> Option<String> {
-        let holds = |c: &&Condition| c.expression.holds(attributes.attribute(&c.attribute));
-        let missed = self.matches().iter().find(|condition| !holds(condition));
-        let met = || self.not_matches().iter().find(holds);
+        let missed = self.matches().iter().find(|condition| !condition.holds(attributes));
+        let met = || self.not_matches().iter().find(|condition| condition.holds(attributes));
         missed
             .map(|condition| format!("match.{}", condition.attribute))
             .or_else(|| met().map(|condition| format!("not_match.{}", condition.attribute)))
@@ -60,50 +56,72 @@ impl Nested {
     }
 }
 
+impl Condition {
+    fn holds(&self, attributes: &dyn Attributes) -> bool {
+        self.expression.holds(&self.attribute, attributes)
+    }
+}
+
 impl Expression {
-    #[inline]
-    pub(crate) fn holds(&self, attribute: Option<Attribute<'_>>) -> bool {
+    /// Whether it is true of this value, or of a missing one.
+    pub(crate) fn admits(&self, value: Option<Attribute<'_>>) -> bool {
+        self.holds("", &Part(value))
+    }
+
+    /// Whether it is true of the attribute of this name.
+    fn holds(&self, name: &str, attributes: &dyn Attributes) -> bool {
+        let attribute = attributes.attribute(name);
         let Some(Attribute::String(text)) = attribute else {
-            return self.holds_of_other(attribute);
+            return match self {
+                Self::Exists(wanted) => attribute.is_some() == *wanted,
+                Self::Contains(_) | Self::EndsWith(_) | Self::OneOf(_) | Self::StartsWith(_) => {
+                    false
+                }
+                _ => self.holds_otherwise(attribute),
+            };
         };
         match self {
             Self::Contains(parts) => parts.iter().any(|part| text.contains(&**part)),
             Self::EndsWith(ends) => ends.iter().any(|end| text.ends_with(&**end)),
             Self::OneOf(list) => list.contains(text),
             Self::StartsWith(starts) => starts.iter().any(|start| text.starts_with(&**start)),
-            _ => self.holds_of_text(text),
-        }
-    }
-
-    /// What is asked of texts more rarely.
-    fn holds_of_text(&self, text: &str) -> bool {
-        match self {
-            Self::Date(bounds) => Timestamp::read(text).is_some_and(|at| lies(at, bounds)),
             Self::Exists(wanted) => *wanted,
-            Self::Listed(list) => list.contains(text),
-            Self::Path { is, .. } => is.holds(None),
-            #[cfg(feature = "regex")]
-            Self::Regex(regex) => regex.is_match(text),
-            Self::Semver(bounds) => SemverReading::new(text)
-                .is_some_and(|version| bounds.admit(|bound| version.order(bound))),
-            _ => false,
+            _ => self.holds_otherwise(attribute),
         }
     }
 
-    fn holds_of_other(&self, attribute: Option<Attribute<'_>>) -> bool {
+    /// What is asked more rarely, out of the way of the rest.
+    #[inline(never)]
+    fn holds_otherwise(&self, attribute: Option<Attribute<'_>>) -> bool {
         match (self, attribute) {
-            (Self::Exists(wanted), _) => attribute.is_some() == *wanted,
-            (Self::Path { steps, is }, _) => is.holds(follow(steps, attribute)),
+            (Self::Path { steps, is }, _) => is.admits(follow(steps, attribute)),
             (Self::Boolean(wanted), Some(Attribute::Bool(value))) => value == *wanted,
             (Self::Date(bounds), Some(Attribute::Timestamp(at))) => lies(at, bounds),
+            (Self::Date(bounds), Some(Attribute::String(text))) => {
+                Timestamp::read(text).is_some_and(|at| lies(at, bounds))
+            }
+            (Self::Listed(list), Some(Attribute::String(text))) => list.contains(text),
             (Self::Number(bounds), Some(Attribute::Integer(integer))) => {
                 bounds.admit(|bound| bound.order_of_integer(integer))
             }
             (Self::Number(bounds), Some(Attribute::Float(float))) => {
                 !float.is_nan() && bounds.admit(|bound| bound.order_of_float(float))
             }
+            #[cfg(feature = "regex")]
+            (Self::Regex(regex), Some(Attribute::String(text))) => regex.is_match(text),
+            (Self::Semver(bounds), Some(Attribute::String(text))) => SemverReading::new(text)
+                .is_some_and(|version| bounds.admit(|bound| version.order(bound))),
             _ => false,
         }
+    }
+}
+
+/// What stands somewhere in an attribute, as the only attribute there is.
+struct Part<'a>(Option<Attribute<'a>>);
+
+impl Attributes for Part<'_> {
+    fn attribute(&self, _: &str) -> Option<Attribute<'_>> {
+        self.0
     }
 }
 

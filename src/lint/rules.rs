@@ -62,11 +62,11 @@ fn implies(one: &Expression, other: &Expression) -> bool {
     if one == other || (*other == E::Exists(true) && needs_attribute(one)) {
         return true;
     }
-    let text = |value: &str| other.holds(Some(Attribute::String(value)));
+    let text = |value: &str| other.admits(Some(Attribute::String(value)));
     match (one, other) {
         (E::OneOf(list), _) => all(list, text),
         (E::Listed(list), _) => all(list, text),
-        (E::Boolean(value), _) => other.holds(Some(Attribute::Bool(*value))),
+        (E::Boolean(value), _) => other.admits(Some(Attribute::Bool(*value))),
         (E::StartsWith(one), E::StartsWith(other)) => each(one, other, |a, b| a.starts_with(b)),
         (E::EndsWith(one), E::EndsWith(other)) => each(one, other, |a, b| a.ends_with(b)),
         (E::StartsWith(one) | E::EndsWith(one) | E::Contains(one), E::Contains(other)) => {
@@ -85,7 +85,7 @@ fn implies(one: &Expression, other: &Expression) -> bool {
 /// Whether nothing fulfils both.
 fn disjoint(one: &Expression, other: &Expression) -> bool {
     use Expression as E;
-    let text = |wanted: &Expression, value: &str| wanted.holds(Some(Attribute::String(value)));
+    let text = |wanted: &Expression, value: &str| wanted.admits(Some(Attribute::String(value)));
     match (one, other) {
         (E::Exists(false), present) | (present, E::Exists(false)) => needs_attribute(present),
         (E::OneOf(list), wanted) | (wanted, E::OneOf(list)) => {
@@ -124,7 +124,7 @@ fn is_empty(expression: &Expression) -> bool {
 
 /// Whether a missing attribute does not fulfil it.
 fn needs_attribute(expression: &Expression) -> bool {
-    !expression.holds(None)
+    !expression.admits(None)
 }
 
 /// The one kind of value that can fulfil an expression, where there is but one.

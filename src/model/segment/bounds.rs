@@ -6,7 +6,7 @@ use std::ops::{Bound, Range, RangeFrom, RangeInclusive, RangeTo, RangeToInclusiv
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::json::{Cursor, FromJson};
 
 /// Where the value of an attribute must lie: at one value, or between bounds.
@@ -59,12 +59,14 @@ impl<T> Bounds<T> {
 
     pub(super) fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Between(Bound::Unbounded, Bound::Unbounded) => {
-                Err(Error::invalid("must have one of eq, gt, gte, lt, lte"))
-            }
+            Self::Between(Bound::Unbounded, Bound::Unbounded) => Err(unbounded()),
             _ => Ok(()),
         }
     }
+}
+
+fn unbounded() -> Error {
+    Error::invalid("must have one of eq, gt, gte, lt, lte")
 }
 
 impl<N: Into<T>, T> From<(Bound<N>, Bound<N>)> for Bounds<T> {
@@ -141,10 +143,7 @@ impl<T: FromJson> FromJson for Bounds<T> {
         match (object.optional("eq")?, bound("gt", "gte")?, bound("lt", "lte")?) {
             (Some(value), Bound::Unbounded, Bound::Unbounded) => Ok(Self::Equal(value)),
             (Some(_), ..) => Err(cursor.locate(Error::invalid("must have eq alone"))),
-            (None, Bound::Unbounded, Bound::Unbounded) => {
-                let rule = "must have one of eq, gt, gte, lt, lte";
-                Err(cursor.locate(Error::new(Code::MissingKey, rule)))
-            }
+            (None, Bound::Unbounded, Bound::Unbounded) => Err(cursor.locate(unbounded())),
             (None, lower, upper) => Ok(Self::Between(lower, upper)),
         }
     }

@@ -75,17 +75,22 @@ pub(super) const PLAIN_KEYS: &[&str] = &["contains", "starts_with", "ends_with",
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expression {
-    /// It is this truth value. `{"boolean": true}`
-    Boolean(bool),
+    // Those that nearly every rule has stand first: one comparison tells them from the rest.
     /// It is a text that contains one of these. `{"contains": ["a", "b"]}`
     Contains(Box<[Box<str>]>),
-    /// It is a moment that lies there: a [`Timestamp`], or a text that is read as one.
-    /// `{"date": {"gte": "2026-11-21T12:00:00Z"}}`
-    Date(Box<Bounds<Timestamp>>),
     /// It is a text that ends with one of these. `{"ends_with": ["a", "b"]}`
     EndsWith(Box<[Box<str>]>),
     /// It is there, or is not. `{"exists": true}`
     Exists(bool),
+    /// It is a text that equals one of these. `["a", "b"]`
+    OneOf(OneOf),
+    /// It is a text that begins with one of these. `{"starts_with": ["a", "b"]}`
+    StartsWith(Box<[Box<str>]>),
+    /// It is this truth value. `{"boolean": true}`
+    Boolean(bool),
+    /// It is a moment that lies there: a [`Timestamp`], or a text that is read as one.
+    /// `{"date": {"gte": "2026-11-21T12:00:00Z"}}`
+    Date(Box<Bounds<Timestamp>>),
     /// It is a text that equals one of these, of which there are at most 100,000: they do not count
     /// for the size of a rule. `{"listed": ["u-1", "u-2"]}`
     ///
@@ -95,8 +100,6 @@ pub enum Expression {
     ///
     /// Comparison is exact, be the attribute an integer or a float. NaN lies nowhere.
     Number(Box<Bounds<Number>>),
-    /// It is a text that equals one of these. `["a", "b"]`
-    OneOf(OneOf),
     /// It is a JSON object in which there is something of which this is true.
     /// `{"path": ["geo", "country"], "is": ["DE"]}`
     ///
@@ -116,8 +119,6 @@ pub enum Expression {
     /// It is a text that is a semantic version that lies there, by precedence.
     /// `{"semver": {"gte": "4.2.0", "lt": "5.0.0"}}`
     Semver(Box<Bounds<Semver>>),
-    /// It is a text that begins with one of these. `{"starts_with": ["a", "b"]}`
-    StartsWith(Box<[Box<str>]>),
 }
 
 impl Expression {

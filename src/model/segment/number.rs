@@ -145,20 +145,26 @@ impl Serialize for Number {
 impl FromJson for Number {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let number = cursor.number()?;
-        let held = match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(integer), ..) => Some(integer.into()),
-            (None, Some(large), Some(float)) => {
-                // The literal is written out, so what a float must print as is all its digits.
-                Some(float).filter(|_| format!("{float}") == large.to_string()).and_then(finite)
-            }
-            (None, _, float) => float.and_then(finite),
+        let held = match (number.as_i64(), number.as_u64()) {
+            (Some(integer), _) => Some(integer.into()),
+            (None, Some(large)) => exact(large),
+            (None, None) => number.as_f64().and_then(|float| Self::try_from(float).ok()),
         };
         held.ok_or_else(|| cursor.locate(Error::invalid(RULE).with_value(number)))
     }
 }
 
-fn finite(float: f64) -> Option<Number> {
-    Number::try_from(float).ok()
+/// A number beyond an `i64`, if a float is exactly that.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "what comes back is compared"
+)]
+fn exact(large: u64) -> Option<Number> {
+    let float = large as f64;
+    // Of twice as many bits, since the nearest can be 2^64.
+    (float as u128 == u128::from(large)).then_some(Number(Held::Float(float)))
 }
 
 deserialize!(Number);

@@ -31,10 +31,15 @@ impl OneOf {
     }
 
     /// Whether this is one of them.
+    #[inline]
     pub fn contains(&self, value: &str) -> bool {
-        if self.order.is_empty() {
-            return self.values.iter().any(|own| **own == *value);
+        match self.order.is_empty() {
+            true => self.values.iter().any(|own| **own == *value),
+            false => self.is_found(value),
         }
+    }
+
+    fn is_found(&self, value: &str) -> bool {
         let compare = |index: &u32| self.values.get(*index as usize).map(|own| (**own).cmp(value));
         self.order
             .binary_search_by(|index| compare(index).unwrap_or(std::cmp::Ordering::Less))
