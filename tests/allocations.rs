@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 
 use common::{apply, brought_to, ok, p, share, world};
-use serde_json::json;
+use serde_json::{Value, json};
 use variate::{
     Allocation, Attributes, Change, Engine, ExperimentPatch, Expression, NewExperiment, NewSegment,
     Rule, Scratch, Snapshot, Status, Subject,
@@ -319,4 +319,78 @@ fn a_subject_with_one_id_allocates_nothing() {
     assert_eq!(allocations(|| subject.id("device").is_some() && subject.id("user").is_none()), 0);
     let again = subject.clone();
     assert_eq!(allocations(|| again.with_id("device", "device-43")), 0, "the id is replaced");
+}
+
+#[test]
+fn every_way_to_ask_allocates_nothing() {
+    let long = "9".repeat(200);
+    let bounds = ["eq", "gt", "gte", "lt", "lte"];
+    let within = |key: &str, operand: &Value| bounds.map(|bound| json!({key: {bound: operand}}));
+    let mut asked = vec![
+        json!(["x", "y"]),
+        json!((0..40).map(|n| n.to_string()).collect::<Vec<_>>()),
+        json!({"contains": ["x", "7"]}),
+        json!({"starts_with": ["x", "7"]}),
+        json!({"ends_with": ["x", "7"]}),
+        json!({"exists": true}),
+        json!({"exists": false}),
+        json!({"boolean": true}),
+        json!({"listed": (0..1_000).map(|n| n.to_string()).collect::<Vec<_>>()}),
+    ];
+    asked.extend(within("number", &json!(7)));
+    asked.extend(within("number", &json!(7.5)));
+    asked.extend(within("semver", &json!(format!("1.2.3-a.b.{long}+{long}"))));
+    asked.extend(within("date", &json!("2026-11-21T12:00:00Z")));
+    if cfg!(feature = "regex") {
+        asked.push(json!({"regex": r"(?i)^(x|\w+7)*$"}));
+    }
+    let inside = asked.iter().map(|is| json!({"path": ["a", "b"], "is": is}));
+    asked.extend(inside.collect::<Vec<_>>());
+    let mut values = vec![
+        json!(null),
+        json!(true),
+        json!(7),
+        json!(7.5),
+        json!(u64::MAX),
+        json!(["x"]),
+        json!(-7),
+        json!("7"),
+        json!("x"),
+        json!("x".repeat(10_000)),
+        json!(format!("1.2.3-a.b.{long}+{long}")),
+        json!(format!("1.2.3-a.b.{long}+{long}!")),
+        json!(format!("{long}.2.3")),
+        json!("2026-11-21T12:00:00.123456789012345678901234567890Z"),
+        json!("2026-11-21T12:00:00+01:00"),
+        json!("2026-11-21T12:00:61Z"),
+        json!("2026-02-30T12:00:00Z"),
+        json!("2026-11-21Tomorrow"),
+        json!("1969-12-31T23:59:59Z"),
+        json!("2026-11-21T12:00:00Z"),
+        json!("1.2.2"),
+        json!("1.2.4-0"),
+    ];
+    let objects = values.iter().map(|value| json!({"a": {"b": value}}));
+    values.extend(objects.collect::<Vec<_>>());
+    let (mut held, mut failed) = (BTreeSet::new(), BTreeSet::new());
+    for (index, expression) in asked.iter().enumerate() {
+        let plain = json!({"match": {"a": expression}});
+        let nested = json!({"all": [plain], "any": [{"not_match": {"a": expression}}, plain],
+            "not": [{"not_match": {"a": expression}}]});
+        for rule in [plain, nested] {
+            let rule: Rule = serde_json::from_str(&rule.to_string()).unwrap();
+            for value in &values {
+                let subject = json!({"a": value});
+                let mut holds = false;
+                let count = allocations(|| holds = rule.holds(&subject));
+                assert_eq!(count, 0, "{rule:?} of {value}");
+                if holds {
+                    held.insert(index)
+                } else {
+                    failed.insert(index)
+                };
+            }
+        }
+    }
+    assert_eq!((held.len(), failed.len()), (asked.len(), asked.len()));
 }

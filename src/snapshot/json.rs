@@ -59,16 +59,17 @@ impl Snapshot {
     /// | a parameter | **`type`**: `string`, `boolean`, `number`, `array` or `object`; **`value`**, the default; `description` |
     /// | a variation | **`id`**, **`name`**, `description`, `overrides`: values by parameter |
     /// | a segment | **`id`**, **`name`**, `description`, `status` (`active`), **`rules`**, a list |
-    /// | a rule | `match`, `not_match`, at least one of them: conditions by attribute |
-    /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with`, each a list, or `exists`, `true` or `false` |
+    /// | a rule | at least one of `match` and `not_match`: conditions by attribute; and of `all`, `any` and `not`, each a list of rules |
+    /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with` and `listed`, each a list; `exists` and `boolean`, each `true` or `false`; `number`, `semver` and `date`, each bounds; `regex`, a pattern (feature `regex`); or with **`path`**, a list of members, and **`is`**, a condition on what they lead to |
+    /// | bounds | `eq`; or at most one of `gt` and `gte`, and of `lt` and `lte`: a number, a version or a date-time |
     /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
     /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
     /// | a stage | **`at`**, **`traffic`** in percent |
     /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
     /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids |
     ///
-    /// Every flag, variation, segment, experiment, layer and holdout also takes `version` (1), `created_at` (the Unix
-    /// epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
+    /// Every flag, variation, segment, experiment, layer and holdout also takes `version` (1),
+    /// `created_at` (the Unix epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
     /// a quarter of one percent.
     ///
     /// `iteration` holds `number` (1), `started_at`, `ended_at`, and for an experiment that has

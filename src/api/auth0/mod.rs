@@ -91,7 +91,8 @@
 //!   A PATCH merges by parameter, `null` removes one, and `null` or `{}` for the map clears all. The
 //!   `parameters` of a flag are replaced as a whole.
 //! - **Segments** match any attribute, not only those that Auth0 knows. Their size is that of their
-//!   rules.
+//!   rules. What Auth0 cannot ask in a rule is shown where the program has written it, and no
+//!   request writes it.
 //! - **Lists** are in the order of creation. Unless they ask for the status `archived`, those of
 //!   experiments and flags leave archived ones out; segments, whose list has no such filter, are
 //!   all there. An unknown or repeated parameter is refused.
