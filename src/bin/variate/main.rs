@@ -1,152 +1,68 @@
-//! The command line: serves the surfaces to programs on this machine.
+//! The command line: serves the surfaces to programs on this machine, and says what a document does.
 
 #![forbid(unsafe_code)]
 
+mod assign;
 mod context;
+mod progress;
 mod serve;
+mod server;
+mod shared;
 mod store;
+mod strict;
+mod subjects;
 
-use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use tokio::runtime;
-use variate::api::auth0::{ExperimentCenter, Generation};
-use variate::{ActiveLimit, Change, Engine, SettingsPatch};
+use clap::{Parser, Subcommand};
 
-use crate::store::Store;
+use crate::shared::Fault;
 
-/// How long the end waits for a change that is still being saved after the requests have had their
-/// time.
-const LAST_WRITES: Duration = Duration::from_millis(500);
+/// What a command has to say against what it was given, or a server that does not start.
+const NEGATIVE: u8 = 1;
+const USAGE: u8 = 2;
+const INPUT: u8 = 3;
 
-/// The experimentation engine as a local server.
+/// The experimentation engine on the command line.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, also when nobody reads the output to its end
+  1  lint has findings; serve cannot start
+  2  the command line is wrong
+  3  what was given cannot be used: a file that cannot be read, an invalid document or line,
+     an unknown experiment, a change that is refused";
+
 #[derive(Subcommand)]
 enum Command {
-    Serve(Serve),
-}
-
-/// Serve the experimentation endpoints of Auth0's Management API on 127.0.0.1.
-///
-/// Prints `listening on http://127.0.0.1:PORT` and then answers the paths under `/experimentation`,
-/// with and without `/api/v2` before them. SIGINT and SIGTERM stop it.
-///
-/// POST /context answers what a subject gets. It takes `{"flow": "login", "ids": {"device": "d-42"}}`
-/// and if wanted `"attributes": {"country": "DE"}`, the override parameters `experiment_id`,
-/// `variation_id` and `segment_id`, and what the subject once got, `"kept": {"exp_a": "var_a"}`.
-///
-/// There is no authentication: whoever can open a connection to the port can change everything. So
-/// that a web page from elsewhere cannot, a request with an `Origin` header is refused.
-#[derive(Args)]
-struct Serve {
-    /// Snapshot document to begin with and to save every change to; created at the first change if
-    /// it is not there. No other server can use it meanwhile, and when another program has changed it,
-    /// changes are refused until the server is started again. Without it, everything is gone when the
-    /// server stops
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, value_name = "N", default_value_t = 7788)]
-    port: u16,
-    /// Which of the published generations of Auth0's API answers
-    #[arg(long, value_enum, default_value_t = Auth0Generation::Seeds)]
-    auth0_generation: Auth0Generation,
-    /// How many experiments can be active at once, from now on; if left out, what the document says
-    #[arg(long, value_enum)]
-    active_limit: Option<Limit>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Auth0Generation {
-    /// The reference pages of the beta
-    Seeds,
-    /// What the early access answers
-    EarlyAccess,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Limit {
-    /// Any number
-    Unlimited,
-    /// One for each flow; one for all flows only alone
-    PerFlow,
-    /// One in all
-    One,
+    Assign(assign::Assign),
+    Serve(serve::Serve),
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(options) = Cli::parse().command;
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "variate: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
-    let engine = match &options.config {
-        Some(file) => Store::open(file).map_err(|fault| format!("{}: {fault}", file.display()))?,
-        None => Engine::new(),
+    let ended = match Cli::parse().command {
+        Command::Assign(assign) => assign.run(),
+        Command::Serve(serve) => match serve.run() {
+            Ok(()) => Ok(()),
+            Err(error) => return fail(NEGATIVE, error),
+        },
     };
-    let runtime = runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
-    let served = runtime.block_on(async {
-        let address = (Ipv4Addr::LOCALHOST, options.port);
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|error| cannot_listen(options.port, &error))?;
-        // After the port is ours: a server that cannot start changes nothing.
-        if let Some(limit) = options.active_limit {
-            let patch = SettingsPatch::new().active_limit(limit.into());
-            engine.commit(Change::patch_settings(patch))?;
-        }
-        let center = ExperimentCenter::new(engine).generation(options.auth0_generation.into());
-        serve::serve(listener, center).await?;
-        Ok(())
-    });
-    runtime.shutdown_timeout(LAST_WRITES);
-    served
-}
-
-fn cannot_listen(port: u16, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("port {port} is taken by another program; --port 0 takes a free one")
-        }
-        _ => format!("cannot listen on port {port}: {error}"),
+    match ended {
+        Ok(()) | Err(Fault::Closed) => ExitCode::SUCCESS,
+        Err(Fault::Usage(message)) => fail(USAGE, message),
+        Err(Fault::Input(message)) => fail(INPUT, message),
     }
 }
 
-impl From<Auth0Generation> for Generation {
-    fn from(generation: Auth0Generation) -> Self {
-        match generation {
-            Auth0Generation::Seeds => Self::Seeds,
-            Auth0Generation::EarlyAccess => Self::EarlyAccess,
-        }
-    }
-}
-
-impl From<Limit> for ActiveLimit {
-    fn from(limit: Limit) -> Self {
-        match limit {
-            Limit::Unlimited => Self::Unlimited,
-            Limit::PerFlow => Self::PerFlow,
-            Limit::One => Self::One,
-        }
-    }
+fn fail(code: u8, message: impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "variate: {message}");
+    ExitCode::from(code)
 }

@@ -1,157 +1,127 @@
-//! The server: takes requests, has them answered, stops when it is told to.
+//! `serve`: the surfaces, to programs on this machine.
 
-use std::future::poll_fn;
-use std::io::{self, Write};
-use std::pin::Pin;
+use std::error::Error;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, HttpBody};
-use axum::extract::State;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
-use variate::api::auth0::{ExperimentCenter, refusal};
+use clap::{Args, ValueEnum};
+use tokio::runtime;
+use variate::api::auth0::{ExperimentCenter, Generation};
+use variate::{ActiveLimit, Change, Engine, SettingsPatch};
 
-use crate::context;
+use crate::server;
+use crate::store::Store;
 
-/// The largest body of a request. No document of one entity comes near it.
-const BODY_LIMIT: usize = 1 << 20;
+/// How long the end waits for a change that is still being saved after the requests have had their
+/// time.
+const LAST_WRITES: Duration = Duration::from_millis(500);
 
-/// How much of a body that is too large is read before the answer: a client that is still sending
-/// would not see it.
-const READ_AT_MOST: usize = 16 * BODY_LIMIT;
-
-/// How long the requests in flight have when the server is told to stop.
-const GRACE: Duration = Duration::from_secs(4);
-
-/// Answers requests until the process is told to stop.
-pub async fn serve(listener: TcpListener, center: ExperimentCenter) -> io::Result<()> {
-    let mut signals = StopSignals::new()?;
-    let address = listener.local_addr()?;
-    let router = Router::new().fallback(respond).with_state(center);
-    let (stop, stopping) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stopping.await.unwrap_or_default() });
-    let server = tokio::spawn(server.into_future());
-    say(&format!("listening on http://{address}"))?;
-
-    signals.received().await;
-    drop(stop);
-    // A client that holds a connection open half way through a request does not keep the server.
-    let _ = timeout(GRACE, server).await;
-    // Nobody need be there any more to read it.
-    let _ = say("stopped");
-    Ok(())
+/// Serve the experimentation endpoints of Auth0's Management API on 127.0.0.1.
+///
+/// Prints `listening on http://127.0.0.1:PORT` and then answers the paths under `/experimentation`,
+/// with and without `/api/v2` before them. SIGINT and SIGTERM stop it.
+///
+/// POST /context answers what a subject gets. It takes `{"flow": "login", "ids": {"device": "d-42"}}`
+/// and if wanted `"attributes": {"country": "DE"}`, the override parameters `experiment_id`,
+/// `variation_id` and `segment_id`, and what the subject once got, `"kept": {"exp_a": "var_a"}`.
+///
+/// There is no authentication: whoever can open a connection to the port can change everything. So
+/// that a web page from elsewhere cannot, a request with an `Origin` header is refused.
+#[derive(Args)]
+pub struct Serve {
+    /// Snapshot document to begin with and to save every change to; created at the first change if
+    /// it is not there. No other server can use it meanwhile, and when another program has changed it,
+    /// changes are refused until the server is started again. Without it, everything is gone when the
+    /// server stops
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 7788)]
+    port: u16,
+    /// Which of the published generations of Auth0's API answers
+    #[arg(long, value_enum, default_value_t = Auth0Generation::Seeds)]
+    auth0_generation: Auth0Generation,
+    /// How many experiments can be active at once, from now on; if left out, what the document says
+    #[arg(long, value_enum)]
+    active_limit: Option<Limit>,
 }
 
-/// One line for whoever started the server, at once.
-fn say(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")?;
-    stdout.flush()
+#[derive(Clone, Copy, ValueEnum)]
+enum Auth0Generation {
+    /// The reference pages of the beta
+    Seeds,
+    /// What the early access answers
+    EarlyAccess,
 }
 
-async fn respond(State(center): State<ExperimentCenter>, request: Request<Body>) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let response = match read(body).await {
-        Err(response) => response,
-        Ok(body) => {
-            let request = Request::from_parts(head, body);
-            // A change waits for the file, which is nothing for the threads that serve connections.
-            tokio::task::spawn_blocking(move || answer(&center, &request)).await.unwrap_or_else(
-                |_| {
-                    let status = StatusCode::INTERNAL_SERVER_ERROR;
-                    refusal(status, "internal_error", "the request ended in a fault of the server")
-                },
-            )
-        }
-    };
-    response.map(Body::from)
+#[derive(Clone, Copy, ValueEnum)]
+enum Limit {
+    /// Any number
+    Unlimited,
+    /// One for each flow; one for all flows only alone
+    PerFlow,
+    /// One in all
+    One,
 }
 
-fn answer(center: &ExperimentCenter, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
-    if request.headers().contains_key(header::ORIGIN) {
-        let message = "requests of web pages, which have an Origin header, are not answered";
-        return refusal(StatusCode::FORBIDDEN, "origin_not_allowed", message);
-    }
-    if request.uri().path() != "/context" {
-        return center.handle(request);
-    }
-    if request.method() != Method::POST {
-        let message = "the method must be POST";
-        let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        return response;
-    }
-    match context::answer(&center.engine().snapshot(), request.body()) {
-        Ok(body) => {
-            let mut response = Response::new(body);
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            response
-        }
-        Err(fault) => refusal(StatusCode::BAD_REQUEST, "invalid_body", &format!("body: {fault}")),
-    }
-}
-
-/// The whole body, or the response to one that cannot be taken.
-async fn read(mut body: Body) -> Result<Vec<u8>, Response<Vec<u8>>> {
-    let (mut read, mut size) = (Vec::new(), 0);
-    while size <= READ_AT_MOST {
-        let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await else {
-            break;
+impl Serve {
+    /// Serves until the process is told to stop.
+    pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        let engine = match &self.config {
+            Some(file) => {
+                Store::open(file).map_err(|fault| format!("{}: {fault}", file.display()))?
+            }
+            None => Engine::new(),
         };
-        let frame = frame.map_err(|_| {
-            refusal(StatusCode::BAD_REQUEST, "invalid_body", "the body did not come whole")
-        })?;
-        let Some(data) = frame.data_ref() else { continue };
-        size += data.len();
-        if size <= BODY_LIMIT {
-            read.extend_from_slice(data);
+        let runtime = runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start: {error}"))?;
+        let served = runtime.block_on(async {
+            let address = (Ipv4Addr::LOCALHOST, self.port);
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .map_err(|error| cannot_listen(self.port, &error))?;
+            // After the port is ours: a server that cannot start changes nothing.
+            if let Some(limit) = self.active_limit {
+                let patch = SettingsPatch::new().active_limit(limit.into());
+                engine.commit(Change::patch_settings(patch))?;
+            }
+            let center = ExperimentCenter::new(engine).generation(self.auth0_generation.into());
+            server::serve(listener, center).await?;
+            Ok(())
+        });
+        runtime.shutdown_timeout(LAST_WRITES);
+        served
+    }
+}
+
+fn cannot_listen(port: u16, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("port {port} is taken by another program; --port 0 takes a free one")
+        }
+        _ => format!("cannot listen on port {port}: {error}"),
+    }
+}
+
+impl From<Auth0Generation> for Generation {
+    fn from(generation: Auth0Generation) -> Self {
+        match generation {
+            Auth0Generation::Seeds => Self::Seeds,
+            Auth0Generation::EarlyAccess => Self::EarlyAccess,
         }
     }
-    if size > BODY_LIMIT {
-        let message = format!("body: must have at most {BODY_LIMIT} bytes");
-        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", &message));
-    }
-    Ok(read)
 }
 
-/// The signals that tell the process to stop.
-#[cfg(unix)]
-struct StopSignals([tokio::signal::unix::Signal; 2]);
-
-#[cfg(unix)]
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
-    }
-
-    async fn received(&mut self) {
-        poll_fn(|context| {
-            let received = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if received { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
-    }
-}
-
-#[cfg(not(unix))]
-struct StopSignals;
-
-#[cfg(not(unix))]
-impl StopSignals {
-    #[expect(clippy::unnecessary_wraps, reason = "as on unix")]
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn received(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+impl From<Limit> for ActiveLimit {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::Unlimited => Self::Unlimited,
+            Limit::PerFlow => Self::PerFlow,
+            Limit::One => Self::One,
         }
     }
 }

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use tempfile::NamedTempFile;
-use variate::{Engine, Limits, Snapshot};
+use variate::{Engine, Snapshot};
 
-/// However large a document has become that was saved here, it can be read again.
-const SAVED: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ..Limits::DEFAULT };
+use crate::shared::SAVED;
 
 /// Where a snapshot is saved: always replaced whole, so that whoever reads the file finds one
 /// document, and after a crash it is the last one that was committed or the one before.

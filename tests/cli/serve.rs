@@ -1,55 +1,20 @@
-//! The command line: what a server keeps, what it refuses itself, and how it ends.
-
-#![cfg(all(feature = "cli", unix))]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+//! What a server keeps, what it refuses itself, and how it ends.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use variate::Snapshot;
 
+use super::{Directory, run};
+
 const SEGMENTS: &str = "/api/v2/experimentation/segments";
-
-/// A directory of its own for a test, gone at the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// What is there beside the lock, which stays.
-    fn names(&self) -> Vec<String> {
-        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<String> =
-            fs::read_dir(&self.0).unwrap().map(|e| name(e).into_string().unwrap()).collect();
-        names.retain(|name| name != ".experiments.json.lock");
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A server on a free port, killed if a test does not end it.
 struct Server {
@@ -449,14 +414,8 @@ fn a_question_is_an_object_of_known_members() {
 }
 
 #[test]
-fn help_and_version() {
-    let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_variate")).args(arguments).output().unwrap();
-        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    };
-    assert_eq!(run(&["--version"]), format!("variate {}\n", env!("CARGO_PKG_VERSION")));
-    assert!(run(&[]).contains("Usage: variate <COMMAND>"));
-    let help = run(&["serve", "--help"]);
+fn help_says_what_there_is() {
+    let help = run(&["serve", "--help"], b"").done();
     for option in ["--config", "--port", "--auth0-generation", "--active-limit", "/context"] {
         assert!(help.contains(option), "{option}");
     }
