@@ -61,8 +61,7 @@ impl Assign {
             lines = lines.without_progress();
         }
         let mut output = Output::new();
-        loop {
-            let Some(line) = lines.next(&mut output)? else { break };
+        while let Some(line) = lines.next(&mut output)? {
             let entry = match self.subjects.understand(line) {
                 Ok(entry) => entry,
                 Err(fault) => return Err(lines.fault(fault)),

@@ -174,10 +174,10 @@ impl Lines {
             Ok(0) => return Ok(None),
             Ok(length) => self.bytes += length as u64,
         }
-        let line = match self.line.as_slice() {
-            [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
-            line => line,
-        };
+        let line = self
+            .line
+            .strip_suffix(b"\n")
+            .map_or(&*self.line, |line| line.strip_suffix(b"\r").unwrap_or(line));
         if line.len() > LINE_LIMIT {
             return Err(self.fault(format_args!("must have at most {LINE_LIMIT} bytes")));
         }
