@@ -51,10 +51,13 @@ impl Assign {
     pub fn run(&self) -> Result<(), Fault> {
         self.subjects.check()?;
         let snapshot = self.document.read()?;
-        let unknown = || self.document.no_experiment(&self.experiment);
-        let own_kind = snapshot.experiment(&self.experiment).ok_or_else(unknown)?.subject_kind();
-        let plan = snapshot.plan(&self.experiment).ok_or_else(unknown)?;
-        let kind = self.subjects.common().kind(own_kind.as_str());
+        let id = &self.experiment;
+        let (Some(experiment), Some(plan)) = (snapshot.experiment(id), snapshot.plan(id)) else {
+            return Err(self.document.no_experiment(id));
+        };
+        let own_kind = experiment.subject_kind().as_str();
+        let kind = self.subjects.common().kind(own_kind);
+        let moment = self.document.moment();
 
         let mut lines = Lines::open(&self.ids)?;
         if io::stdout().is_terminal() {
@@ -66,11 +69,11 @@ impl Assign {
                 Ok(entry) => entry,
                 Err(fault) => return Err(lines.fault(fault)),
             };
-            let subject = self.subjects.subject(kind, &entry);
+            let subject = self.subjects.subject(kind, &entry).with_clock(&moment);
             let decision = plan.assign(&subject);
             let id = match entry {
                 Entry::Id(id) => Some(id),
-                Entry::Described(_) => subject.id(own_kind.as_str()),
+                Entry::Described(_) => subject.id(own_kind),
             };
             if self.json {
                 output.json(&Row { id, decision })?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use variate::{Limits, Snapshot, Timestamp};
+use variate::{Experiment, Limits, Snapshot, Timestamp};
 
 use crate::progress::Progress;
 
@@ -67,7 +67,11 @@ impl Document {
         self.at.unwrap_or_else(Timestamp::now)
     }
 
-    /// That the document has no such experiment.
+    /// An experiment of the document.
+    pub fn experiment<'s>(&self, snapshot: &'s Snapshot, id: &str) -> Result<&'s Experiment, Fault> {
+        snapshot.experiment(id).ok_or_else(|| self.no_experiment(id))
+    }
+
     pub fn no_experiment(&self, id: &str) -> Fault {
         Fault::input(self.config.display(), format_args!("there is no experiment {id:?}"))
     }
