@@ -6,31 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use variate::{Allocation, Change, ExperimentPatch, NewExperiment, Snapshot, Status, Subject};
+use variate::{Change, ExperimentPatch, Snapshot, Status, Subject};
 
-use super::common::{brought_to, ok, p, share, world};
-use super::{Directory, run, spawn};
-
-/// The world with both experiments active, half of all in `exp_weights` and the others outside it
-/// with `var_d`, a paused experiment by user, and a draft.
-fn running() -> Snapshot {
-    let half = ExperimentPatch::new().traffic(p("50")).outside_variation_id(p("var_d"));
-    let by_user = NewExperiment::by_percentage("By user", p("flg_a"))
-        .id(p("exp_user"))
-        .subject_kind("user")
-        .allocation(share("var_a", "50").control())
-        .allocation(share("var_b", "50"));
-    let draft = NewExperiment::by_percentage("Draft", p("flg_a"))
-        .id(p("exp_draft"))
-        .allocation(Allocation::share(p("var_a"), p("100")).control());
-    let world = ok(
-        &world(),
-        vec![Change::patch_experiment(&p("exp_weights"), half), by_user.into(), draft.into()],
-    );
-    let world = brought_to(&world, "exp_weights", Status::Active);
-    let world = brought_to(&world, "exp_user", Status::Active);
-    brought_to(&world, "exp_segments", Status::Active)
-}
+use super::common::{brought_to, ok, p, world};
+use super::{Directory, run, running, spawn};
 
 fn ids(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("device-{number}")).collect()
@@ -120,6 +99,26 @@ fn a_line_is_an_id_to_the_byte() {
 
     check("exp_user", &["--kind", "device"], b"a\n", "a\t\tmissing_subject_id\n");
     check("exp_draft", &[], b"a\n", "a\t\tdraft\n");
+}
+
+#[test]
+fn schedules_go_by_the_moment_that_is_asked_for() {
+    let directory = Directory::new();
+    let start = ExperimentPatch::new()
+        .starts_at("2026-11-21T12:00:00Z".parse().unwrap())
+        .ends_at("2026-11-22T12:00:00Z".parse().unwrap());
+    let later = ok(&world(), Change::patch_experiment(&p("exp_segments"), start));
+    let config = directory.config(&brought_to(&later, "exp_segments", Status::Active));
+    let check = |moment: &str, printed: &str| {
+        let assign = ["assign", "--config", &config, "--experiment", "exp_segments"];
+        let lines = run(&[&assign[..], &["--at", moment]].concat(), b"a\n").done();
+        assert_eq!(lines, format!("a\t{printed}\n"), "{moment}");
+        let json = [&assign[..], &["--at", moment, "--input", "json"]].concat();
+        assert_eq!(run(&json, b"{\"ids\": {\"device\": \"a\"}}").done(), lines);
+    };
+    check("2026-11-21T11:59:59.999Z", "\tbefore_start");
+    check("2026-11-21T13:00:00+01:00", "var_a\tfallback");
+    check("2026-11-22T12:00:00Z", "\tafter_end");
 }
 
 #[test]

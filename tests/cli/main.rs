@@ -7,6 +7,7 @@
 mod common;
 
 mod assign;
+mod explain;
 mod serve;
 
 use std::fs;
@@ -16,7 +17,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use variate::Snapshot;
+use variate::{Allocation, Change, ExperimentPatch, NewExperiment, Snapshot, Status};
+
+use common::{brought_to, ok, p, share, world};
 
 /// A directory of its own for a test, gone at the end.
 struct Directory(PathBuf);
@@ -117,6 +120,27 @@ fn run(arguments: &[&str], input: &[u8]) -> Ran {
     }
 }
 
+/// The world with both experiments active, half of all in `exp_weights` and the others outside it
+/// with `var_d`, a paused experiment by user, and a draft.
+fn running() -> Snapshot {
+    let half = ExperimentPatch::new().traffic(p("50")).outside_variation_id(p("var_d"));
+    let by_user = NewExperiment::by_percentage("By user", p("flg_a"))
+        .id(p("exp_user"))
+        .subject_kind("user")
+        .allocation(share("var_a", "50").control())
+        .allocation(share("var_b", "50"));
+    let draft = NewExperiment::by_percentage("Draft", p("flg_a"))
+        .id(p("exp_draft"))
+        .allocation(Allocation::share(p("var_a"), p("100")).control());
+    let world = ok(
+        &world(),
+        vec![Change::patch_experiment(&p("exp_weights"), half), by_user.into(), draft.into()],
+    );
+    let world = brought_to(&world, "exp_weights", Status::Active);
+    let world = brought_to(&world, "exp_user", Status::Active);
+    brought_to(&world, "exp_segments", Status::Active)
+}
+
 #[test]
 fn help_and_version() {
     assert_eq!(run(&["--version"], b"").done(), format!("variate {}\n", env!("CARGO_PKG_VERSION")));
@@ -126,7 +150,7 @@ fn help_and_version() {
     for code in ["0  done", "1  lint", "2  the command line", "3  what was given"] {
         assert!(help.contains(code), "{code}");
     }
-    for command in ["assign", "serve"] {
+    for command in ["assign", "explain", "serve"] {
         assert!(help.contains(&format!("  {command} ")), "{command}");
         let own = run(&[command, "--help"], b"").done();
         assert!(own.contains(&format!("Usage: variate {command} ")), "{own}");

@@ -4,6 +4,7 @@
 
 mod assign;
 mod context;
+mod explain;
 mod progress;
 mod serve;
 mod server;
@@ -44,12 +45,14 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     Assign(assign::Assign),
+    Explain(explain::Explain),
     Serve(serve::Serve),
 }
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Assign(assign) => assign.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Serve(serve) => match serve.run() {
             Ok(()) => Ok(()),
             Err(error) => return fail(NEGATIVE, error),

@@ -68,7 +68,11 @@ impl Document {
     }
 
     /// An experiment of the document.
-    pub fn experiment<'s>(&self, snapshot: &'s Snapshot, id: &str) -> Result<&'s Experiment, Fault> {
+    pub fn experiment<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        id: &str,
+    ) -> Result<&'s Experiment, Fault> {
         snapshot.experiment(id).ok_or_else(|| self.no_experiment(id))
     }
 
