@@ -44,6 +44,6 @@ pub use model::{
 };
 pub use number::{Percentage, Weight};
 pub use partition::Partition;
-pub use preview::{Move, Moves, Place, Preview};
+pub use preview::{Counter, Move, Moves, Place, Preview};
 pub use snapshot::{Readiness, Snapshot};
 pub use time::{Clock, Timestamp};

@@ -102,15 +102,52 @@ impl<'s> Preview<'s> {
         experiment: impl AsRef<str>,
         subjects: impl IntoIterator<Item = Subject<'a>>,
     ) -> Moves {
-        let [before, after] = [self.before, self.after].map(|own| own.plan(experiment.as_ref()));
-        let place = |plan: Option<&Plan>, subject: &Subject<'_>| {
-            plan.map_or(Place::NOTHING, |plan| Place::of(&plan.assign(subject)))
-        };
-        let mut counts = BTreeMap::new();
+        let mut counter = self.counter(experiment);
         for subject in subjects {
-            *counts.entry((place(before, &subject), place(after, &subject))).or_insert(0) += 1;
+            counter.add(&subject);
         }
-        Moves::of_counts(counts)
+        counter.moves()
+    }
+
+    /// The same, one subject at a time: for subjects that do not outlive each other, or to count in
+    /// several experiments at once.
+    ///
+    /// ```
+    /// # use variate::{Snapshot, Subject};
+    /// # let (now, then) = (Snapshot::new(), Snapshot::new());
+    /// let preview = now.preview(&then);
+    /// let mut counter = preview.counter("exp_signin");
+    /// for number in 0..1_000 {
+    ///     let id = format!("device-{number}");
+    ///     counter.add(&Subject::new(&id));
+    /// }
+    /// assert_eq!(counter.moves().count(), Some(1_000));
+    /// ```
+    pub fn counter(&self, experiment: impl AsRef<str>) -> Counter<'s> {
+        let plan = |snapshot: &'s Snapshot| snapshot.plan(experiment.as_ref());
+        Counter { before: plan(self.before), after: plan(self.after), counts: BTreeMap::new() }
+    }
+}
+
+/// How many subjects go from where to where in one experiment, of those that have been added.
+#[derive(Debug, Clone)]
+pub struct Counter<'s> {
+    before: Option<&'s Plan>,
+    after: Option<&'s Plan>,
+    counts: BTreeMap<(Place, Place), u64>,
+}
+
+impl Counter<'_> {
+    /// Counts a subject.
+    pub fn add(&mut self, subject: &Subject<'_>) {
+        let [from, to] = [self.before, self.after]
+            .map(|plan| plan.map_or(Place::NOTHING, |plan| Place::of(&plan.assign(subject))));
+        *self.counts.entry((from, to)).or_insert(0) += 1;
+    }
+
+    /// What the count has come to.
+    pub fn moves(&self) -> Moves {
+        Moves::of_counts(&self.counts)
     }
 }
 
@@ -215,13 +252,13 @@ impl Moves {
         Self { rows: rows.collect() }
     }
 
-    fn of_counts(counts: BTreeMap<(Place, Place), u64>) -> Self {
+    fn of_counts(counts: &BTreeMap<(Place, Place), u64>) -> Self {
         let all: u64 = counts.values().sum();
-        let rows = counts.into_iter().map(|((from, to), count)| Move {
-            from,
-            to,
-            share: to_f64(count.into()) / to_f64(all.into()),
-            count: Some(count),
+        let rows = counts.iter().map(|((from, to), count)| Move {
+            from: from.clone(),
+            to: to.clone(),
+            share: to_f64((*count).into()) / to_f64(all.into()),
+            count: Some(*count),
         });
         Self { rows: rows.collect() }
     }

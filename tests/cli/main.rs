@@ -8,6 +8,7 @@ mod common;
 
 mod assign;
 mod explain;
+mod preview;
 mod serve;
 
 use std::fs;
@@ -150,7 +151,7 @@ fn help_and_version() {
     for code in ["0  done", "1  lint", "2  the command line", "3  what was given"] {
         assert!(help.contains(code), "{code}");
     }
-    for command in ["assign", "explain", "serve"] {
+    for command in ["assign", "explain", "preview", "serve"] {
         assert!(help.contains(&format!("  {command} ")), "{command}");
         let own = run(&[command, "--help"], b"").done();
         assert!(own.contains(&format!("Usage: variate {command} ")), "{own}");

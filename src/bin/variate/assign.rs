@@ -71,8 +71,8 @@ impl Assign {
             };
             let subject = self.subjects.subject(kind, &entry).with_clock(&moment);
             let decision = plan.assign(&subject);
-            let id = match &entry {
-                Entry::Id(id) => Some(&**id),
+            let id = match entry {
+                Entry::Id(id) => Some(id),
                 Entry::Described(_) => subject.id(own_kind),
             };
             if self.json {

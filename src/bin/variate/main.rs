@@ -5,6 +5,7 @@
 mod assign;
 mod context;
 mod explain;
+mod preview;
 mod progress;
 mod serve;
 mod server;
@@ -46,6 +47,7 @@ Exit codes:
 enum Command {
     Assign(assign::Assign),
     Explain(explain::Explain),
+    Preview(preview::Preview),
     Serve(serve::Serve),
 }
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Assign(assign) => assign.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Preview(preview) => preview.run(),
         Command::Serve(serve) => match serve.run() {
             Ok(()) => Ok(()),
             Err(error) => return fail(NEGATIVE, error),

@@ -1,7 +1,5 @@
 //! Subjects, as the command line and lines of input describe them.
 
-use std::borrow::Cow;
-
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::Value;
@@ -76,7 +74,7 @@ impl Common {
 
 /// A line of input that has been understood.
 pub enum Entry<'l> {
-    Id(Cow<'l, str>),
+    Id(&'l str),
     Described(Described),
 }
 
@@ -108,7 +106,7 @@ impl SubjectOptions {
     /// What is wrong with the line.
     pub fn understand<'l>(&self, line: &'l str) -> Result<Entry<'l>, String> {
         match self.input {
-            Form::Id => Ok(Entry::Id(Cow::Borrowed(line))),
+            Form::Id => Ok(Entry::Id(line)),
             Form::Json => match serde_json::from_str(line) {
                 Ok(WholeObject(described)) => Ok(Entry::Described(described)),
                 Err(error) => Err(without_line(&error)),
