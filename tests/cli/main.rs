@@ -8,6 +8,7 @@ mod common;
 
 mod assign;
 mod explain;
+mod lint;
 mod preview;
 mod serve;
 
@@ -121,6 +122,13 @@ fn run(arguments: &[&str], input: &[u8]) -> Ran {
     }
 }
 
+/// A pipe that nobody reads.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
 /// The world with both experiments active, half of all in `exp_weights` and the others outside it
 /// with `var_d`, a paused experiment by user, and a draft.
 fn running() -> Snapshot {
@@ -151,9 +159,36 @@ fn help_and_version() {
     for code in ["0  done", "1  lint", "2  the command line", "3  what was given"] {
         assert!(help.contains(code), "{code}");
     }
-    for command in ["assign", "explain", "preview", "serve"] {
+    for command in ["assign", "explain", "lint", "preview", "serve"] {
         assert!(help.contains(&format!("  {command} ")), "{command}");
         let own = run(&[command, "--help"], b"").done();
         assert!(own.contains(&format!("Usage: variate {command} ")), "{own}");
+    }
+}
+
+#[test]
+fn whoever_does_not_read_is_no_fault_and_a_full_disk_is() {
+    let directory = Directory::new();
+    let config = directory.config(&running());
+    let changes = directory.write("changes.json", "[]");
+    let on = ["--config", &config, "--experiment", "exp_weights"];
+    let commands: [(&str, &[&str]); 3] = [
+        ("assign", &["--ids", &changes]),
+        ("explain", &["device-1"]),
+        ("preview", &["--changes", &changes]),
+    ];
+    for (command, options) in commands {
+        let end = |stdout: Stdio| {
+            let mut command_line = Command::new(env!("CARGO_BIN_EXE_variate"));
+            let command_line = command_line.arg(command).args(on).args(options);
+            let output = command_line.stdout(stdout).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        assert_eq!(end(unread()), (Some(0), String::new()), "{command}");
+        if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
+            let (code, message) = end(full.into());
+            assert_eq!(code, Some(3), "{command}");
+            assert!(message.starts_with("variate: standard output: "), "{message}");
+        }
     }
 }

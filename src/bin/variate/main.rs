@@ -5,6 +5,7 @@
 mod assign;
 mod context;
 mod explain;
+mod lint;
 mod preview;
 mod progress;
 mod serve;
@@ -47,6 +48,7 @@ Exit codes:
 enum Command {
     Assign(assign::Assign),
     Explain(explain::Explain),
+    Lint(lint::Lint),
     Preview(preview::Preview),
     Serve(serve::Serve),
 }
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Assign(assign) => assign.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Lint(lint) => match lint.run() {
+            Ok(false) => return ExitCode::from(NEGATIVE),
+            ended => ended.map(drop),
+        },
         Command::Preview(preview) => preview.run(),
         Command::Serve(serve) => match serve.run() {
             Ok(()) => Ok(()),
