@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::shared::Fault;
 
-/// What a command has to say against what it was given, or a server that does not start.
+/// The exit codes beside 0, which [`EXIT_CODES`] explains; clap itself ends with [`USAGE`].
 const NEGATIVE: u8 = 1;
 const USAGE: u8 = 2;
 const INPUT: u8 = 3;
@@ -36,10 +36,11 @@ struct Cli {
     command: Command,
 }
 
+/// Scripts go by these.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, also when nobody reads the output to its end
-  1  lint has findings; serve cannot start
+  1  lint has findings; serve cannot start or go on
   2  the command line is wrong
   3  what was given cannot be used: a file that cannot be read, an invalid document or line,
      an unknown experiment, a change that is refused";
