@@ -132,7 +132,7 @@ fn a_line_of_json_is_a_subject() {
         json!({"ids": {"user": "u-1"}}),
         json!({"ids": {}}),
     ];
-    let input: String = input.iter().map(|line| format!("{line}\r\n")).collect();
+    let input = input.map(|line| line.to_string()).join("\r\n");
     let assign = |experiment: &str, options: &[&str]| {
         let all = ["assign", "--config", &config, "--input", "json", "--experiment", experiment];
         run(&[&all[..], options].concat(), input.as_bytes()).done()
