@@ -24,9 +24,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use variate::{
     Allocation, Change, Code, Commit, Effect, Error, Event, ExperimentPatch, Expression, Flag,
-    FlagPatch, FlagStatus, Limits, NewExperiment, NewFlag, NewSegment, NewVariation, Parameter,
-    Percentage, Rule, Segment, SegmentPatch, SegmentStatus, Settings, SettingsPatch, Snapshot,
-    Status, Transaction, VariationPatch, Weight,
+    FlagPatch, FlagStatus, Holdout, HoldoutPatch, Layer, LayerPatch, Limits, NewExperiment,
+    NewFlag, NewHoldout, NewLayer, NewSegment, NewVariation, Parameter, Percentage, Rule, Segment,
+    SegmentPatch, SegmentStatus, Settings, SettingsPatch, Snapshot, Stage, Status, Transaction,
+    VariationPatch, Weight,
 };
 
 /// A document that uses every key there is.
@@ -89,6 +90,14 @@ const FULL: &str = r#"{
     "version": 2,
     "created_at": "2026-11-20T12:00:00.000Z",
     "updated_at": "2026-11-20T14:00:00.000Z"
+  },
+  {
+    "id": "seg_b",
+    "name": "Swedish partners",
+    "rules": [{
+      "match": {"country": ["SE"], "mail": {"ends_with": ["@example.com"]}},
+      "not_match": {"partner": {"exists": true}}
+    }]
   }],
   "experiments": [
     {
@@ -105,7 +114,15 @@ const FULL: &str = r#"{
         {"variation_id": "var_b", "weight": 60, "is_control": false}
       ],
       "traffic": 80,
+      "audience_id": "seg_b",
       "outside_variation_id": "var_c",
+      "keep": "always",
+      "starts_at": "2026-11-20T12:00:00.000Z",
+      "ends_at": "2026-12-20T12:00:00.000Z",
+      "stages": [
+        {"at": "2026-11-21T12:00:00.000Z", "traffic": 85},
+        {"at": "2026-11-22T12:00:00.000Z", "traffic": 90}
+      ],
       "hash": "xxh64-v1",
       "salt": "pepper",
       "status": "paused",
@@ -117,6 +134,7 @@ const FULL: &str = r#"{
           {"variation_id": "var_a", "weight": 50, "is_control": true},
           {"variation_id": "var_b", "weight": 50, "is_control": false}
         ],
+        "audience_id": null,
         "outside_variation_id": null,
         "salt": "thyme",
         "partition": [
@@ -155,8 +173,68 @@ const FULL: &str = r#"{
         {"variation_id": "var_b", "is_control": false}
       ],
       "levels": [25]
+    },
+    {
+      "id": "exp_e",
+      "name": "By segment and weight",
+      "flag_id": "flg_a",
+      "strategy": "segment",
+      "allocations": [
+        {"variation_id": "var_b", "weight": 40, "segment_id": "seg_b", "priority": 1},
+        {"variation_id": "var_c", "weight": 60, "segment_id": "seg_b", "priority": 1},
+        {"variation_id": "var_a", "weight": 50, "is_control": true, "is_fallback": true},
+        {"variation_id": "var_b", "weight": 50, "is_fallback": true}
+      ],
+      "status": "active",
+      "iteration": {
+        "flag_version": 3,
+        "segment_versions": {"seg_b": 1},
+        "splits": [
+          {
+            "segment_id": "seg_b",
+            "partition": [
+              {"start": 0, "variation_id": "var_c"},
+              {"start": 2576980378, "variation_id": "var_b"}
+            ]
+          },
+          {
+            "partition": [
+              {"start": 0, "variation_id": "var_b"},
+              {"start": 2147483648, "variation_id": "var_a"}
+            ]
+          }
+        ]
+      }
     }
   ],
+  "layers": [{
+    "id": "lay_a",
+    "name": "Sign-in",
+    "description": "What is on the screen",
+    "salt": "rosemary",
+    "subject_kind": "device",
+    "members": {"exp_d": 25, "exp_e": 50},
+    "partition": [
+      {"start": 0, "experiment_id": "exp_e"},
+      {"start": 2147483648},
+      {"start": 3221225472, "experiment_id": "exp_d"}
+    ],
+    "version": 3,
+    "created_at": "2026-11-20T12:00:00.000Z",
+    "updated_at": "2026-11-20T14:00:00.000Z"
+  }],
+  "holdouts": [{
+    "id": "hld_a",
+    "name": "Winter",
+    "description": "Who sees nothing new",
+    "salt": "sage",
+    "subject_kind": "device",
+    "share": 5,
+    "experiments": ["exp_d", "exp_e"],
+    "version": 2,
+    "created_at": "2026-11-20T12:00:00.000Z",
+    "updated_at": "2026-11-20T14:00:00.000Z"
+  }],
   "revisions": {
     "flags": [{
       "id": "flg_a",
@@ -216,9 +294,33 @@ const CHANGES: &str = r#"[
     ],
     "traffic": 12.5,
     "levels": [12.5, 100],
+    "audience_id": "seg_b",
     "outside_variation_id": "var_x",
+    "keep": "never",
+    "starts_at": "2026-11-20T12:00:00.000Z",
+    "ends_at": "2026-12-20T12:00:00.000Z",
+    "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}],
     "hash": "xxh64-v1",
     "salt": "pepper"
+  },
+  {
+    "change": "create_layer",
+    "id": "lay_b",
+    "name": "Checkout",
+    "description": "One at a time",
+    "salt": "dill",
+    "subject_kind": "user",
+    "members": {"exp_c": 33.3}
+  },
+  {
+    "change": "create_holdout",
+    "id": "hld_b",
+    "name": "Spring",
+    "description": "Nothing new",
+    "salt": "mint",
+    "subject_kind": "user",
+    "share": 2.5,
+    "experiments": ["exp_c"]
   },
   {
     "change": "create_variation",
@@ -266,8 +368,25 @@ const CHANGES: &str = r#"[
       "levels": [0.000001, 99.999999],
       "description": "Which one",
       "flow": "pay",
-      "outside_variation_id": "var_y"
+      "audience_id": "seg_b",
+      "outside_variation_id": "var_y",
+      "keep": "always",
+      "starts_at": "2026-11-20T12:00:00.000Z",
+      "ends_at": null,
+      "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}]
     }
+  },
+  {
+    "change": "patch_layer",
+    "id": "lay_b",
+    "if_version": 1,
+    "patch": {"name": "Check-out", "members": {"exp_c": 40}, "description": null}
+  },
+  {
+    "change": "patch_holdout",
+    "id": "hld_b",
+    "if_version": 1,
+    "patch": {"name": "Summer", "share": 3, "experiments": ["exp_c"], "description": "None"}
   },
   {"change": "patch_settings", "patch": {"active_limit": "one"}},
   {"change": "set_flag_status", "id": "flg_b", "if_version": 2, "status": "active"},
@@ -281,7 +400,9 @@ const CHANGES: &str = r#"[
   {"change": "delete_flag", "id": "flg_b", "if_version": 3},
   {"change": "delete_variation", "id": "var_z", "if_version": 2},
   {"change": "delete_segment", "id": "seg_b", "if_version": 2},
-  {"change": "delete_experiment", "id": "exp_c", "if_version": 9}
+  {"change": "delete_experiment", "id": "exp_c", "if_version": 9},
+  {"change": "delete_layer", "id": "lay_b", "if_version": 4},
+  {"change": "delete_holdout", "id": "hld_b", "if_version": 4}
 ]"#;
 
 const TRANSACTION: &str = r#"{
@@ -371,7 +492,7 @@ flags[].version: 7=unknown_reference@experiments[1].iteration.flag_version absen
 flags[].created_at: "x"=invalid_value
 flags[].updated_at: "x"=invalid_value
 
-segments: []=unknown_reference@experiments[1].allocations[0].segment_id absent=unknown_reference@experiments[1].allocations[0].segment_id
+segments: []=unknown_reference@experiments[0].audience_id absent=unknown_reference@experiments[0].audience_id
 segments[]: {}=missing_key
 segments[].id: required "x"=invalid_value
 segments[].name: required "x"=invalid_value
@@ -436,7 +557,7 @@ segments[].version: 7 absent=invalid_value@revisions.segments[0].version
 segments[].created_at: "x"=invalid_value
 segments[].updated_at: "x"=invalid_value
 
-experiments: []=invalid_value@revisions.flags[0] absent=invalid_value@revisions.flags[0]
+experiments: []=unknown_reference@layers[0].members absent=unknown_reference@layers[0].members
 experiments[]: {}=missing_key
 experiments[].id: required "x"=invalid_value
 experiments[].name: required "x"=invalid_value
@@ -453,7 +574,16 @@ experiments[].allocations[].variation_id: required "x"=invalid_value
 experiments[].allocations[].weight: 7 1.5 -1=invalid_value 1e300=invalid_value
 experiments[].allocations[].is_control: true
 experiments[].traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].audience_id: "x"=invalid_value
 experiments[].outside_variation_id: "x"=invalid_value
+experiments[].keep: "x"=invalid_value
+experiments[].starts_at: "x"=invalid_value
+experiments[].ends_at: "x"=invalid_value
+experiments[].stages: []
+experiments[].stages[]: {}=missing_key
+experiments[].stages[].at: required "x"=invalid_value
+experiments[].stages[].traffic: required 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[0].stages[1].traffic: required 7=invalid_value 1.5=invalid_value -1=invalid_value 1e300=invalid_value
 experiments[].hash: "x"=invalid_value
 experiments[].salt: "x"
 experiments[].status: "x"=invalid_value absent=invalid_value@experiments[0].iteration.started_at
@@ -471,6 +601,7 @@ experiments[].iteration.allocations[].variation_id: required "x"=invalid_value
 experiments[].iteration.allocations[].weight: 7=not_ready@experiments[0].iteration.allocations 1.5=not_ready@experiments[0].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[0].iteration.allocations
 experiments[0].iteration.allocations[0].is_control: true absent=not_ready@experiments[0].iteration.allocations
 experiments[0].iteration.allocations[1].is_control: true=not_ready@experiments[0].iteration.allocations
+experiments[].iteration.audience_id: null "x"=invalid_value absent=invalid_value@experiments[0].iteration.segment_versions
 experiments[].iteration.outside_variation_id: null "x"=invalid_value absent=unknown_reference
 experiments[].iteration.salt: "x"
 experiments[].iteration.partition: []=invalid_value
@@ -493,6 +624,68 @@ experiments[1].iteration.flag_version: 7=unknown_reference absent=invalid_value@
 experiments[1].iteration.segment_versions: {}=invalid_value absent=invalid_value@experiments[1].iteration.segment_versions
 experiments[1].iteration.segment_versions.seg_a: 7=unknown_reference absent=invalid_value@experiments[1].iteration.segment_versions
 
+experiments[3].allocations: required []=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[0].weight: 7=not_ready@experiments[3].iteration.allocations 1.5=not_ready@experiments[3].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[0].segment_id: "x"=invalid_value absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[0].priority: 7=not_ready@experiments[3].iteration.allocations absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[1].weight: 7=not_ready@experiments[3].iteration.allocations 1.5=not_ready@experiments[3].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[1].segment_id: "x"=invalid_value absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[1].priority: 7=not_ready@experiments[3].iteration.allocations absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[2].weight: 7=not_ready@experiments[3].iteration.allocations 1.5=not_ready@experiments[3].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[2].is_fallback: true absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[3].weight: 7=not_ready@experiments[3].iteration.allocations 1.5=not_ready@experiments[3].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[3].is_fallback: true absent=not_ready@experiments[3].iteration.allocations
+experiments[3].allocations[2].is_control: true absent=not_ready@experiments[3].iteration.allocations
+experiments[3].status: "x"=invalid_value absent=invalid_value@experiments[3].iteration.flag_version
+experiments[3].iteration: {}
+experiments[3].iteration.flag_version: 7=unknown_reference absent=invalid_value@experiments[3].iteration.segment_versions
+experiments[3].iteration.segment_versions: {}=invalid_value absent=invalid_value@experiments[3].iteration.segment_versions
+experiments[3].iteration.segment_versions.seg_b: 7=unknown_reference absent=invalid_value@experiments[3].iteration.segment_versions
+experiments[3].iteration.splits: []
+experiments[].iteration.splits[]: {}=missing_key
+experiments[3].iteration.splits[0].segment_id: "x"=invalid_value absent=invalid_value@experiments[3].iteration.splits[0].partition[0]
+experiments[].iteration.splits[].partition: required []=invalid_value
+experiments[].iteration.splits[].partition[]: {}=missing_key
+experiments[3].iteration.splits[0].partition[0].start: required 7=invalid_value@experiments[3].iteration.splits[0].partition
+experiments[3].iteration.splits[0].partition[1].start: required 7=invalid_value@experiments[3].iteration.splits[0].partition
+experiments[3].iteration.splits[1].partition[0].start: required 7=invalid_value@experiments[3].iteration.splits[1].partition
+experiments[3].iteration.splits[1].partition[1].start: required 7=invalid_value@experiments[3].iteration.splits[1].partition
+experiments[].iteration.splits[].partition[].variation_id: required "x"=invalid_value
+
+layers: []
+layers[]: {}=missing_key
+layers[].id: required "x"=invalid_value
+layers[].name: required "x"=invalid_value
+layers[].description: "x"=invalid_value
+layers[].salt: "x"
+layers[].subject_kind: "x"=invalid_value@layers[0].members
+layers[].members: {}=invalid_value@layers[0].partition[0] absent=invalid_value@layers[0].partition[0]
+layers[].members.exp_d: 7=invalid_value@layers[0].partition 1.5=invalid_value@layers[0].partition -1=invalid_value 1e300=invalid_value absent=invalid_value@layers[0].partition[2]
+layers[].members.exp_e: 7=invalid_value@layers[0].partition 1.5=invalid_value@layers[0].partition -1=invalid_value 1e300=invalid_value absent=invalid_value@layers[0].partition[0]
+layers[].partition: []=invalid_value
+layers[].partition[]: {}=missing_key
+layers[].partition[].start: required 7=invalid_value@layers[0].partition
+layers[0].partition[2].start: required 7=invalid_value@layers[0].partition[2]
+layers[0].partition[0].experiment_id: "x"=invalid_value absent=invalid_value@layers[0].partition[1]
+layers[0].partition[2].experiment_id: "x"=invalid_value absent=invalid_value@layers[0].partition[2]
+layers[].version: 7
+layers[].created_at: "x"=invalid_value
+layers[].updated_at: "x"=invalid_value
+
+holdouts: []
+holdouts[]: {}=missing_key
+holdouts[].id: required "x"=invalid_value
+holdouts[].name: required "x"=invalid_value
+holdouts[].description: "x"=invalid_value
+holdouts[].salt: "x"
+holdouts[].subject_kind: "x"=invalid_value@holdouts[0].experiments
+holdouts[].share: required 7 1.5 -1=invalid_value 1e300=invalid_value
+holdouts[].experiments: []
+holdouts[].experiments[]: "x"=invalid_value
+holdouts[].version: 7
+holdouts[].created_at: "x"=invalid_value
+holdouts[].updated_at: "x"=invalid_value
+
 revisions: {}=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.flags: []=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.flags[].parameters.headline: {}=missing_key absent=limit_exceeded@^
@@ -512,6 +705,8 @@ id: required "x"=invalid_value
 create_flag/id: "x"=invalid_value
 create_segment/id: "x"=invalid_value
 create_experiment/id: "x"=invalid_value
+create_layer/id: "x"=invalid_value
+create_holdout/id: "x"=invalid_value
 if_version: 7
 name: required "x"
 description: "x"
@@ -559,6 +754,19 @@ allocations[].is_fallback: true
 traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
 levels: []
 levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
+audience_id: "x"=invalid_value
+keep: "x"=invalid_value
+starts_at: "x"=invalid_value
+ends_at: "x"=invalid_value
+stages: []
+stages[]: {}=missing_key
+stages[].at: required "x"=invalid_value
+stages[].traffic: required 7 1.5 -1=invalid_value 1e300=invalid_value
+members: {}
+members.exp_c: 7 1.5 -1=invalid_value 1e300=invalid_value
+share: required 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments: []
+experiments[]: "x"=invalid_value
 level: required 7 1.5 -1=invalid_value 1e300=invalid_value
 outside_variation_id: "x"=invalid_value
 hash: "x"=invalid_value
@@ -599,6 +807,19 @@ patch.traffic: 7 1.5 null=not_nullable -1=invalid_value 1e300=invalid_value
 patch.levels: [] null=not_nullable
 patch.levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
 patch.flow: null "x"
+patch.audience_id: null "x"=invalid_value
+patch.keep: null=not_nullable "x"=invalid_value
+patch.starts_at: null "x"=invalid_value
+patch.ends_at: null "x"=invalid_value
+patch.stages: [] null=not_nullable
+patch.stages[]: {}=missing_key
+patch.stages[].at: required "x"=invalid_value
+patch.stages[].traffic: required 7 1.5 -1=invalid_value 1e300=invalid_value
+patch.members: {} null=not_nullable
+patch.members.exp_c: 7 1.5 -1=invalid_value 1e300=invalid_value
+patch.share: 7 1.5 null=not_nullable -1=invalid_value 1e300=invalid_value
+patch.experiments: [] null=not_nullable
+patch.experiments[]: "x"=invalid_value
 patch.outside_variation_id: null "x"=invalid_value
 patch.active_limit: null=not_nullable "x"=invalid_value
 "#;
@@ -873,7 +1094,8 @@ fn the_documents_use_every_key() {
 /// Whether a place holds an object whose keys are not data.
 fn has_fixed_keys(document: &Value, place: &Place) -> bool {
     let last = place.pointer.rsplit('/').next().unwrap();
-    let maps = ["parameters", "overrides", "match", "not_match", "segment_versions", "value"];
+    let maps =
+        ["parameters", "overrides", "match", "not_match", "segment_versions", "members", "value"];
     document.pointer(&place.pointer).unwrap().is_object()
         && !maps.contains(&last)
         && !["/value/", "/overrides/"].iter().any(|data| place.pointer.contains(data))
@@ -1054,6 +1276,9 @@ fn serde_alone_takes_no_array_for_an_object() {
     check_part::<Segment>(&full["segments"][0]);
     check_part::<Rule>(&full["segments"][0]["rules"][0]);
     check_part::<Allocation>(&full["experiments"][0]["allocations"][0]);
+    check_part::<Stage>(&full["experiments"][0]["stages"][0]);
+    check_part::<Layer>(&full["layers"][0]);
+    check_part::<Holdout>(&full["holdouts"][0]);
     let event: Value = EVENT.parse().unwrap();
     check_part::<Event>(&event);
     check_part::<Effect>(&event["effects"][0]);
@@ -1065,6 +1290,8 @@ fn serde_alone_takes_no_array_for_an_object() {
             "patch_variation" => check_part::<VariationPatch>(&change["patch"]),
             "patch_segment" => check_part::<SegmentPatch>(&change["patch"]),
             "patch_experiment" => check_part::<ExperimentPatch>(&change["patch"]),
+            "patch_layer" => check_part::<LayerPatch>(&change["patch"]),
+            "patch_holdout" => check_part::<HoldoutPatch>(&change["patch"]),
             "patch_settings" => check_part::<SettingsPatch>(&change["patch"]),
             "create_variation" => check_part::<NewVariation>(&change["variation"]),
             _ => {}
@@ -1074,6 +1301,8 @@ fn serde_alone_takes_no_array_for_an_object() {
             "create_flag" => check_part::<NewFlag>(&change),
             "create_segment" => check_part::<NewSegment>(&change),
             "create_experiment" => check_part::<NewExperiment>(&change),
+            "create_layer" => check_part::<NewLayer>(&change),
+            "create_holdout" => check_part::<NewHoldout>(&change),
             _ => {}
         }
     }
@@ -1104,6 +1333,8 @@ fn a_creation_by_itself_names_no_change() {
             "create_flag" => check::<NewFlag>(&change),
             "create_segment" => check::<NewSegment>(&change),
             "create_experiment" => check::<NewExperiment>(&change),
+            "create_layer" => check::<NewLayer>(&change),
+            "create_holdout" => check::<NewHoldout>(&change),
             _ => {}
         }
     }
@@ -1881,7 +2112,9 @@ fn small() -> Value {
             "flag_id": "flg_a",
             "strategy": "percentage",
             "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}]
-        }]
+        }],
+        "layers": [{"id": "lay_a", "name": "Layer"}],
+        "holdouts": [{"id": "hld_a", "name": "Holdout", "share": 5}]
     })
 }
 
@@ -1891,6 +2124,8 @@ enum Kind {
     Variation,
     Segment,
     Experiment,
+    Layer,
+    Holdout,
 }
 
 impl Kind {
@@ -1901,6 +2136,8 @@ impl Kind {
             Self::Variation => ("flags[0].variations[0]", "/flags/0/variations/0"),
             Self::Segment => ("segments[0]", "/segments/0"),
             Self::Experiment => ("experiments[0]", "/experiments/0"),
+            Self::Layer => ("layers[0]", "/layers/0"),
+            Self::Holdout => ("holdouts[0]", "/holdouts/0"),
         };
         Place { path: path.to_owned(), pointer: pointer.to_owned() }
     }
@@ -1929,6 +2166,14 @@ impl Kind {
                 before["experiments"] = json!([]);
                 ("create_experiment", "")
             }
+            Self::Layer => {
+                before["layers"] = json!([]);
+                ("create_layer", "")
+            }
+            Self::Holdout => {
+                before["holdouts"] = json!([]);
+                ("create_holdout", "")
+            }
         };
         change["change"] = json!(name);
         (change, path, Snapshot::from_json(before.to_string()).unwrap())
@@ -1950,9 +2195,18 @@ impl Kind {
                     "allocations",
                     "traffic",
                     "levels",
+                    "audience_id",
                     "outside_variation_id",
+                    "keep",
+                    "starts_at",
+                    "ends_at",
+                    "stages",
                 ];
                 ("patch_experiment", "exp_a", fields)
+            }
+            Self::Layer => ("patch_layer", "lay_a", &["name", "description", "members"]),
+            Self::Holdout => {
+                ("patch_holdout", "hld_a", &["name", "description", "share", "experiments"])
             }
         };
         let there_is = fields.contains(&field);
@@ -2052,8 +2306,8 @@ fn check_length(kind: Kind, pointer: &str, letters: &[&str], [min, max]: [usize;
 
 #[test]
 fn the_length_of_every_text_is_bounded() {
-    use Kind::{Experiment, Flag, Segment, Variation};
-    for kind in [Flag, Variation, Segment, Experiment] {
+    use Kind::{Experiment, Flag, Holdout, Layer, Segment, Variation};
+    for kind in [Flag, Variation, Segment, Experiment, Layer, Holdout] {
         check_length(kind, "/name", &LETTERS, [3, 255], Code::InvalidValue);
         check_length(kind, "/description", &LETTERS, [3, 1024], Code::InvalidValue);
     }
@@ -2105,7 +2359,7 @@ fn the_length_of_every_text_is_bounded() {
 
 #[test]
 fn every_text_is_of_its_pattern() {
-    use Kind::{Experiment, Flag, Segment, Variation};
+    use Kind::{Experiment, Flag, Holdout, Layer, Segment, Variation};
     let bad_lines = [
         " abc",
         "abc ",
@@ -2121,7 +2375,7 @@ fn every_text_is_of_its_pattern() {
         "\u{feff}abc",
         "   ",
     ];
-    for kind in [Flag, Variation, Segment, Experiment] {
+    for kind in [Flag, Variation, Segment, Experiment, Layer, Holdout] {
         for field in ["name", "description"] {
             for text in bad_lines {
                 let wanted = Some((Code::InvalidValue, field));
@@ -2155,6 +2409,8 @@ fn every_id_is_of_its_pattern() {
         (Kind::Variation, "var_"),
         (Kind::Segment, "seg_"),
         (Kind::Experiment, "exp_"),
+        (Kind::Layer, "lay_"),
+        (Kind::Holdout, "hld_"),
     ] {
         // Nobody refers to it here.
         let check = |id: &str, is_good: bool| {
@@ -2177,7 +2433,7 @@ fn every_id_is_of_its_pattern() {
         check(&long(prefix, 255), true);
         check(&long(prefix, 256), false);
         check(&long(prefix, 100_000), false);
-        let others = ["flg_a", "var_a", "seg_a", "exp_a"];
+        let others = ["flg_a", "var_a", "seg_a", "exp_a", "lay_a", "hld_a"];
         for bad in others.iter().filter(|id| !id.starts_with(prefix)) {
             check(bad, false);
         }
@@ -2226,6 +2482,11 @@ fn every_list_is_bounded() {
         let levels: Vec<_> = (0..count).map(|number| f64::from(number) / 10.0).collect();
         let wanted = (count > 101).then_some((limit, "levels"));
         check_field(Experiment, "/levels", &json!(levels), wanted);
+        let stages: Vec<_> = (0..count)
+            .map(|number| json!({"at": moment(number), "traffic": f64::from(number) / 10.0}))
+            .collect();
+        let wanted = (count > 101).then_some((limit, "stages"));
+        check_field(Experiment, "/stages", &json!(stages), wanted);
         let mut variations: Vec<_> = (1..count)
             .map(|number| {
                 let id = format!("var_b{}", number.to_string().replace('0', "z"));
@@ -2505,6 +2766,11 @@ fn a_reference_leads_somewhere() {
             d["experiments"][0]["outside_variation_id"] = json!("var_x");
         });
         at("experiments[0].allocations[0].segment_id", &|d| by_segment(d, &segment_arms));
+        at("experiments[0].audience_id", &|d| {
+            d["experiments"][0]["audience_id"] = json!("seg_x");
+        });
+        at("layers[0].members", &|d| d["layers"][0]["members"] = json!({"exp_x": 0}));
+        at("holdouts[0].experiments", &|d| d["holdouts"][0]["experiments"] = json!(["exp_x"]));
         // A variation of another flag is none of this one's.
         at("experiments[0].outside_variation_id", &|d| {
             let mut other = d["flags"][0].clone();
@@ -2538,12 +2804,232 @@ fn a_reference_leads_somewhere() {
     for patch in [
         json!({"allocations": [{"variation_id": "var_x"}]}),
         json!({"outside_variation_id": "var_x"}),
+        json!({"audience_id": "seg_x"}),
     ] {
-        let path = match patch.get("allocations") {
-            Some(_) => "patch.allocations[0].variation_id",
-            None => "patch.outside_variation_id",
+        let (key, _) = patch.as_object().unwrap().iter().next().unwrap();
+        let path = match key.as_str() {
+            "allocations" => "patch.allocations[0].variation_id",
+            key => &format!("patch.{key}"),
         };
         create(json!({"change": "patch_experiment", "id": "exp_weights", "patch": patch}), path);
+    }
+}
+
+/// The minute of this number.
+fn moment(number: u32) -> String {
+    common::at(i64::from(number) * 60).to_string()
+}
+
+#[test]
+fn a_schedule_is_in_order() {
+    use Kind::Experiment;
+    let invalid = Code::InvalidValue;
+    let stages = |list: &[(u32, f64)]| -> Value {
+        list.iter().map(|(at, traffic)| json!({"at": moment(*at), "traffic": traffic})).collect()
+    };
+    for (list, wanted) in [
+        (&[(2, 0.0), (3, 0.000_001), (9, 100.0)][..], None),
+        (&[(2, 5.0), (2, 6.0)], Some("stages[1].at")),
+        (&[(2, 5.0), (3, 6.0), (1, 7.0)], Some("stages[2].at")),
+        (&[(2, 5.0), (3, 5.0)], Some("stages[1].traffic")),
+        (&[(2, 5.0), (3, 4.999_999)], Some("stages[1].traffic")),
+    ] {
+        check_field(Experiment, "/stages", &stages(list), wanted.map(|path| (invalid, path)));
+    }
+    // What two fields come to, in a document and in both kinds of changes.
+    let both = |fields: Value, wanted: Option<&str>| {
+        let mut document = small();
+        let mut creation = json!({
+            "change": "create_experiment", "name": "Other", "flag_id": "flg_a",
+            "strategy": "percentage"
+        });
+        for (key, value) in fields.as_object().unwrap() {
+            document["experiments"][0][key] = value.clone();
+            creation[key] = value.clone();
+        }
+        match wanted {
+            None => drop(loads::<Snapshot>(&document.to_string())),
+            Some(path) => {
+                let error = refuses::<Snapshot>(&document.to_string());
+                let path = format!("experiments[0].{path}");
+                assert_eq!((error.code(), error.path()), (invalid, &*path), "{error}");
+            }
+        }
+        let before = loads::<Snapshot>(&small().to_string());
+        let shown = fields.to_string();
+        check_change(&before, &creation, wanted.map(|path| (invalid, path.to_owned())), &shown);
+        let edit = json!({"change": "patch_experiment", "id": "exp_a", "patch": fields});
+        let wanted = wanted.map(|path| (invalid, format!("patch.{path}")));
+        check_change(&before, &edit, wanted, &shown);
+    };
+    both(json!({"starts_at": moment(2), "ends_at": moment(3)}), None);
+    both(json!({"starts_at": moment(2), "ends_at": moment(2)}), Some("ends_at"));
+    both(json!({"starts_at": moment(3), "ends_at": moment(2)}), Some("ends_at"));
+    both(json!({"levels": [5], "stages": stages(&[(1, 5.0)])}), Some("stages"));
+    both(json!({"levels": [], "stages": stages(&[(1, 5.0)])}), None);
+    both(json!({"levels": [5], "stages": []}), None);
+    // An edit of one is held against the other, which stands.
+    let scheduled = json!({"change": "patch_experiment", "id": "exp_a", "patch": {
+        "starts_at": moment(2), "stages": stages(&[(1, 5.0)])
+    }});
+    let before = loads::<Snapshot>(&small().to_string());
+    let before = common::ok(&before, Change::from_json(scheduled.to_string()).unwrap());
+    for (patch, path) in
+        [(json!({"ends_at": moment(2)}), "patch.ends_at"), (json!({"levels": [7]}), "patch.stages")]
+    {
+        let edit = json!({"change": "patch_experiment", "id": "exp_a", "patch": patch});
+        check_change(&before, &edit, Some((invalid, path.to_owned())), path);
+    }
+}
+
+#[test]
+fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
+    let several =
+        |count: usize| -> Vec<Value> {
+            let id = |number: usize| format!("exp_b{}", number.to_string().replace('0', "z"));
+            (0..count)
+            .map(|number| json!({
+                "id": id(number), "name": format!("experiment {number}"), "flag_id": "flg_a",
+                "strategy": "percentage", "allocations": []
+            }))
+            .collect()
+        };
+    // In a document, when it is created and when it is edited.
+    let check = |experiments: &[Value], kind: &str, key: &str, value: Value, code: Option<Code>| {
+        let (list, create, edit, id) = match kind {
+            "layer" => ("layers", "create_layer", "patch_layer", "lay_a"),
+            _ => ("holdouts", "create_holdout", "patch_holdout", "hld_a"),
+        };
+        let mut document = small();
+        document["experiments"] = json!(experiments);
+        let before = loads::<Snapshot>(&document.to_string());
+        document[list][0][key] = value.clone();
+        match code {
+            None => drop(loads::<Snapshot>(&document.to_string())),
+            Some(code) => {
+                let error = refuses::<Snapshot>(&document.to_string());
+                assert!(error.path().starts_with(&format!("{list}[0].{key}")), "{error}");
+                assert_eq!(error.code(), code, "{error}");
+            }
+        }
+        let shown: String = format!("{kind} {key} {value}").chars().take(120).collect();
+        let mut creation = json!({"change": create, "name": "Other", key: value});
+        if kind == "holdout" && key != "share" {
+            creation["share"] = json!(1);
+        }
+        let error = |path: &str| code.map(|code| (code, path.to_owned()));
+        check_change(&before, &creation, error(key), &shown);
+        let edit = json!({"change": edit, "id": id, "patch": {key: value}});
+        check_change(&before, &edit, error(&format!("patch.{key}")), &shown);
+    };
+    for count in [0, 1, 99, 100, 101, 102] {
+        let experiments = several(count);
+        let members: serde_json::Map<_, _> = experiments
+            .iter()
+            .map(|own| (own["id"].as_str().unwrap().to_owned(), json!(0.5)))
+            .collect();
+        let code = (count > 100).then_some(Code::LimitExceeded);
+        check(&experiments, "layer", "members", json!(members), code);
+        let ids: Vec<_> = experiments.iter().map(|own| own["id"].clone()).collect();
+        check(&experiments, "holdout", "experiments", json!(ids), None);
+    }
+    let two = several(2);
+    for (shares, code) in [
+        ([100.0, 0.0], None),
+        ([99.999_999, 0.000_001], None),
+        ([99.999_999, 0.000_002], Some(Code::InvalidValue)),
+        ([100.0, 100.0], Some(Code::InvalidValue)),
+    ] {
+        let members = json!({"exp_bz": shares[0], "exp_b1": shares[1]});
+        check(&two, "layer", "members", members, code);
+    }
+    let mut users = several(1);
+    users[0]["subject_kind"] = json!("user");
+    check(&users, "layer", "members", json!({"exp_bz": 1}), Some(Code::InvalidValue));
+    check(&users, "holdout", "experiments", json!(["exp_bz"]), Some(Code::InvalidValue));
+    // Of one layer alone.
+    let mut document = small();
+    document["layers"] = json!([
+        {"id": "lay_a", "name": "Layer", "members": {"exp_a": 1}},
+        {"id": "lay_b", "name": "Other layer", "members": {"exp_a": 1}}
+    ]);
+    let error = refuses::<Snapshot>(&document.to_string());
+    assert_eq!((error.code(), error.path()), (Code::InUse, "layers[1].members"), "{error}");
+}
+
+/// More slices, or other ones, than a layer or a split can have.
+#[test]
+fn slots_and_splits_are_as_the_shares_say() {
+    let slot = |start: u64, id: Option<&str>| match id {
+        Some(id) => json!({"start": start, "experiment_id": id}),
+        None => json!({"start": start}),
+    };
+    let half = 1_u64 << 31;
+    let layer = |slots: Value, code: Code, path: &str| {
+        let path = format!("layers[0].partition{path}");
+        let edit = |document: &mut Value| {
+            document["layers"][0]["members"] = json!({"exp_a": 50});
+            document["layers"][0]["partition"] = slots;
+        };
+        check_document(edit, code, &path);
+    };
+    let invalid = Code::InvalidValue;
+    let own = Some("exp_a");
+    layer(json!([slot(1, own), slot(half, None)]), invalid, "");
+    layer(json!([slot(0, own), slot(half + 1, None)]), invalid, "");
+    layer(json!([slot(0, None), slot(half + 1, own)]), invalid, "");
+    layer(json!([slot(0, own)]), invalid, "");
+    layer(json!([slot(0, own), slot(0, None)]), invalid, "[1]");
+    layer(json!([slot(0, own), slot(7, own), slot(half, None)]), invalid, "[1]");
+    layer(json!([slot(0, own), slot(half, Some("exp_b"))]), invalid, "[1]");
+    let many = |count: u64| -> Value {
+        let width = (1 << 32) / count;
+        (0..count).map(|n| slot(n * width, own.filter(|_| n.is_multiple_of(2)))).collect()
+    };
+    layer(many(8_192), Code::LimitExceeded, "");
+    let mut document = small();
+    document["layers"][0]["members"] = json!({"exp_a": 50});
+    document["layers"][0]["partition"] = many(4_096);
+    loads::<Snapshot>(&document.to_string());
+
+    let splits = |splits: Value, path: &str| {
+        let mut document = full();
+        document["experiments"][3]["iteration"]["splits"] = splits;
+        let error = refuses::<Snapshot>(&document.to_string());
+        let path = format!("experiments[3].iteration.splits{path}");
+        assert_eq!((error.code(), error.path()), (invalid, &*path), "{error}");
+    };
+    let part = |start: u64, id: &str| json!({"start": start, "variation_id": id});
+    let fallback = || json!({"partition": [part(0, "var_b"), part(half, "var_a")]});
+    let segment = |list: Value| json!({"segment_id": "seg_b", "partition": list});
+    let good = || segment(json!([part(0, "var_c"), part(2_576_980_378, "var_b")]));
+    splits(json!([good(), fallback(), good()]), "[2].segment_id");
+    splits(json!([fallback(), fallback()]), "[1].segment_id");
+    splits(
+        json!([good(), {"segment_id": "seg_a", "partition": [part(0, "var_b")]}]),
+        "[1].segment_id",
+    );
+    splits(
+        json!([fallback(), segment(json!([part(0, "var_c"), part(half, "var_b")]))]),
+        "[1].partition",
+    );
+    splits(json!([fallback(), segment(json!([part(7, "var_c")]))]), "[1].partition");
+    // An arm of the fallback is none of the segment's.
+    splits(json!([segment(json!([part(0, "var_c"), part(9, "var_a")]))]), "[0].partition[1]");
+    splits(json!([segment(json!([part(0, "var_c"), part(9, "var_c")]))]), "[0].partition[1]");
+    for (index, key, rule) in [
+        (0, "splits", "is only for experiments that assign by segment"),
+        (3, "partition", "is only for experiments that assign by percentage"),
+    ] {
+        let mut document = full();
+        let run = &mut document["experiments"][index]["iteration"];
+        run[key] = match key {
+            "splits" => json!([good()]),
+            _ => json!([part(0, "var_a")]),
+        };
+        let error = refuses::<Snapshot>(&document.to_string());
+        let path = format!("experiments[{index}].iteration.{key}");
+        assert_eq!((error.path(), error.rule()), (&*path, rule), "{error}");
     }
 }
 
@@ -2648,7 +3134,7 @@ fn a_run_rests_on_what_the_document_has() {
     gone["revisions"]["segments"][0]["version"] = json!(99);
     gone["experiments"][1]["iteration"]["segment_versions"] = json!({"seg_a": 99});
     gone["experiments"][1]["status"] = json!("archived");
-    gone["segments"] = json!([]);
+    gone["segments"].as_array_mut().unwrap().remove(0);
     loads::<Snapshot>(&gone.to_string());
 }
 
@@ -2747,7 +3233,7 @@ fn counting_ends_in_an_error() {
 }
 
 /// Every kind of edit, by what it gives the next version.
-fn versioned() -> [(&'static str, Vec<Change>); 5] {
+fn versioned() -> [(&'static str, Vec<Change>); 7] {
     let flag = p("flg_a");
     let (variation, segment, experiment) = (p("var_a"), p("seg_b"), p("exp_a"));
     let patch_variation =
@@ -2770,6 +3256,14 @@ fn versioned() -> [(&'static str, Vec<Change>); 5] {
                 Change::patch_segment(&segment, SegmentPatch::new().name("Another name")),
                 Change::set_segment_status(&segment, SegmentStatus::Archived),
             ],
+        ),
+        (
+            "/layers/0",
+            vec![Change::patch_layer(&p("lay_a"), LayerPatch::new().name("Another name"))],
+        ),
+        (
+            "/holdouts/0",
+            vec![Change::patch_holdout(&p("hld_a"), HoldoutPatch::new().share(p("6")))],
         ),
         (
             "/experiments/0",
@@ -2795,11 +3289,10 @@ fn a_field_belongs_to_its_strategy() {
         let path = format!("allocations[0].{key}");
         check_field(Kind::Experiment, "/allocations", &arms, Some((invalid, &path)));
     }
-    check_document(
-        |document| document["experiments"][0]["strategy"] = json!("segment"),
-        invalid,
-        "experiments[0].allocations[0].weight",
-    );
+    // A weight belongs to both.
+    let mut weighted = small();
+    weighted["experiments"][0]["strategy"] = json!("segment");
+    loads::<Snapshot>(&weighted.to_string());
     let targeted = |levels: Value| {
         move |document: &mut Value| {
             let experiment = &mut document["experiments"][0];
@@ -2816,7 +3309,13 @@ fn a_field_belongs_to_its_strategy() {
 
 #[test]
 fn an_id_and_a_name_stand_once_in_a_document() {
-    for (list, other_id) in [("flags", "flg_b"), ("segments", "seg_b"), ("experiments", "exp_b")] {
+    for (list, other_id) in [
+        ("flags", "flg_b"),
+        ("segments", "seg_b"),
+        ("experiments", "exp_b"),
+        ("layers", "lay_b"),
+        ("holdouts", "hld_b"),
+    ] {
         let twin = |key: &'static str, value: Value| {
             move |document: &mut Value| {
                 let mut twin = document[list][0].clone();
