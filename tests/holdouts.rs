@@ -1,0 +1,284 @@
+//! Holdouts: who is held out of one experiment is held out of all, whatever is edited and whatever
+//! the subject keeps; raising the share only adds, lowering it only removes.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{apply, at, ok, p, share, world};
+use proptest::prelude::*;
+use proptest::sample::select;
+use variate::hash::{Draw, draw_seed, point, subject_hash};
+use variate::{
+    Allocation, Change, Code, ExperimentPatch, HoldoutPatch, Keep, LayerPatch, NewExperiment,
+    NewHoldout, NewLayer, Percentage, Snapshot, Stage, Status, Subject,
+};
+
+/// Members of the holdouts: by weight, by segment, a ramp without weights, a ramp by time.
+const MEMBERS: [&str; 4] = ["exp_m1", "exp_m2", "exp_m3", "exp_m4"];
+
+/// The world with four running members of `hld_a`, of which two are in `hld_b` too, and a layer that
+/// they can join.
+fn held(a: &str, b: &str) -> Snapshot {
+    let by_weight = |id: &str| {
+        NewExperiment::by_percentage(format!("Member {id}"), p("flg_a"))
+            .id(p(id))
+            .outside_variation_id(p("var_d"))
+    };
+    let weights = by_weight("exp_m1")
+        .allocation(share("var_a", "50").control())
+        .allocation(share("var_b", "50"));
+    let segments = NewExperiment::by_segment("Member 2", p("flg_a"))
+        .id(p("exp_m2"))
+        .allocation(Allocation::segment(p("var_b"), p("seg_germany"), 1).unwrap())
+        .allocation(Allocation::fallback(p("var_a")).control());
+    let ramp = by_weight("exp_m3")
+        .allocation(Allocation::ramped(p("var_a")).control())
+        .allocation(Allocation::ramped(p("var_b")))
+        .levels([p("30"), p("60"), p("100")]);
+    let staged = by_weight("exp_m4")
+        .allocation(share("var_a", "50").control())
+        .allocation(share("var_b", "50"))
+        .stage(at(5), p("50"))
+        .stage(at(9), p("100"));
+    let hold = |id: &str, share: &str, members: &[&str]| {
+        let new = NewHoldout::new(format!("Holdout {id}"), "device", p(share)).id(p(id));
+        members.iter().fold(new, |new, member| new.experiment(p(member)))
+    };
+    let mut changes: Vec<Change> = vec![
+        weights.into(),
+        segments.into(),
+        ramp.into(),
+        staged.into(),
+        hold("hld_a", a, &MEMBERS).into(),
+        hold("hld_b", b, &["exp_m1", "exp_m3"]).into(),
+        NewLayer::new("Layer", "device").id(p("lay_a")).into(),
+    ];
+    changes.extend(MEMBERS.map(|id| Change::set_experiment_status(&p(id), Status::Active)));
+    ok(&world(), changes)
+}
+
+/// Whether a holdout of this share keeps a subject out, by the formula of the docs.
+fn is_held(id: &str, holdout: &str, millionths: u64) -> bool {
+    let point = point(subject_hash(id), draw_seed(holdout, Draw::Holdout));
+    u128::from(point) < (u128::from(millionths) << 32) / 100_000_000
+}
+
+/// Whether a subject is held out of a member.
+fn is_out(snapshot: &Snapshot, id: &str, member: &str) -> bool {
+    let holdouts: Vec<&str> = match member {
+        "exp_m1" | "exp_m3" => vec!["hld_a", "hld_b"],
+        _ => vec!["hld_a"],
+    };
+    let told: Vec<_> = snapshot.holdouts_of(member).map(|holdout| holdout.id().as_str()).collect();
+    assert_eq!(told, holdouts);
+    holdouts.into_iter().any(|holdout| {
+        is_held(id, holdout, snapshot.holdout(holdout).unwrap().share().millionths())
+    })
+}
+
+/// No subject that is held out of a member is in it, and every other gets on as if there were no
+/// holdout.
+#[track_caller]
+fn check(snapshot: &Snapshot, ids: &[String]) {
+    let clock = at(7);
+    let attributes = [("country", "DE")];
+    for id in ids {
+        for member in MEMBERS {
+            let experiment = snapshot.experiment(member).unwrap();
+            let plain = Subject::new(id).with_clock(&clock).with_attributes(&attributes);
+            let kept = plain.clone().kept(member, "var_b");
+            let out = is_out(snapshot, id, member);
+            for (subject, keeps) in [(&plain, false), (&kept, true)] {
+                let decision = snapshot.assign(member, subject);
+                let shown = format!("{id} in {member}: {decision:?}");
+                let open = experiment.starts_at().is_none_or(|start| start <= clock);
+                let reason = decision.reason().as_str();
+                if out {
+                    assert!(!decision.in_experiment(), "{shown}");
+                    assert!(decision.assignment().is_none(), "{shown}");
+                    let wanted = match experiment.status() {
+                        Status::Active if open => "held_out",
+                        Status::Active => "before_start",
+                        status => status.as_str(),
+                    };
+                    assert_eq!(reason, wanted, "{shown}");
+                    let outside = experiment.outside_variation_id();
+                    let outside = outside.filter(|_| wanted == "held_out");
+                    assert_eq!(decision.variation_id(), outside, "{shown}");
+                } else {
+                    assert_ne!(reason, "held_out", "{shown}");
+                    assert!(keeps || reason != "kept", "{shown}");
+                }
+            }
+            let forced = snapshot.assign(member, &kept.forced(member, "var_b"));
+            assert_eq!(forced.reason().as_str(), "forced");
+            assert_eq!(forced.variation_id().unwrap(), &p::<variate::VariationId>("var_b"));
+            assert!(!forced.in_experiment());
+        }
+    }
+}
+
+/// What can be edited of a member, or of the layer; it may be refused.
+fn any_edit() -> impl Strategy<Value = Vec<Change>> {
+    let id = || select(MEMBERS.to_vec());
+    let patch = |id: &str, patch: ExperimentPatch| Change::patch_experiment(&p(id), patch);
+    let paused = move |id: &str, edit: Change| {
+        let [halt, resume] =
+            [Status::Paused, Status::Active].map(|to| Change::set_experiment_status(&p(id), to));
+        vec![halt, edit, resume]
+    };
+    prop_oneof![
+        (id(), 0..=100_u32).prop_map(move |(id, weight)| {
+            let arms = [
+                Allocation::share(p("var_a"), weight.try_into().unwrap()).control(),
+                Allocation::share(p("var_b"), (100 - weight).try_into().unwrap()),
+            ];
+            paused(id, patch(id, ExperimentPatch::new().allocations(arms)))
+        }),
+        id().prop_map(move |id| paused(id, Change::reshuffle(&p(id)))),
+        (id(), any::<bool>()).prop_map(move |(id, german)| {
+            let segment = if german { "seg_germany" } else { "seg_ios" };
+            paused(id, patch(id, ExperimentPatch::new().audience_id(p(segment))))
+        }),
+        (id(), 0..=100_u32).prop_map(move |(id, traffic)| {
+            vec![patch(id, ExperimentPatch::new().traffic(traffic.try_into().unwrap()))]
+        }),
+        (id(), select(Keep::ALL))
+            .prop_map(move |(id, keep)| vec![patch(id, ExperimentPatch::new().keep(keep))]),
+        (id(), select(Status::ALL))
+            .prop_map(|(id, to)| vec![Change::set_experiment_status(&p(id), to)]),
+        (1..=2_usize).prop_map(|level| {
+            vec![Change::advance_ramp(&p("exp_m3"), p(["60", "100"][level - 1]))]
+        }),
+        (id(), 0..9_i64).prop_map(move |(id, start)| vec![patch(
+            id,
+            ExperimentPatch::new().starts_at(at(start))
+        )]),
+        Just(vec![patch(
+            "exp_m4",
+            ExperimentPatch::new().stages([Stage { at: at(1), traffic: Percentage::MAX }])
+        )]),
+        any::<bool>().prop_map(move |joins| {
+            let members = [("exp_m1", "60"), ("exp_m2", "40")].map(|(id, share)| (p(id), p(share)));
+            let members = members.into_iter().filter(|_| joins).collect();
+            let edit = Change::patch_layer(&p("lay_a"), LayerPatch::new().members(members));
+            let both = ["exp_m1", "exp_m2"];
+            let set = |to| both.map(|id| Change::set_experiment_status(&p(id), to)).to_vec();
+            [set(Status::Paused), vec![edit], set(Status::Active)].concat()
+        }),
+        (select(vec!["hld_a", "hld_b"]), 0..=60_u32).prop_map(|(id, share)| {
+            let patch = HoldoutPatch::new().share(share.try_into().unwrap());
+            vec![Change::patch_holdout(&p(id), patch)]
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn who_is_held_out_stays_out_whatever_is_edited(
+        edits in prop::collection::vec(any_edit(), 1..16),
+        ids in prop::collection::vec("[a-z0-9]{1,8}", 24),
+    ) {
+        let mut snapshot = held("40", "20");
+        check(&snapshot, &ids);
+        for edit in edits {
+            if let Ok(commit) = apply(&snapshot, edit) {
+                snapshot = Snapshot::clone(&commit.snapshot);
+                check(&snapshot, &ids);
+            }
+        }
+        prop_assert!(Snapshot::from_json(snapshot.to_json()).unwrap() == snapshot);
+    }
+
+    /// The share takes effect at once, and only by as many points as it says.
+    #[test]
+    fn raising_only_adds_and_lowering_only_removes(
+        shares in prop::collection::vec(0..=100_000_000_u64, 2..6),
+    ) {
+        let mut snapshot = held("0", "0");
+        let ids: Vec<String> = (0..400).map(|n| format!("device-{n}")).collect();
+        let mut before: (u64, BTreeSet<&str>) = (0, BTreeSet::new());
+        for share in shares {
+            let patch = HoldoutPatch::new().share(Percentage::from_millionths(share).unwrap());
+            snapshot = ok(&snapshot, Change::patch_holdout(&p("hld_a"), patch));
+            let held = |member: &str| -> BTreeSet<&str> {
+                let decide = |id: &&String| {
+                    let clock = at(9);
+                    let subject = Subject::new(id).with_clock(&clock);
+                    snapshot.assign(member, &subject).reason().as_str() == "held_out"
+                };
+                ids.iter().filter(decide).map(String::as_str).collect()
+            };
+            let now = held("exp_m1");
+            for member in MEMBERS {
+                prop_assert_eq!(&held(member), &now, "the same of each");
+            }
+            let wanted = ids.iter().filter(|id| is_held(id, "hld_a", share));
+            prop_assert_eq!(&now, &wanted.map(String::as_str).collect());
+            match share >= before.0 {
+                true => prop_assert!(before.1.is_subset(&now)),
+                false => prop_assert!(now.is_subset(&before.1)),
+            }
+            before = (share, now);
+        }
+    }
+}
+
+/// A change is refused with this code at this path, and is accepted after these others.
+#[track_caller]
+fn check_refused(change: &Change, code: Code, path: &str, first: &[Change]) {
+    let snapshot = held("10", "10");
+    let error = apply(&snapshot, change.clone()).unwrap_err();
+    assert_eq!((error.code(), error.path()), (code, path), "{change:?}: {error}");
+    ok(&snapshot, [first, &[change.clone()]].concat());
+}
+
+#[test]
+fn experiments_join_and_leave_at_rest() {
+    let pause = MEMBERS.map(|id| Change::set_experiment_status(&p(id), Status::Paused));
+    let only = |ids: &[&str]| {
+        let experiments = ids.iter().map(|id| p(id)).collect();
+        Change::patch_holdout(&p("hld_b"), HoldoutPatch::new().experiments(experiments))
+    };
+    let (code, path) = (Code::NotMutable, "patch.experiments");
+    check_refused(&only(&["exp_m1", "exp_m2", "exp_m3"]), code, path, &pause);
+    check_refused(&only(&["exp_m1"]), code, path, &pause);
+    check_refused(&only(&[]), code, path, &pause);
+    let new = NewHoldout::new("Third", "device", p("1")).experiment(p("exp_m4"));
+    check_refused(&new.into(), code, "experiments", &pause);
+    let none =
+        |id: &str| Change::patch_holdout(&p(id), HoldoutPatch::new().experiments(BTreeSet::new()));
+    let apart = [&pause[..], &[none("hld_a"), none("hld_b")]].concat();
+    check_refused(&Change::delete_holdout(&p("hld_b")), Code::InUse, "id", &apart);
+    let gone = Change::delete_experiment(&p("exp_m1"));
+    check_refused(&gone, Code::TransitionNotAllowed, "status", &apart);
+    let one_left = [&pause[..], &[none("hld_a")]].concat();
+    let error = apply(&ok(&held("1", "1"), one_left), gone).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::InUse, "id"), "{error}");
+    assert!(error.to_string().contains("hld_b"), "{error}");
+    // What is at rest may join beside what runs, and the share change at any time.
+    let beside = [
+        Change::set_experiment_status(&p("exp_m2"), Status::Paused),
+        only(&["exp_m1", "exp_m2", "exp_m3"]),
+        Change::patch_holdout(&p("hld_b"), HoldoutPatch::new().share(p("99"))),
+    ];
+    ok(&held("10", "10"), beside);
+    // All go by one kind of subject.
+    let kind = ExperimentPatch::new().subject_kind("user");
+    let draft = ok(
+        &world(),
+        NewHoldout::new("Holdout", "device", p("1")).id(p("hld_a")).experiment(p("exp_weights")),
+    );
+    let error =
+        apply(&draft, Change::patch_experiment(&p("exp_weights"), kind.clone())).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.subject_kind"));
+    let other = ok(&world(), Change::patch_experiment(&p("exp_weights"), kind));
+    let new = NewHoldout::new("Holdout", "device", p("1")).experiment(p("exp_weights"));
+    let error = apply(&other, new).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "experiments"));
+}
