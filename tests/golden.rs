@@ -13,15 +13,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use variate::hash::{Draw, draw_seed, point, subject_hash};
-use variate::{Reason, Scratch, Snapshot, Status, Subject};
+use variate::{Keep, Reason, Scratch, Snapshot, Status, Subject, Timestamp};
 
 const SNAPSHOT: &str = include_str!("golden/decisions/snapshot.json");
 const DECISIONS: &str = include_str!("golden/decisions/decisions.json");
 const RAMPS_SNAPSHOT: &str = include_str!("golden/decisions/ramps-snapshot.json");
 const RAMPS: &str = include_str!("golden/decisions/ramps.json");
 
+const LAYERS_SNAPSHOT: &str = include_str!("golden/decisions/layers-snapshot.json");
+const LAYERS: &str = include_str!("golden/decisions/layers.json");
+
 /// Each document with the decisions on its experiments.
-const FILES: [(&str, &str); 2] = [(SNAPSHOT, DECISIONS), (RAMPS_SNAPSHOT, RAMPS)];
+const FILES: [(&str, &str); 3] =
+    [(SNAPSHOT, DECISIONS), (RAMPS_SNAPSHOT, RAMPS), (LAYERS_SNAPSHOT, LAYERS)];
 
 fn rows(json: &str) -> Vec<Value> {
     serde_json::from_str(json).unwrap()
@@ -49,8 +53,13 @@ fn every_point_is_as_computed() {
     assert_eq!(draws.len(), Draw::ALL.len());
 }
 
-/// The subject of a row: ids by kind, attributes, and what it brings.
-fn subject(row: &Value) -> Subject<'_> {
+/// When the subject of a row asks.
+fn now(row: &Value) -> Option<Timestamp> {
+    row["subject"].get("now").map(|now| now.as_str().unwrap().parse().unwrap())
+}
+
+/// The subject of a row: ids by kind, attributes, and what it brings, at this time.
+fn subject<'r>(row: &'r Value, now: Option<&'r Timestamp>) -> Subject<'r> {
     let ids = row["subject"]["ids"].as_object().unwrap();
     let mut ids = ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str().unwrap()));
     // A subject always has an id; one of a kind that no experiment goes by stands for none.
@@ -58,6 +67,10 @@ fn subject(row: &Value) -> Subject<'_> {
     let subject = ids
         .fold(Subject::of(kind, id), |subject, (kind, id)| subject.with_id(kind, id))
         .with_attributes(&row["subject"]["attributes"]);
+    let subject = match now {
+        Some(now) => subject.with_clock(now),
+        None => subject,
+    };
     let brought = |key: &str| {
         let pairs = row["subject"].get(key).map(|pairs| pairs.as_array().unwrap());
         pairs
@@ -71,7 +84,11 @@ fn subject(row: &Value) -> Subject<'_> {
 
 #[track_caller]
 fn check(snapshot: &Snapshot, row: &Value) {
-    let decision = snapshot.assign(row["experiment"].as_str().unwrap(), &subject(row));
+    let now = now(row);
+    let subject = subject(row, now.as_ref());
+    let decision = snapshot.assign(row["experiment"].as_str().unwrap(), &subject);
+    let explained = snapshot.explain(row["experiment"].as_str().unwrap(), &subject);
+    assert_eq!(explained.decision(), decision, "{row}");
     let segment = match decision.reason() {
         Reason::Segment(id) => Some(id.as_str()),
         _ => None,
@@ -105,7 +122,8 @@ fn deciding_on_all_experiments_at_once_is_as_computed() {
     for (snapshot, decisions) in FILES {
         let snapshot = Snapshot::from_json(snapshot).unwrap();
         for row in &rows(decisions) {
-            let subject = subject(row);
+            let now = now(row);
+            let subject = subject(row, now.as_ref());
             let mut all = snapshot.assign_all(&subject, &mut scratch);
             let own = all
                 .find(|decision| row["experiment"] == decision.experiment_id().unwrap().as_str());
@@ -186,4 +204,66 @@ fn the_decisions_on_ramps_cover_every_way_to_bring_and_every_level() {
     assert!(by("not_sampled", "exp_shares1") > by("not_sampled", "exp_shares2"));
     let statuses: BTreeSet<Status> = snapshot.experiments().map(|e| e.status()).collect();
     assert_eq!(statuses.len(), Status::ALL.len());
+}
+
+#[test]
+fn the_decisions_on_layers_cover_every_gate_and_policy() {
+    let rows = rows(LAYERS);
+    let snapshot = Snapshot::from_json(LAYERS_SNAPSHOT).unwrap();
+    let all = [
+        "after_end",
+        "before_start",
+        "draft",
+        "fallback",
+        "forced",
+        "held_out",
+        "kept",
+        "missing_subject_id",
+        "not_sampled",
+        "not_targeted",
+        "outside_layer_slot",
+        "paused",
+        "segment",
+        "split",
+    ];
+    assert_eq!(reasons(&rows), BTreeSet::from(all));
+    let mut by: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for row in &rows {
+        let pair = (row["experiment"].as_str().unwrap(), row["reason"].as_str().unwrap());
+        *by.entry(pair).or_default() += 1;
+    }
+    let count = |id: &str, reason: &str| by.get(&(id, reason)).copied().unwrap_or_default();
+    for layer in snapshot.layers() {
+        for (member, share) in layer.members() {
+            let status = snapshot.experiment(member).unwrap().status();
+            let outside = count(member.as_str(), "outside_layer_slot");
+            assert_eq!(outside > 0, status == Status::Active, "{member}");
+            let inside = rows.iter().filter(|row| row["experiment"] == member.as_str());
+            let inside = inside.filter(|row| row["in_experiment"] == true).count();
+            let can_be_in = share.millionths() > 0 && status != Status::Draft;
+            assert_eq!(inside > 0, can_be_in, "{member}");
+        }
+    }
+    for holdout in snapshot.holdouts() {
+        for id in holdout.experiments() {
+            let runs = snapshot.experiment(id).unwrap().status() == Status::Active;
+            assert_eq!(count(id.as_str(), "held_out") > 0, runs, "{id}");
+        }
+    }
+    for experiment in snapshot.experiments() {
+        let id = experiment.id().as_str();
+        assert!(count(id, "forced") > 0, "{id}");
+        let keeps = match experiment.keep() {
+            Keep::Always => experiment.status() != Status::Draft,
+            Keep::WhilePaused => experiment.status() == Status::Paused,
+            _ => false,
+        };
+        assert_eq!(count(id, "kept") > 0, keeps, "{id}");
+    }
+    for id in ["exp_times", "exp_base", "exp_every"] {
+        let closed = count(id, "before_start") + count(id, "after_end");
+        assert!(closed > 0, "{id}");
+    }
+    assert!(count("exp_audience", "not_targeted") > 5 && count("exp_audience", "split") > 5);
+    assert!(count("exp_segments", "segment") > 20 && count("exp_segments", "fallback") > 5);
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Golden decisions: what subjects get from the experiments of snapshot.json and, as far as ramps
-and what subjects bring are concerned, of ramps-snapshot.json.
+"""Golden decisions: what subjects get from the experiments of snapshot.json; as far as ramps and
+what subjects bring are concerned, of ramps-snapshot.json; and of layers-snapshot.json for layers,
+holdouts, audiences, divided segments, schedules and what is kept when.
 
-    python3 generate.py           write decisions.json and ramps.json beside this file
+    python3 generate.py           write decisions.json, ramps.json and layers.json beside this file
     python3 generate.py --check   exit 1 if one of them differs from what is computed here
 
 Standard library only, and nothing taken from the crate: what is documented is
@@ -14,6 +15,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +24,8 @@ SNAPSHOT = HERE / "snapshot.json"
 DECISIONS = HERE / "decisions.json"
 RAMPS_SNAPSHOT = HERE / "ramps-snapshot.json"
 RAMPS = HERE / "ramps.json"
+LAYERS_SNAPSHOT = HERE / "layers-snapshot.json"
+LAYERS = HERE / "layers.json"
 POINTS = 1 << 32
 
 
@@ -85,6 +89,37 @@ def written(partition, allocations):
     return slices
 
 
+def slots(layer):
+    """(first point, point after the last, experiment or None) of a layer: as written down, which
+    must give every member exactly its share; else what is free, then the members from the smallest
+    share to the largest, equal ones in byte order of their ids."""
+    due = {own: POINTS * exact(share) // 100 for own, share in layer["members"].items()}
+    due[None] = POINTS - sum(due.values())
+    if "partition" in layer:
+        starts = [row["start"] for row in layer["partition"]]
+        rows = zip(layer["partition"], [*starts[1:], POINTS])
+        cut = [(row["start"], end, row.get("experiment_id")) for row, end in rows]
+        assert starts[0] == 0 and all(start < end for start, end, _ in cut)
+        got = dict.fromkeys(due, 0)
+        for start, end, own in cut:
+            got[own] += end - start
+        assert got == due, (got, due)
+        return cut
+    members = sorted(layer["members"], key=lambda own: (due[own], own.encode()))
+    cut, start = [], 0
+    for own in [None, *members]:
+        cut.append((start, start + due[own], own))
+        start += due[own]
+    return cut
+
+
+def instant(text):
+    """Milliseconds since the Unix epoch."""
+    moment = datetime.fromisoformat(text)
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return seconds * 1000 + moment.microsecond // 1000
+
+
 def fulfils(expression, value):
     """Whether an attribute's value, None if it is missing, fulfils an expression."""
     if isinstance(expression, list):
@@ -118,6 +153,8 @@ class World:
     def __init__(self, document):
         self.experiments = {e["id"]: e for e in document["experiments"]}
         past = document["revisions"]
+        self.layers = document.get("layers", [])
+        self.holdouts = document.get("holdouts", [])
         self.flags = {
             (f["id"], f.get("version", 1)): f for f in past.get("flags", []) + document["flags"]
         }
@@ -127,6 +164,45 @@ class World:
         }
         self.newest_flag = {f["id"]: f.get("version", 1) for f in document["flags"]}
         self.newest_segment = {s["id"]: s.get("version", 1) for s in document["segments"]}
+
+    def target(self, experiment, arms):
+        """The slices of the arms that divide a segment or the fallback."""
+        splits = experiment.get("iteration", {}).get("splits", [])
+        own = [s for s in splits if s.get("segment_id") == arms[0].get("segment_id")]
+        return written(own[0]["partition"], arms) if own else laid_out(arms)
+
+    def group_point(self, group, draw, subject_id):
+        return HASH.point(group.get("salt", group["id"]), draw, subject_id)
+
+    def admits(self, experiment, subject):
+        """Why the schedule, the holdouts or the layer keep a subject out, or None."""
+        now = instant(subject["now"]) if "now" in subject else None
+        if "starts_at" in experiment and now < instant(experiment["starts_at"]):
+            return "before_start"
+        if "ends_at" in experiment and now >= instant(experiment["ends_at"]):
+            return "after_end"
+        holdouts = [h for h in self.holdouts if experiment["id"] in h["experiments"]]
+        layers = [layer for layer in self.layers if experiment["id"] in layer["members"]]
+        subject_id = subject["ids"].get(experiment.get("subject_kind", "device"), "")
+        if (holdouts or layers) and subject_id == "":
+            return "missing_subject_id"
+        for holdout in holdouts:
+            end = POINTS * exact(holdout["share"]) // 100
+            if self.group_point(holdout, "holdout", subject_id) < end:
+                return "held_out"
+        for layer in layers:
+            point = self.group_point(layer, "layer", subject_id)
+            owners = [own for start, end, own in slots(layer) if start <= point < end]
+            if owners != [experiment["id"]]:
+                return "outside_layer_slot"
+        return None
+
+    def traffic(self, experiment, subject):
+        """The share that has entered, in percent."""
+        stages = experiment.get("stages", [])
+        begun = [s["traffic"] for s in stages if instant(s["at"]) <= instant(subject["now"])]
+        base = experiment.get("traffic", 0 if stages else 100)
+        return max(map(exact, [base, *begun]))
 
     def slices(self, experiment):
         frozen = experiment.get("iteration", {}).get("partition")
@@ -167,29 +243,53 @@ class World:
         status = experiment.get("status", "draft")
         if forced := self.brought(experiment, subject, "forced"):
             return "forced", forced, None
-        if status == "paused" and (kept := self.brought(experiment, subject, "kept")):
-            return "kept", kept, None
-        if status != "active":
+        if status not in ("active", "paused"):
             return status, None, None
+        keeps = {"always": ["active", "paused"], "while_paused": ["paused"], "never": []}
+        may_keep = status in keeps[experiment.get("keep", "while_paused")]
+        kept = self.brought(experiment, subject, "kept") if may_keep else None
+        refusal = self.admits(experiment, subject)
+        if refusal is None and kept:
+            return "kept", kept, None
+        if status == "paused":
+            return "paused", None, None
+        outside = experiment.get("outside_variation_id")
+        if refusal is not None:
+            served = outside if refusal in ("held_out", "outside_layer_slot") else None
+            return refusal, served, None
         subject_id = subject["ids"].get(experiment.get("subject_kind", "device"), "")
         if subject_id == "":
             return "missing_subject_id", None, None
-        end = POINTS * exact(experiment.get("traffic", 100)) // 100
+        audience = experiment.get("audience_id")
+        attributes = subject["attributes"]
+        if audience and not in_segment(self.segment(experiment, audience), attributes):
+            return "not_targeted", outside, None
+        end = POINTS * self.traffic(experiment, subject) // 100
         if self.point(experiment, "traffic", subject_id) >= end:
             if is_bare(experiment):
                 (control,) = [a for a in experiment["allocations"] if a.get("is_control")]
                 return "split", control["variation_id"], None
-            return "not_sampled", experiment.get("outside_variation_id"), None
+            return "not_sampled", outside, None
         if experiment["strategy"] == "percentage":
             point = self.point(experiment, "variation", subject_id)
             (arm,) = [arm for start, end, arm in self.slices(experiment) if start <= point < end]
             return "split", arm, None
+
+        def among(arms):
+            if len(arms) == 1:
+                return arms[0]["variation_id"]
+            point = self.point(experiment, "variation", subject_id)
+            cut = self.target(experiment, arms)
+            (arm,) = [arm for start, end, arm in cut if start <= point < end]
+            return arm
+
         arms = [arm for arm in experiment["allocations"] if not arm.get("is_fallback")]
         for arm in sorted(arms, key=lambda arm: arm["priority"]):
-            if in_segment(self.segment(experiment, arm["segment_id"]), subject["attributes"]):
-                return "segment", arm["variation_id"], arm["segment_id"]
-        (fallback,) = [arm for arm in experiment["allocations"] if arm.get("is_fallback")]
-        return "fallback", fallback["variation_id"], None
+            if in_segment(self.segment(experiment, arm["segment_id"]), attributes):
+                same = [other for other in arms if other["segment_id"] == arm["segment_id"]]
+                return "segment", among(same), arm["segment_id"]
+        fallbacks = [arm for arm in experiment["allocations"] if arm.get("is_fallback")]
+        return "fallback", among(fallbacks), None
 
     def decision(self, experiment_id, subject):
         reason, variation, segment = self.decide(experiment_id, subject)
@@ -366,6 +466,98 @@ def build_ramp_rows(world):
     return rows
 
 
+# Around each moment at which something begins or ends.
+MOMENTS = [
+    "2026-11-21T08:59:59.999Z",
+    "2026-11-21T09:00:00.000Z",
+    "2026-11-21T09:00:00.001Z",
+    "2026-11-22T08:59:59.999Z",
+    "2026-11-22T10:00:00.000+01:00",
+    "2026-11-22T23:00:00.000Z",
+    "2026-11-23T09:00:00.000Z",
+    "2026-11-24T08:59:59.999Z",
+    "2026-11-24T09:00:00.000Z",
+]
+
+
+def build_layer_rows(world):
+    rows = []
+
+    def add(experiment_id, subjects, now="2026-11-23T12:00:00.000Z"):
+        rows.extend(world.decision(experiment_id, {**subject, "now": now}) for subject in subjects)
+
+    def edges(group, draw, starts):
+        salt = group.get("salt", group["id"])
+        seed = HASH.draw_seed(salt, draw)
+        found = sorted((HASH.point_from_seed(f"g-{n}", seed), n) for n in range(20_000))
+        picks = []
+        for edge in starts:
+            picks += [f for f in found if f[0] < edge][-1:] + [f for f in found if f[0] >= edge][:1]
+        return sorted({f"g-{n}" for _, n in picks})
+
+    with_attributes = [
+        {"country": "DE", "platform": "ios17"},
+        {"country": "FR", "plan": "trial"},
+        {"country": "FR", "plan": "team", "platform": "android"},
+        {"platform": "web", "plan": 7},
+        {"country": "US"},
+    ]
+    everywhere = [(i, kind) for kind in (devices, users) for i in ODD_IDS[:6]]
+    edited, first, _ = world.layers
+    inner = [start for start, _, _ in slots(edited) if start]
+    for experiment_id in ("exp_begin", "exp_next", "exp_rest", "exp_draft"):
+        add(experiment_id, devices(*edges(edited, "layer", inner)[:8], "device-1"))
+    add("exp_begin", [kind(i)[0] for i, kind in everywhere])
+    inner = [start for start, _, _ in slots(first) if start]
+    for experiment_id in ("exp_big", "exp_evenA", "exp_evenB", "exp_nobody"):
+        add(experiment_id, users(*edges(first, "layer", inner)))
+    hold_a, hold_b, hold_c = world.holdouts
+    ends = [POINTS * exact(h["share"]) // 100 for h in world.holdouts]
+    add("exp_out", devices(*edges(hold_a, "holdout", ends[:1]), *edges(hold_b, "holdout", ends[1:2])))
+    add("exp_out", devices(*(f"device-{n}" for n in range(16)), *ODD_IDS))
+    for n, attributes in enumerate(with_attributes):
+        named = [f"s-{n}-{i}" for i in range(9)]
+        subjects = [{"ids": {"device": i}, "attributes": attributes} for i in named]
+        add("exp_segments", subjects)
+        for experiment_id in ("exp_audience", "exp_mixed", "exp_every"):
+            add(experiment_id, subjects[:6])
+    inner = [start for start, _, _ in laid_out([
+        {"variation_id": v, "weight": w} for v, w in (("var_m", 20), ("var_Zed", 30), ("var_9", 50))
+    ]) if start]
+    cut = [1_000_000_000, 3_576_980_377]
+    for starts, attributes in ((inner, {"platform": "ios"}), (cut, {"country": "DE"})):
+        ids = edges(world.experiments["exp_segments"], "variation", starts)
+        add("exp_segments", [{"ids": {"device": i}, "attributes": attributes} for i in ids])
+    for now in MOMENTS:
+        for experiment_id in ("exp_times", "exp_stages", "exp_base"):
+            add(experiment_id, devices("device-1", "device-2", "device-3"), now)
+        add("exp_every", [{"ids": {"device": "g-1"}, "attributes": with_attributes[0]}], now)
+        kept = [["exp_times", "var_a"], ["exp_asked", "var_9"]]
+        add("exp_times", bringing(devices("device-1")[0], kept=kept), now)
+        add("exp_asked", bringing(devices("device-1")[0], kept=kept), now)
+    stage = POINTS * exact(33.333333) // 100
+    near = edges(world.experiments["exp_stages"], "traffic", [stage, POINTS // 10])
+    add("exp_stages", devices(*near), MOMENTS[3])
+    add("exp_stages", devices(*near), MOMENTS[4])
+
+    # What they bring, with an id and without, behind every gate.
+    nobody = {"ids": {}, "attributes": {}}
+    for experiment_id in world.experiments:
+        pair = [[experiment_id, "var_9"], [experiment_id, "var_a"]]
+        experiment = world.experiments[experiment_id]
+        kind = experiment.get("subject_kind", "device")
+        candidates = ({"ids": {kind: f"in-{n}"}, "attributes": {}} for n in range(200))
+        now = "2026-11-23T12:00:00.000Z"
+        let_in = (s for s in candidates if world.admits(experiment, {**s, "now": now}) is None)
+        for subject in (*devices("device-4"), *users("user-4"), *list(let_in)[:2], nobody):
+            add(experiment_id, bringing(subject, kept=pair))
+        add(experiment_id, bringing(nobody, forced=pair))
+        add(experiment_id, [nobody])
+
+    check_distinct(rows)
+    return rows
+
+
 def check_distinct(rows):
     keys = [json.dumps([row["experiment"], row["subject"]], sort_keys=True) for row in rows]
     assert len(set(keys)) == len(keys), "the same case twice"
@@ -392,6 +584,7 @@ def main():
     for snapshot, decisions, build in (
         (SNAPSHOT, DECISIONS, build_rows),
         (RAMPS_SNAPSHOT, RAMPS, build_ramp_rows),
+        (LAYERS_SNAPSHOT, LAYERS, build_layer_rows),
     ):
         rows = build(World(json.loads(snapshot.read_text(encoding="utf-8"))))
         text = render(rows)
