@@ -71,7 +71,7 @@ impl Error {
         &self.0.violations
     }
 
-    /// Whether the entity that a change was made for does not exist.
+    /// Whether the entity that a change was made for, or that was asked for, does not exist.
     pub fn is_not_found(&self) -> bool {
         self.0.code == Code::NotFound
     }
@@ -270,7 +270,9 @@ codes! {
         MissingKey = "missing_key",
         /// Another entity of the kind has this name.
         NameTaken = "name_taken",
-        /// The entity that the change was made for does not exist.
+        /// SQL has no expression that gives the same; see [`Snapshot::sql`](crate::Snapshot::sql).
+        NotExpressible = "not_expressible",
+        /// The entity that the change was made for, or that was asked for, does not exist.
         NotFound = "not_found",
         /// The field does not change in this status.
         NotMutable = "not_mutable",

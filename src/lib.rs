@@ -16,6 +16,7 @@ mod number;
 mod partition;
 mod preview;
 mod snapshot;
+mod sql;
 mod time;
 
 pub use assign::{
@@ -46,4 +47,5 @@ pub use number::{Percentage, Weight};
 pub use partition::Partition;
 pub use preview::{Counter, Move, Moves, Place, Preview};
 pub use snapshot::{Readiness, Snapshot};
+pub use sql::{Dialect, SqlColumns};
 pub use time::{Clock, Timestamp};

@@ -20,4 +20,5 @@ pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::Subject;
 
+pub(crate) use guards::Guards;
 pub(crate) use plan::{Arm, Gate, Open, Route, Share, Surroundings};

@@ -1,0 +1,230 @@
+//! An experiment's assignment as an expression for a warehouse.
+
+mod columns;
+mod condition;
+mod dialect;
+
+pub use columns::SqlColumns;
+pub use dialect::Dialect;
+
+use columns::Quoted;
+
+use crate::assign::{Gate, Guards, Open, Plan, Route, Share};
+use crate::error::{Code, Error};
+use crate::model::Status;
+use crate::partition::Partition;
+use crate::snapshot::Snapshot;
+use crate::time::Timestamp;
+
+impl Snapshot {
+    /// An SQL expression for what [`assign`](Self::assign) gives the subject of each row: the id of
+    /// its variation, or NULL when it has no part in the experiment. To find in a warehouse who was
+    /// assigned to what, of logs that do not say so, or to look at an experiment before it starts.
+    ///
+    /// It is one `CASE` expression, to stand in a `SELECT` list or a `WHERE` clause, and gives for
+    /// every row the variation of [`Decision::assignment`](crate::Decision::assignment) of a subject
+    /// with this id and these attributes. It knows nothing of what a subject can bring: whoever was
+    /// [forced](crate::Subject::forced) is drawn like anybody else. It says what the snapshot says
+    /// now; after the next change of the experiment, print it anew.
+    ///
+    /// ```
+    /// use variate::{Dialect, Snapshot, SqlColumns};
+    ///
+    /// let snapshot = Snapshot::from_json(r#"{
+    ///     "format": "variate/1",
+    ///     "flags": [{
+    ///         "id": "flg_a", "name": "Sign-in screen", "status": "active",
+    ///         "parameters": {"headline": {"type": "string", "value": "Welcome back"}},
+    ///         "variations": [
+    ///             {"id": "var_a", "name": "control"},
+    ///             {"id": "var_b", "name": "short", "overrides": {"headline": "Hi"}}
+    ///         ]
+    ///     }],
+    ///     "experiments": [{
+    ///         "id": "exp_a", "name": "Sign-in headline", "status": "active",
+    ///         "flag_id": "flg_a", "strategy": "percentage",
+    ///         "allocations": [
+    ///             {"variation_id": "var_a", "weight": 50, "is_control": true},
+    ///             {"variation_id": "var_b", "weight": 50}
+    ///         ]
+    ///     }]
+    /// }"#)?;
+    /// assert_eq!(
+    ///     snapshot.sql("exp_a", Dialect::Spark, &SqlColumns::new("device_id"))?,
+    ///     "CASE
+    ///   WHEN coalesce(CAST(`device_id` AS STRING), '') = '' THEN NULL
+    ///   WHEN shiftrightunsigned(xxhash64(-365884300664092260L, \
+    ///         xxhash64(-365884300664092260L, CAST(`device_id` AS STRING)) ^ \
+    ///         1058832435288415517L), 32) < 2147483648 THEN 'var_a'
+    ///   ELSE 'var_b'
+    /// END",
+    /// );
+    /// # Ok::<(), variate::Error>(())
+    /// ```
+    ///
+    /// # Columns
+    /// [`SqlColumns`] names the columns of the id and the attributes, and says of what types they
+    /// must be.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when there is no such experiment. [`Code::NotExpressible`] when it is not
+    /// active; when it has a schedule and [`SqlColumns::at`] names no moment, or one at which it
+    /// assigns nobody; when an attribute that a rule asks for has no column, or the dialect has no
+    /// exact words for what a rule asks: then the path leads there, from the segment's id on.
+    /// [`Code::InvalidValue`] when the name of a column cannot be quoted.
+    pub fn sql(
+        &self,
+        experiment: impl AsRef<str>,
+        dialect: Dialect,
+        columns: &SqlColumns<'_>,
+    ) -> Result<String, Error> {
+        let id = experiment.as_ref();
+        let Some(plan) = self.plan(id) else {
+            let rule = "must be the id of an experiment that exists";
+            return Err(Error::new(Code::NotFound, rule).with_value(id).at("experiment"));
+        };
+        plan.sql(dialect, columns)
+    }
+}
+
+impl Plan {
+    /// The same as [`Snapshot::sql`], of a plan that is at hand, such as a draft's
+    /// [trial plan](Snapshot::trial_plan).
+    pub fn sql(&self, dialect: Dialect, columns: &SqlColumns<'_>) -> Result<String, Error> {
+        let open = match &self.gate {
+            Gate::Open(open) => open,
+            Gate::Paused(_) => return Err(not_active(Status::Paused)),
+            Gate::Closed(status) => return Err(not_active(*status)),
+        };
+        let quoted = columns.quote(dialect)?;
+        Printer { plan: self, dialect, columns: quoted, at: columns.moment() }.open(open)
+    }
+}
+
+#[cold]
+fn not_active(status: Status) -> Error {
+    let article = if status == Status::Archived { "an" } else { "a" };
+    let rule = format!("must be active, since {article} {status} experiment assigns nobody");
+    Error::new(Code::NotExpressible, rule).with_value(&status).at("status")
+}
+
+/// What prints the plan of one experiment.
+struct Printer<'a> {
+    plan: &'a Plan,
+    dialect: Dialect,
+    columns: Quoted<'a>,
+    at: Option<Timestamp>,
+}
+
+impl Printer<'_> {
+    /// The gates in the order in which a plan passes them, and then the way in.
+    fn open(&self, open: &Open) -> Result<String, Error> {
+        let mut case = Case::default();
+        let mut traffic_end = open.traffic_end;
+        case.when(format!("coalesce({}, '') = ''", self.columns.id), "NULL");
+        if let Some(guards) = &open.guards {
+            traffic_end = traffic_end.max(self.scheduled(guards)?);
+            for gate in &guards.holdouts {
+                case.when(format!("{} < {}", self.point(gate.seed), gate.end), "NULL");
+            }
+            if let Some(gate) = &guards.layer {
+                let point = self.point(gate.seed);
+                let slots = gate.layer.slots(self.plan.experiment_id());
+                let slots: Vec<String> = slots
+                    .map(|slot| format!("{point} BETWEEN {} AND {}", slot.start, slot.end - 1))
+                    .collect();
+                let slots = if slots.is_empty() { "false".to_owned() } else { slots.join(" OR ") };
+                case.when(format!("NOT ({slots})"), "NULL");
+            }
+            if let Some(audience) = &guards.audience {
+                case.when(format!("NOT ({})", self.segment(audience)?), "NULL");
+            }
+        }
+        if traffic_end < Partition::POINTS {
+            let outside = format!("{} >= {traffic_end}", self.point(open.traffic_seed));
+            case.when(outside, open.rest.map_or_else(|| "NULL".to_owned(), |arm| self.arm(arm)));
+        }
+        let last = match &open.route {
+            Route::Percentage(partition) => self.split(&mut case, open.variation_seed, partition),
+            Route::Segments { targets, fallback } => {
+                for (segment, share) in targets {
+                    let share = match share {
+                        Share::Whole(arm) => self.arm(*arm),
+                        Share::Split(partition) => {
+                            let mut inner = Case::default();
+                            let last = self.split(&mut inner, open.variation_seed, partition);
+                            inner.otherwise(&last).replace('\n', "\n    ")
+                        }
+                    };
+                    case.when(self.segment(segment)?, share);
+                }
+                match fallback {
+                    Share::Whole(arm) => self.arm(*arm),
+                    Share::Split(partition) => {
+                        self.split(&mut case, open.variation_seed, partition)
+                    }
+                }
+            }
+        };
+        Ok(case.otherwise(&last))
+    }
+
+    /// The first traffic point that is not in by the schedule alone.
+    fn scheduled(&self, guards: &Guards) -> Result<u64, Error> {
+        let Some(schedule) = &guards.schedule else { return Ok(0) };
+        let refuse = |rule| Error::new(Code::NotExpressible, rule).at("at").at("columns");
+        let Some(at) = self.at else {
+            return Err(refuse("must be given for an experiment that has a schedule"));
+        };
+        match schedule.traffic_at(at) {
+            Ok(traffic) => Ok(traffic.points()),
+            Err(_) => {
+                let rule = "must lie in the time in which the experiment assigns";
+                Err(refuse(rule).with_value(&at))
+            }
+        }
+    }
+
+    /// Adds all slices but the last, whose arm it returns.
+    fn split(&self, case: &mut Case, seed: u64, partition: &Partition) -> String {
+        let point = self.point(seed);
+        let mut last = "NULL".to_owned();
+        for (_, end, arm) in partition.slices() {
+            last = u8::try_from(arm).map_or(last, |arm| self.arm(arm));
+            if end < Partition::POINTS {
+                case.when(format!("{point} < {end}"), last.clone());
+            }
+        }
+        last
+    }
+
+    /// The variation of an arm.
+    fn arm(&self, number: u8) -> String {
+        let arm = self.plan.arms.get(usize::from(number));
+        arm.map_or_else(|| "NULL".to_owned(), |arm| self.dialect.text(arm.variation_id.as_str()))
+    }
+
+    fn point(&self, seed: u64) -> String {
+        self.dialect.point(&self.columns.id, seed)
+    }
+}
+
+/// A `CASE` expression under way.
+#[derive(Default)]
+struct Case(String);
+
+impl Case {
+    fn when(&mut self, condition: impl AsRef<str>, then: impl AsRef<str>) {
+        self.0 += "\n  WHEN ";
+        self.0 += condition.as_ref();
+        self.0 += " THEN ";
+        self.0 += then.as_ref();
+    }
+
+    fn otherwise(self, value: &str) -> String {
+        if self.0.is_empty() {
+            return value.to_owned();
+        }
+        format!("CASE{}\n  ELSE {value}\nEND", self.0)
+    }
+}

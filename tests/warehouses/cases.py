@@ -1,0 +1,68 @@
+"""What the crate wrote: rows, expressions, and what it assigns."""
+
+import json
+import pathlib
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet
+
+# Rows are numbered, since an engine returns them in any order. No attribute lies in this column.
+NUMBER = "row number"
+
+
+class Cases:
+    def __init__(self, dialect):
+        self.dialect = dialect
+        self.started = time.monotonic()
+        directory = pathlib.Path(sys.argv[1])
+        with open(directory / "rows.jsonl", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        columns = {
+            name: pa.array([row[name] for row in rows], pa.string()) for name in rows[0]
+        }
+        self.table = pa.table({NUMBER: pa.array(range(len(rows)), pa.int64()), **columns})
+        self.directory = directory
+        self.experiments = []
+        for case in json.loads((directory / "cases.json").read_text(encoding="utf-8")):
+            arms = [*case["arms"], None]
+            expected = [arms[arm] for arm in case["expected"]]
+            self.experiments.append((case["experiment"], case["sql"][dialect], expected))
+        self.compared = 0
+
+    def parquet(self, rows=None):
+        """A file with the rows, or the first of them."""
+        path = self.directory / f"{rows or 'all'}.parquet"
+        pyarrow.parquet.write_table(self.table.slice(0, rows), path)
+        return str(path)
+
+    def select_list(self):
+        """Every expression, as it is."""
+        return ", ".join(f"{sql} AS e{n}" for n, (_, sql, _) in enumerate(self.experiments))
+
+    def compare(self, what, result):
+        """Compares a table of rows that begin with their numbers."""
+        rows = result.sort_by(result.column_names[0])
+        numbers = rows.column(0).to_pylist()
+        if numbers != list(range(len(numbers))) or not numbers:
+            sys.exit(f"{self.dialect}, {what}: the rows are not those that were asked for")
+        for n, (experiment, sql, expected) in enumerate(self.experiments):
+            actual = rows.column(n + 1).to_pylist()
+            expected = expected[: len(actual)]
+            if actual != expected:
+                row = next(i for i, pair in enumerate(zip(actual, expected)) if len(set(pair)) > 1)
+                sys.exit(
+                    f"{self.dialect}, {what}: {experiment} assigns {expected[row]} in row "
+                    f"{self.table.slice(row, 1).to_pylist()}, but {actual[row]} by\n{sql}"
+                )
+            self.compared += len(actual)
+
+    def holds(self, what, actual, expected):
+        self.compared += 1
+        if actual != expected:
+            sys.exit(f"{self.dialect}, {what}: {actual!r} is not {expected!r}")
+
+    def done(self, engine):
+        seconds = time.monotonic() - self.started
+        print(f"{engine}: {self.compared:,} values as the crate assigns, in {seconds:.0f} s")

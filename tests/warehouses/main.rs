@@ -1,0 +1,343 @@
+//! What `run`, beside this file, compares with the engines: rows of ids and attributes, expressions
+//! on them, and what the crate assigns to each.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+use variate::{Dialect, Plan, Snapshot, SqlColumns, Status, Subject};
+
+const ROWS: usize = 100_000;
+
+/// The column of the id, and of each attribute of the documents in `tests/golden`.
+const ID: &str = "id";
+
+/// Texts that have a meaning somewhere.
+const HOSTILE: [&str; 41] = [
+    "'",
+    "''",
+    "\"",
+    "`",
+    "``",
+    "\\",
+    "\\'",
+    "\\\\",
+    "\\x41",
+    "\\u0041",
+    "' OR 1=1 --",
+    "'; --",
+    "/*",
+    "*/",
+    "--",
+    "#",
+    "%",
+    "_",
+    "?",
+    ":a",
+    "$1",
+    "${x}",
+    "${env:HOME}",
+    "$$",
+    "{x:String}",
+    "{{x}}",
+    "\0",
+    "a\0b",
+    "\n",
+    "\r\n",
+    "\t",
+    " ",
+    "a ",
+    " a",
+    "ä",
+    "A\u{308}",
+    "👩‍🚀",
+    "\u{10ffff}",
+    "\u{feff}",
+    "NULL",
+    "平板",
+];
+
+/// Names of columns, each a single identifier.
+const COLUMNS: [&str; 15] = [
+    "select",
+    "a.b",
+    "two words",
+    "a`b",
+    "a``b\\",
+    "a\"b",
+    "a'b",
+    "a\\",
+    "$x {y:String}",
+    "-- no comment",
+    "/* none */",
+    "%s?:x",
+    "Größe",
+    "平板",
+    "*",
+];
+
+#[test]
+#[ignore = "writes what `run` reads, to the directory that VARIATE_CASES names"]
+fn write_cases() {
+    let directory = PathBuf::from(std::env::var_os("VARIATE_CASES").unwrap());
+    let mut dice = Dice(1);
+    let snapshots = [
+        Snapshot::from_json(include_str!("../golden/decisions/snapshot.json")).unwrap(),
+        Snapshot::from_json(include_str!("../golden/decisions/ramps-snapshot.json")).unwrap(),
+        fuzzed(&mut dice),
+    ];
+    let attributes = attributes(&snapshots);
+    let rows: Vec<Map<String, Value>> =
+        (0..ROWS).map(|number| row(&mut dice, number, &attributes)).collect();
+    let mut lines = BufWriter::new(File::create(directory.join("rows.jsonl")).unwrap());
+    for row in &rows {
+        writeln!(lines, "{}", Value::from(row.clone())).unwrap();
+    }
+    lines.flush().unwrap();
+
+    let columns = attributes.iter().fold(SqlColumns::new(ID), |columns, (name, attribute)| {
+        columns.attribute(name, &attribute.column)
+    });
+    let subjects: Vec<_> = rows.iter().map(|row| known(row, &attributes)).collect();
+    let cases: Vec<Value> = snapshots
+        .iter()
+        .flat_map(plans)
+        .map(|plan| case(&plan, &columns, &rows, &subjects))
+        .collect();
+    std::fs::write(directory.join("cases.json"), Value::from(cases).to_string()).unwrap();
+}
+
+/// The plan of every experiment, as it is or as it would be.
+fn plans(snapshot: &Snapshot) -> Vec<Plan> {
+    let plan = |id, status| match status {
+        Status::Active => snapshot.plan(id).cloned(),
+        _ => snapshot.trial_plan(id),
+    };
+    snapshot.experiments().map(|own| plan(own.id(), own.status()).unwrap()).collect()
+}
+
+fn case(
+    plan: &Plan,
+    columns: &SqlColumns<'_>,
+    rows: &[Map<String, Value>],
+    subjects: &[BTreeMap<&str, &Value>],
+) -> Value {
+    let mut arms: Vec<&str> = Vec::new();
+    let expected: Vec<i64> = rows
+        .iter()
+        .zip(subjects)
+        .map(|(row, attributes)| {
+            // Experiments go by one kind or the other.
+            let id = row[ID].as_str().unwrap_or_default();
+            let subject = Subject::of("user", id).with_id("device", id).with_attributes(attributes);
+            let Some(assignment) = plan.assign(&subject).assignment() else { return -1 };
+            let variation = assignment.variation_id.as_str();
+            let number = arms.iter().position(|known| *known == variation).unwrap_or_else(|| {
+                arms.push(variation);
+                arms.len() - 1
+            });
+            i64::try_from(number).unwrap()
+        })
+        .collect();
+    let sql: BTreeMap<&str, String> = Dialect::ALL
+        .iter()
+        .map(|dialect| (dialect.as_str(), plan.sql(*dialect, columns).unwrap()))
+        .collect();
+    json!({"experiment": plan.experiment_id(), "sql": sql, "arms": arms, "expected": expected})
+}
+
+/// The attributes by their names, as a row knows them.
+fn known<'r>(
+    row: &'r Map<String, Value>,
+    attributes: &'r BTreeMap<String, Column>,
+) -> BTreeMap<&'r str, &'r Value> {
+    attributes.iter().map(|(name, own)| (name.as_str(), &row[&own.column])).collect()
+}
+
+/// Where an attribute lies, and what conditions on it ask for.
+struct Column {
+    column: String,
+    items: Vec<String>,
+}
+
+/// Every attribute that a rule asks for.
+fn attributes(snapshots: &[Snapshot]) -> BTreeMap<String, Column> {
+    let mut attributes = BTreeMap::new();
+    for snapshot in snapshots {
+        let segments = snapshot.segments();
+        let frozen = snapshot.experiments().flat_map(|own| own.iteration().segments());
+        for rule in segments.chain(frozen).flat_map(|segment| segment.rules()) {
+            for condition in rule.matches().iter().chain(rule.not_matches()) {
+                let name = condition.attribute.as_str();
+                let column = name.strip_suffix(SUFFIX).unwrap_or(name).to_owned();
+                let known = attributes.entry(name.to_owned());
+                let known = known.or_insert(Column { column, items: Vec::new() });
+                known.items.extend(texts(&serde_json::to_value(&condition.expression).unwrap()));
+            }
+        }
+    }
+    attributes
+}
+
+/// All texts in a value.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An id, and values that are often what a condition asks for.
+fn row(
+    dice: &mut Dice,
+    number: usize,
+    attributes: &BTreeMap<String, Column>,
+) -> Map<String, Value> {
+    let id = match number {
+        0 => Value::Null,
+        1 => json!(""),
+        // Every length around the blocks that the hash takes.
+        2..=200 => json!("x".repeat(number - 1)),
+        201..=241 => json!(HOSTILE[number - 201]),
+        _ if dice.roll(100) == 0 => Value::Null,
+        _ if dice.roll(4) == 0 => json!(format!("{}{number}{}", dice.text(), dice.text())),
+        _ => json!(format!("device-{number}")),
+    };
+    let mut row = Map::from_iter([(ID.to_owned(), id)]);
+    for Column { column, items } in attributes.values() {
+        let items: Vec<&str> = items.iter().map(String::as_str).collect();
+        let value = match dice.roll(8) {
+            0 | 1 => Value::Null,
+            2 => json!(dice.text()),
+            _ if items.is_empty() => json!("anything"),
+            3 => json!(format!("{}{}", dice.text(), dice.pick(&items))),
+            4 => json!(format!("{}{}", dice.pick(&items), dice.text())),
+            _ => json!(dice.pick(&items)),
+        };
+        row.insert(column.clone(), value);
+    }
+    row
+}
+
+/// What tells the name of an attribute of the fuzzed documents from that of its column.
+const SUFFIX: &str = " '`\"\\ of the subject";
+
+/// A flag with 20 variations, segments that ask for hostile texts, and experiments on both.
+fn fuzzed(dice: &mut Dice) -> Snapshot {
+    let variation = |number: usize| format!("var_{}", "v".repeat(number + 1));
+    let segment = |number: usize| format!("seg_{}", "s".repeat(number + 1));
+    let variations: Vec<Value> = (0..20)
+        .map(|number| json!({"id": variation(number), "name": format!("arm {number}")}))
+        .collect();
+    let segments: Vec<Value> = (0..40)
+        .map(|number| {
+            let rules: Vec<Value> = (0..=dice.roll(2)).map(|_| rule(dice)).collect();
+            json!({"id": segment(number), "name": format!("segment {number}"), "rules": rules})
+        })
+        .collect();
+    let by_weight = (0..12).map(|number| {
+        let arms = [2, 3, 8, 20][number % 4];
+        let share = |arm| if arm + 1 < arms { 1.25 } else { 101.25 - 1.25 * f64::from(arms) };
+        let allocations: Vec<Value> = (0..arms)
+            .map(|arm| {
+                let id = variation(usize::try_from(arm).unwrap());
+                json!({"variation_id": id, "weight": share(arm), "is_control": arm == 0})
+            })
+            .collect();
+        let traffic = [100.0, 50.0, 0.0, 0.000_001, 99.999_999, 33.333_333][number % 6];
+        json!({"strategy": "percentage", "allocations": allocations, "traffic": traffic})
+    });
+    let by_weight: Vec<Value> = by_weight.collect();
+    let by_segment = (0..24).map(|number| {
+        let fallback =
+            json!({"variation_id": variation(0), "is_control": true, "is_fallback": true});
+        let first = dice.roll(36);
+        let targets = (1..=3).map(|priority| {
+            let segment = segment(first + priority);
+            let id = variation(priority);
+            json!({"variation_id": id, "segment_id": segment, "priority": priority})
+        });
+        let allocations: Vec<Value> = targets.chain([fallback]).collect();
+        let traffic = [100, 100, 60][number % 3];
+        json!({"strategy": "segment", "allocations": allocations, "traffic": traffic})
+    });
+    let by_segment: Vec<Value> = by_segment.collect();
+    let experiments: Vec<Value> = by_weight
+        .into_iter()
+        .chain(by_segment)
+        .enumerate()
+        .map(|(number, mut experiment)| {
+            experiment["id"] = json!(format!("exp_{}", "x".repeat(number + 1)));
+            experiment["name"] = json!(format!("experiment {number}"));
+            experiment["flag_id"] = json!("flg_a");
+            experiment["status"] = json!("active");
+            experiment["salt"] = json!(format!("salt {number} {}", dice.pick(&HOSTILE)));
+            experiment
+        })
+        .collect();
+    let document = json!({
+        "format": "variate/1",
+        "flags": [{
+            "id": "flg_a", "name": "A flag", "status": "active",
+            "parameters": {"x": {"type": "number", "value": 1}}, "variations": variations,
+        }],
+        "segments": segments,
+        "experiments": experiments,
+    });
+    Snapshot::from_json(document.to_string()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn rule(dice: &mut Dice) -> Value {
+    let mut conditions = |most: usize| -> Map<String, Value> {
+        let conditions = (0..=dice.roll(most)).map(|_| {
+            let column = dice.pick(&COLUMNS);
+            (format!("{column}{SUFFIX}"), expression(dice))
+        });
+        conditions.collect()
+    };
+    let (matches, not_matches) = (conditions(2), conditions(2));
+    match dice.roll(4) {
+        0 => json!({"not_match": not_matches}),
+        1 => json!({"match": matches}),
+        _ => json!({"match": matches, "not_match": not_matches}),
+    }
+}
+
+fn expression(dice: &mut Dice) -> Value {
+    let items: Vec<String> = (0..=dice.roll(3)).map(|_| dice.text()).collect();
+    match dice.roll(6) {
+        0 => json!({"contains": items}),
+        1 => json!({"starts_with": items}),
+        2 => json!({"ends_with": items}),
+        3 => json!({"exists": dice.roll(2) == 0}),
+        _ => json!(items),
+    }
+}
+
+/// Reproducible numbers.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ mixed >> 31) % sides as u64).unwrap()
+    }
+
+    fn pick<'t>(&mut self, of: &[&'t str]) -> &'t str {
+        of[self.roll(of.len())]
+    }
+
+    /// A few hostile texts one after the other; seldom none.
+    fn text(&mut self) -> String {
+        let parts = [0, 1, 1, 1, 1, 1, 2, 3][self.roll(8)];
+        (0..parts).map(|_| self.pick(&HOSTILE)).collect()
+    }
+}
