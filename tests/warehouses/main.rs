@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
-use variate::{Dialect, Plan, Snapshot, SqlColumns, Status, Subject};
+use variate::{Dialect, Plan, Snapshot, SqlColumns, Status, Subject, Timestamp};
 
 const ROWS: usize = 100_000;
 
@@ -99,9 +99,11 @@ fn write_cases() {
     }
     lines.flush().unwrap();
 
-    let columns = attributes.iter().fold(SqlColumns::new(ID), |columns, (name, attribute)| {
-        columns.attribute(name, &attribute.column)
-    });
+    let columns = attributes
+        .iter()
+        .fold(SqlColumns::new(ID).at(AT.parse().unwrap()), |columns, (name, attribute)| {
+            columns.attribute(name, &attribute.column)
+        });
     let subjects: Vec<_> = rows.iter().map(|row| known(row, &attributes)).collect();
     let cases: Vec<Value> = snapshots
         .iter()
@@ -126,6 +128,7 @@ fn case(
     rows: &[Map<String, Value>],
     subjects: &[BTreeMap<&str, &Value>],
 ) -> Value {
+    let at: Timestamp = AT.parse().unwrap();
     let mut arms: Vec<&str> = Vec::new();
     let expected: Vec<i64> = rows
         .iter()
@@ -133,7 +136,8 @@ fn case(
         .map(|(row, attributes)| {
             // Experiments go by one kind or the other.
             let id = row[ID].as_str().unwrap_or_default();
-            let subject = Subject::of("user", id).with_id("device", id).with_attributes(attributes);
+            let subject = Subject::of("user", id).with_id("device", id).with_clock(&at);
+            let subject = subject.with_attributes(attributes);
             let Some(assignment) = plan.assign(&subject).assignment() else { return -1 };
             let variation = assignment.variation_id.as_str();
             let number = arms.iter().position(|known| *known == variation).unwrap_or_else(|| {
@@ -228,10 +232,11 @@ fn row(
 /// What tells the name of an attribute of the fuzzed documents from that of its column.
 const SUFFIX: &str = " '`\"\\ of the subject";
 
-/// A flag with 20 variations, segments that ask for hostile texts, and experiments on both.
+/// The moment at which what has a schedule assigns.
+const AT: &str = "2026-11-21T12:00:00Z";
+
+/// A flag, segments that ask for hostile texts, and experiments on both with every gate.
 fn fuzzed(dice: &mut Dice) -> Snapshot {
-    let variation = |number: usize| format!("var_{}", "v".repeat(number + 1));
-    let segment = |number: usize| format!("seg_{}", "s".repeat(number + 1));
     let variations: Vec<Value> = (0..20)
         .map(|number| json!({"id": variation(number), "name": format!("arm {number}")}))
         .collect();
@@ -241,46 +246,43 @@ fn fuzzed(dice: &mut Dice) -> Snapshot {
             json!({"id": segment(number), "name": format!("segment {number}"), "rules": rules})
         })
         .collect();
-    let by_weight = (0..12).map(|number| {
-        let arms = [2, 3, 8, 20][number % 4];
-        let share = |arm| if arm + 1 < arms { 1.25 } else { 101.25 - 1.25 * f64::from(arms) };
-        let allocations: Vec<Value> = (0..arms)
-            .map(|arm| {
-                let id = variation(usize::try_from(arm).unwrap());
-                json!({"variation_id": id, "weight": share(arm), "is_control": arm == 0})
-            })
-            .collect();
-        let traffic = [100.0, 50.0, 0.0, 0.000_001, 99.999_999, 33.333_333][number % 6];
-        json!({"strategy": "percentage", "allocations": allocations, "traffic": traffic})
-    });
-    let by_weight: Vec<Value> = by_weight.collect();
-    let by_segment = (0..24).map(|number| {
-        let fallback =
-            json!({"variation_id": variation(0), "is_control": true, "is_fallback": true});
-        let first = dice.roll(36);
-        let targets = (1..=3).map(|priority| {
-            let segment = segment(first + priority);
-            let id = variation(priority);
-            json!({"variation_id": id, "segment_id": segment, "priority": priority})
-        });
-        let allocations: Vec<Value> = targets.chain([fallback]).collect();
-        let traffic = [100, 100, 60][number % 3];
-        json!({"strategy": "segment", "allocations": allocations, "traffic": traffic})
-    });
-    let by_segment: Vec<Value> = by_segment.collect();
-    let experiments: Vec<Value> = by_weight
-        .into_iter()
-        .chain(by_segment)
-        .enumerate()
-        .map(|(number, mut experiment)| {
-            experiment["id"] = json!(format!("exp_{}", "x".repeat(number + 1)));
-            experiment["name"] = json!(format!("experiment {number}"));
-            experiment["flag_id"] = json!("flg_a");
-            experiment["status"] = json!("active");
-            experiment["salt"] = json!(format!("salt {number} {}", dice.pick(&HOSTILE)));
+    let experiments: Vec<Value> = (0..40)
+        .map(|number| {
+            let (strategy, allocations) = match number % 3 {
+                0 => ("percentage", by_weight([2, 3, 8, 20][dice.roll(4)])),
+                _ => ("segment", by_segment(dice)),
+            };
+            let traffic =
+                [100.0, 100.0, 100.0, 100.0, 50.0, 33.333_333, 99.999_999, 0.000_001, 0.0];
+            let mut experiment = json!({
+                "id": format!("exp_{}", "x".repeat(number + 1)),
+                "name": format!("experiment {number}"),
+                "flag_id": "flg_a",
+                "status": "active",
+                "salt": format!("salt {number} {}", dice.pick(&HOSTILE)),
+                "strategy": strategy,
+                "allocations": allocations,
+            });
+            if dice.roll(3) == 0 {
+                experiment["audience_id"] = json!(segment(dice.roll(40)));
+            }
+            if dice.roll(3) == 0 {
+                // Either has begun or is just beginning.
+                let second = ["2026-11-03T00:00:00Z", AT][dice.roll(2)];
+                experiment["starts_at"] = json!([AT, "2026-11-01T00:00:00Z"][dice.roll(2)]);
+                experiment["ends_at"] = json!("2026-11-21T12:00:00.001Z");
+                experiment["stages"] = json!([
+                    {"at": "2026-11-02T00:00:00Z", "traffic": 20},
+                    {"at": second, "traffic": 60},
+                    {"at": "2026-11-21T12:00:00.001Z", "traffic": 100},
+                ]);
+            } else {
+                experiment["traffic"] = json!(traffic[dice.roll(traffic.len())]);
+            }
             experiment
         })
         .collect();
+    let member = |number: usize| experiments[number]["id"].as_str().unwrap();
     let document = json!({
         "format": "variate/1",
         "flags": [{
@@ -289,8 +291,68 @@ fn fuzzed(dice: &mut Dice) -> Snapshot {
         }],
         "segments": segments,
         "experiments": experiments,
+        "layers": [
+            {
+                "id": "lay_a", "name": "Parted", "salt": "'",
+                "members": {member(0): 20, member(1): 30, member(2): 10},
+                "partition": [
+                    {"start": 0, "experiment_id": member(0)},
+                    {"start": 429_496_730},
+                    {"start": 858_993_459, "experiment_id": member(1)},
+                    {"start": 2_147_483_647},
+                    {"start": 2_147_483_648_u32, "experiment_id": member(0)},
+                    {"start": 2_576_980_377_u32},
+                    {"start": 3_865_470_567_u32, "experiment_id": member(2)},
+                ],
+            },
+            {"id": "lay_b", "name": "Whole", "members": {member(3): 100}},
+            {"id": "lay_c", "name": "Nothing", "members": {member(4): 0, member(5): 50}},
+        ],
+        "holdouts": [
+            {"id": "hld_a", "name": "Ten", "share": 10, "experiments": [member(0), member(6)]},
+            {"id": "hld_b", "name": "More", "share": 40, "experiments": [member(6), member(7)]},
+            {"id": "hld_c", "name": "None", "share": 0, "experiments": [member(8)]},
+        ],
     });
     Snapshot::from_json(document.to_string()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn variation(number: usize) -> String {
+    format!("var_{}", "v".repeat(number + 1))
+}
+
+fn segment(number: usize) -> String {
+    format!("seg_{}", "s".repeat(number + 1))
+}
+
+fn by_weight(arms: u32) -> Vec<Value> {
+    let share = |arm| if arm + 1 < arms { 1.25 } else { 101.25 - 1.25 * f64::from(arms) };
+    let arm = |arm| {
+        let id = variation(usize::try_from(arm).unwrap());
+        json!({"variation_id": id, "weight": share(arm), "is_control": arm == 0})
+    };
+    (0..arms).map(arm).collect()
+}
+
+/// Three targets and the fallback, each of one arm or divided.
+fn by_segment(dice: &mut Dice) -> Vec<Value> {
+    let first = dice.roll(37);
+    let mut allocations: Vec<Value> = Vec::new();
+    for target in 0..4 {
+        let weights: &[u32] = [&[] as &[u32], &[50, 50], &[10, 0, 90]][dice.roll(3)];
+        for arm in 0..weights.len().max(1) {
+            let mut allocation = match target {
+                3 => json!({"is_fallback": true, "is_control": arm == 0}),
+                _ => json!({"segment_id": segment(first + target), "priority": target + 1}),
+            };
+            allocation["variation_id"] = json!(variation(4 * target + arm));
+            if let Some(weight) = weights.get(arm) {
+                allocation["weight"] = json!(weight);
+            }
+            allocations.push(allocation);
+        }
+    }
+    allocations
 }
 
 fn rule(dice: &mut Dice) -> Value {
