@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{brought_to, ok, p, share, world};
+use common::{brought_to, ok, p, world};
 use proptest::prelude::*;
 use variate::hash::{Draw, draw_seed};
 use variate::{

@@ -21,10 +21,21 @@ use crate::time::Timestamp;
 /// The id is taken as text: a column of another type, such as a number or a UUID, is converted as
 /// the engine converts it. NULL and the empty text are a missing id.
 ///
-/// A column of an attribute must be of the type that the conditions ask for, which is text where
-/// they compare with texts; `exists` takes any. The engine refuses most others, but not all. NULL is
-/// a missing attribute, and the empty text one that is there. Text must be compared byte for byte,
-/// as it is unless the column has a collation, and must not be padded, as `CHAR` is.
+/// A column of an attribute must be of the type that the conditions ask for. The engine refuses most
+/// others, but Spark converts a text.
+///
+/// | asked with | type of the column |
+/// |---|---|
+/// | `exists` | any |
+/// | `boolean` | truth values |
+/// | `number` | integers or floats, of up to 64 bits |
+/// | `date` | moments: `DateTime` or `DateTime64` in ClickHouse, `TIMESTAMP` in Spark, `timestamp with time zone` in Trino |
+/// | a list, `contains`, `starts_with`, `ends_with`, `listed` | text that is compared byte for byte, as it is without a collation, and is not padded as `CHAR` is |
+///
+/// NULL is a missing attribute, and the empty text one that is there. Nothing in SQL is exactly
+/// `semver`, `regex` or `path`. A rule with one of them has no expression; nor has a `date` outside
+/// the years 1900 to 2261, nor, in Spark and Trino, a `number` of 2^53 or more in magnitude. The
+/// items of `listed` are all written out, and an engine's limit for the length of a query applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlColumns<'a> {
     id: &'a str,

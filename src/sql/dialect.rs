@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use crate::error::{Error, codes};
+use crate::model::Number;
+use crate::time::Timestamp;
 
 codes! {
     /// An engine's SQL, for [`Snapshot::sql`](crate::Snapshot::sql).
@@ -42,6 +44,31 @@ impl Dialect {
             Self::ClickHouse => format!("unhex('{hex}')"),
             Self::Spark => format!("CAST(X'{hex}' AS STRING)"),
             Self::Trino => format!("from_utf8(X'{hex}')"),
+        }
+    }
+
+    /// A number: for the engines that compare a float with an integer as floats, a float.
+    pub(super) fn number(self, number: Number) -> String {
+        // With its exponent, where a float has many zeros.
+        let float = || format!("{:?}", number.as_f64());
+        let number = number.as_i64().map_or_else(float, |integer| integer.to_string());
+        match self {
+            Self::ClickHouse => number,
+            Self::Spark => format!("{number}D"),
+            Self::Trino => format!("DOUBLE '{number}'"),
+        }
+    }
+
+    /// A moment, whatever the time zone of the session.
+    pub(super) fn moment(self, moment: Timestamp) -> String {
+        let millis = moment.unix_millis();
+        match self {
+            Self::ClickHouse => format!("fromUnixTimestamp64Milli(toInt64({millis}))"),
+            Self::Spark => format!("timestamp_millis({millis})"),
+            Self::Trino => {
+                let text = moment.to_string().replace('T', " ").replace('Z', " UTC");
+                format!("TIMESTAMP '{text}'")
+            }
         }
     }
 
