@@ -6,13 +6,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use common::{brought_to, ok, p, world};
 use proptest::prelude::*;
 use variate::hash::{Draw, draw_seed};
 use variate::{
-    Allocation, Change, Code, Dialect, ExperimentPatch, Expression, NewExperiment, NewSegment,
-    Rule, SegmentPatch, Snapshot, SqlColumns, Status,
+    Allocation, Bounds, Change, Code, Dialect, ExperimentPatch, Expression, NewExperiment,
+    NewSegment, Number, Rule, SegmentPatch, Semver, Snapshot, SqlColumns, Status, Timestamp,
 };
 
 const ALL: &[Dialect] = Dialect::ALL;
@@ -66,6 +67,251 @@ fn segments_in_trino() {
   ELSE 'var_a'
 END"#;
     assert_eq!(sql(&asking(rule), "exp_segments", Dialect::Trino, &columns), expected);
+}
+
+#[test]
+fn every_gate_in_trino() {
+    let document = r#"{
+        "format": "variate/1",
+        "flags": [{
+            "id": "flg_a", "name": "A flag", "status": "active",
+            "parameters": {"x": {"type": "number", "value": 1}},
+            "variations": [{"id": "var_a", "name": "one"}, {"id": "var_b", "name": "two"}]
+        }],
+        "segments": [
+            {"id": "seg_a", "name": "Adults", "rules": [
+                {"match": {"age": {"number": {"gte": 18}}, "staff": {"boolean": false}}},
+                {"any": [
+                    {"match": {"joined": {"date": {"gt": "2026-11-21T13:00:00+01:00"}}}},
+                    {"not": [{"match": {"u": {"listed": ["u-1"]}}}], "match": {"age": {"number": {"eq": 0.5}}}}
+                ]}
+            ]}
+        ],
+        "experiments": [
+            {
+                "id": "exp_a", "name": "Every gate", "status": "active", "flag_id": "flg_a",
+                "strategy": "segment", "audience_id": "seg_a", "starts_at": "2026-11-01T00:00:00Z",
+                "stages": [{"at": "2026-11-02T00:00:00Z", "traffic": 25}],
+                "allocations": [
+                    {"variation_id": "var_a", "segment_id": "seg_a", "priority": 1, "weight": 50},
+                    {"variation_id": "var_b", "segment_id": "seg_a", "priority": 1, "weight": 50},
+                    {"variation_id": "var_b", "is_fallback": true, "is_control": true}
+                ]
+            },
+            {
+                "id": "exp_b", "name": "Nothing", "status": "active", "flag_id": "flg_a",
+                "strategy": "percentage", "allocations": [
+                    {"variation_id": "var_a", "weight": 100, "is_control": true},
+                    {"variation_id": "var_b", "weight": 0}
+                ]
+            }
+        ],
+        "layers": [
+            {"id": "lay_a", "name": "Halves", "members": {"exp_a": 50}, "partition": [
+                {"start": 0, "experiment_id": "exp_a"},
+                {"start": 1073741824},
+                {"start": 3221225472, "experiment_id": "exp_a"}
+            ]},
+            {"id": "lay_b", "name": "Nothing", "members": {"exp_b": 0}}
+        ],
+        "holdouts": [{"id": "hld_a", "name": "Tenth", "share": 12.5, "experiments": ["exp_a"]}]
+    }"#;
+    let snapshot = Snapshot::from_json(document).unwrap();
+    let columns = SqlColumns::new("id")
+        .attribute("age", "age")
+        .attribute("staff", "staff")
+        .attribute("joined", "joined")
+        .attribute("u", "u")
+        .at(p("2026-11-03T00:00:00Z"));
+    let adults = r#""age" >= DOUBLE '18'"#;
+    let segment = format!(
+        r#"(coalesce({adults}, false) AND coalesce("staff" = false, false))
+    OR (((coalesce("joined" >= TIMESTAMP '2026-11-21 12:00:00.001 UTC', false)) OR (coalesce("age" = DOUBLE '0.5', false) AND NOT (coalesce("u" IN ('u-1'), false)))))"#
+    );
+    let point = |salt: &str, draw| {
+        let seed = draw_seed(salt, draw).cast_signed();
+        format!(
+            "bitwise_right_shift(from_big_endian_64(xxhash64(reverse(to_big_endian_64(bitwise_xor(\
+             from_big_endian_64(xxhash64(to_utf8(CAST(\"id\" AS varchar)))), BIGINT '{seed}'))))), 32)"
+        )
+    };
+    let slot = point("lay_a", Draw::Layer);
+    let expected = [
+        "CASE".to_owned(),
+        "  WHEN coalesce(CAST(\"id\" AS varchar), '') = '' THEN NULL".to_owned(),
+        format!("  WHEN {} < 536870912 THEN NULL", point("hld_a", Draw::Holdout)),
+        format!(
+            "  WHEN NOT ({slot} BETWEEN 0 AND 1073741823 \
+             OR {slot} BETWEEN 3221225472 AND 4294967295) THEN NULL"
+        ),
+        format!("  WHEN NOT ({segment}) THEN NULL"),
+        format!("  WHEN {} >= 1073741824 THEN NULL", point("exp_a", Draw::Traffic)),
+        format!("  WHEN {segment} THEN CASE"),
+        format!("      WHEN {} < 2147483648 THEN 'var_a'", point("exp_a", Draw::Variation)),
+        "      ELSE 'var_b'".to_owned(),
+        "    END".to_owned(),
+        "  ELSE 'var_b'".to_owned(),
+        "END".to_owned(),
+    ];
+    assert_eq!(sql(&snapshot, "exp_a", Dialect::Trino, &columns), expected.join("\n"));
+    let nobody = "CASE
+  WHEN coalesce(CAST(\"id\" AS varchar), '') = '' THEN NULL
+  WHEN NOT (false) THEN NULL
+  ELSE 'var_a'
+END";
+    assert_eq!(sql(&snapshot, "exp_b", Dialect::Trino, &columns), nobody);
+}
+
+/// A condition on the attribute `country` in each dialect.
+#[track_caller]
+fn check_condition(expression: Expression, expected: [&str; 3]) {
+    let snapshot = asking(Rule::new().when("country", expression));
+    for (dialect, expected) in ALL.iter().zip(expected) {
+        let sql = sql(&snapshot, "exp_segments", *dialect, &columns().attribute("country", "c"));
+        let line = sql.lines().nth(2).and_then(|line| line.strip_prefix("  WHEN ")).unwrap();
+        let (condition, _) = line.split_once(" THEN ").unwrap();
+        assert_eq!(condition, format!("coalesce({expected}, false)"), "{dialect}");
+    }
+}
+
+fn numbers(range: impl Into<Bounds<Number>>) -> Expression {
+    Expression::number(range)
+}
+
+fn float(float: f64) -> Number {
+    Number::try_from(float).unwrap()
+}
+
+#[test]
+fn numbers_are_compared_exactly() {
+    let from = ["`c` >= 18", "`c` >= 18D AND NOT isnan(`c`)", "\"c\" >= DOUBLE '18'"];
+    check_condition(numbers(18..), from);
+    let between = [
+        "`c` >= -5 AND `c` < 65",
+        "`c` >= -5D AND `c` < 65D",
+        "\"c\" >= DOUBLE '-5' AND \"c\" < DOUBLE '65'",
+    ];
+    check_condition(numbers(-5..65), between);
+    check_condition(numbers(..=float(0.1)), ["`c` <= 0.1", "`c` <= 0.1D", "\"c\" <= DOUBLE '0.1'"]);
+    let above = (Bound::Excluded(float(1e-300)), Bound::Unbounded);
+    let printed = ["`c` > 1e-300", "`c` > 1e-300D AND NOT isnan(`c`)", "\"c\" > DOUBLE '1e-300'"];
+    check_condition(numbers(above), printed);
+    let last = (1_i64 << 53) - 1;
+    let printed =
+        ["`c` = 9007199254740991", "`c` = 9007199254740991D", "\"c\" = DOUBLE '9007199254740991'"];
+    check_condition(numbers(Bounds::Equal(Number::from(last))), printed);
+}
+
+#[test]
+fn moments_are_compared_by_the_millisecond() {
+    let moment = |millis| Timestamp::from_unix_millis(millis).unwrap();
+    let dates = |bounds: Bounds<Timestamp>| Expression::date(bounds);
+    let check = |expression, expected: &str| {
+        let clickhouse = expected.replace("timestamp_millis(", "fromUnixTimestamp64Milli(toInt64(");
+        let clickhouse = clickhouse.replace("9)", "9))").replace("0)", "0))");
+        let trino = expected.replace('`', "\"");
+        let trino =
+            trino.replace("timestamp_millis(999)", "TIMESTAMP '1970-01-01 00:00:00.999 UTC'");
+        let trino =
+            trino.replace("timestamp_millis(1000)", "TIMESTAMP '1970-01-01 00:00:01.000 UTC'");
+        check_condition(expression, [&clickhouse, expected, &trino]);
+    };
+    let (at, all) = (moment(999), Bound::Unbounded);
+    check(dates((at..).into()), "`c` >= timestamp_millis(999)");
+    check(dates((..at).into()), "`c` < timestamp_millis(999)");
+    check(dates((..=at).into()), "`c` < timestamp_millis(1000)");
+    check(dates((Bound::Excluded(at), all).into()), "`c` >= timestamp_millis(1000)");
+    let equal = "`c` >= timestamp_millis(999) AND `c` < timestamp_millis(1000)";
+    check(dates(Bounds::Equal(at)), equal);
+}
+
+/// What these dialects refuse to ask, where, and with which words.
+#[track_caller]
+fn check_no_words(rule: Rule, refusing: &[Dialect], expected: &str) {
+    let snapshot = asking(rule);
+    for dialect in ALL {
+        let printed = snapshot.sql("exp_segments", *dialect, &columns());
+        let error = printed.err().map(|error| (error.code(), error.to_string()));
+        let expected = refusing.contains(dialect).then(|| (Code::NotExpressible, expected.into()));
+        assert_eq!(error, expected, "{dialect}");
+    }
+}
+
+#[test]
+fn what_no_dialect_says_exactly_is_refused_where_it_stands() {
+    let asked = |expression| Rule::new().when("country", expression);
+    let version: Semver = p("4.2.0");
+    check_no_words(
+        Rule::new().all_of([Rule::new().none_of([asked(Expression::semver(version..))])]),
+        ALL,
+        "seg_germany.rules[0].all[0].not[0].match.country.semver: must not be asked in SQL, \
+         which has no exact words for semver",
+    );
+    check_no_words(
+        Rule::new().any_of([
+            germany(),
+            Rule::new().unless("country", Expression::path(["a"], Expression::Exists(true))),
+        ]),
+        ALL,
+        "seg_germany.rules[0].any[1].not_match.country.path: must not be asked in SQL, \
+         which has no exact words for path",
+    );
+    let floats = [Dialect::Spark, Dialect::Trino];
+    let rule = "must be less than 2^53 in magnitude for an exact comparison in SQL";
+    for (number, printed) in [
+        (Number::from(1_i64 << 53), "9007199254740992"),
+        (Number::from(i64::MIN), "-9223372036854775808"),
+        (float(1e300), "1e+300"),
+    ] {
+        let expected = format!("seg_germany.rules[0].match.country.number: {rule}; got {printed}");
+        check_no_words(asked(Expression::number(..number)), &floats, &expected);
+    }
+    let rule = "must lie in the years 1900 to 2261 for a comparison in SQL";
+    for (bounds, printed) in [
+        (Bounds::from(..p::<Timestamp>("1899-12-31T23:59:59.999Z")), "1899-12-31T23:59:59.999Z"),
+        (Bounds::from(p::<Timestamp>("2262-01-01T00:00:00Z")..), "2262-01-01T00:00:00.000Z"),
+        (Bounds::from(..=Timestamp::MAX), "9999-12-31T23:59:59.999Z"),
+    ] {
+        let expected =
+            format!("seg_germany.rules[0].match.country.date: {rule}; got \"{printed}\"");
+        check_no_words(asked(Expression::date(bounds)), ALL, &expected);
+    }
+}
+
+#[cfg(feature = "regex")]
+#[test]
+fn a_pattern_is_refused() {
+    let pattern = Rule::new().when("country", Expression::Regex(p("^D")));
+    let expected = "seg_germany.rules[0].match.country.regex: must not be asked in SQL, \
+                    which has no exact words for regex";
+    check_no_words(pattern, ALL, expected);
+}
+
+#[test]
+fn a_schedule_needs_a_moment_at_which_it_assigns() {
+    let schedule = ExperimentPatch::new()
+        .starts_at(p("2026-11-01T00:00:00Z"))
+        .ends_at(p("2026-12-01T00:00:00Z"));
+    let snapshot = ok(&world(), Change::patch_experiment(&p("exp_weights"), schedule));
+    let snapshot = brought_to(&snapshot, "exp_weights", Status::Active);
+    let none = "columns.at: must be given for an experiment that has a schedule";
+    check_refused(&snapshot, "exp_weights", &columns(), (Code::NotExpressible, none));
+    for outside in ["2026-10-31T23:59:59.999Z", "2026-12-01T00:00:00.000Z"] {
+        let rule = "columns.at: must lie in the time in which the experiment assigns";
+        let expected = format!("{rule}; got \"{outside}\"");
+        let columns = columns().at(p(outside));
+        check_refused(&snapshot, "exp_weights", &columns, (Code::NotExpressible, &expected));
+    }
+    // Without a schedule the moment does not matter.
+    let always = brought_to(&world(), "exp_weights", Status::Active);
+    for dialect in ALL {
+        for within in ["2026-11-01T00:00:00Z", "2026-11-30T23:59:59.999Z"] {
+            let columns = columns().at(p(within));
+            let expected = sql(&always, "exp_weights", *dialect, &self::columns());
+            assert_eq!(sql(&snapshot, "exp_weights", *dialect, &columns), expected);
+            assert_eq!(sql(&always, "exp_weights", *dialect, &columns), expected);
+        }
+    }
 }
 
 /// The seeds, which are the only long numbers in a dialect that writes them without a sign.

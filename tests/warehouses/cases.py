@@ -11,6 +11,15 @@ import pyarrow.parquet
 # Rows are numbered, since an engine returns them in any order. No attribute lies in this column.
 NUMBER = "row number"
 
+# How a value is read, and the type of its column.
+TYPES = {
+    "boolean": (bool, pa.bool_()),
+    "double": (float, pa.float64()),
+    "integer": (int, pa.int64()),
+    "moment": (int, pa.timestamp("us", "UTC")),
+    "text": (str, pa.string()),
+}
+
 # How many expressions stand in one query. Spark compiles no more than 64 KB.
 CHUNK = 8
 
@@ -22,16 +31,20 @@ class Cases:
         directory = pathlib.Path(sys.argv[1])
         with open(directory / "rows.jsonl", encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
-        columns = {
-            name: pa.array([row[name] for row in rows], pa.string()) for name in rows[0]
-        }
-        self.table = pa.table({NUMBER: pa.array(range(len(rows)), pa.int64()), **columns})
+        types = json.loads((directory / "types.json").read_text(encoding="utf-8"))
+        columns = {NUMBER: pa.array(range(len(rows)), pa.int64())}
+        for name in rows[0]:
+            read, type = TYPES[types.get(name, "text")]
+            values = (row[name] for row in rows)
+            columns[name] = pa.array((v if v is None else read(v) for v in values), type)
+        self.table = pa.table(columns)
         self.directory = directory
         self.experiments = []
         for case in json.loads((directory / "cases.json").read_text(encoding="utf-8")):
             arms = [*case["arms"], None]
             expected = [arms[arm] for arm in case["expected"]]
-            self.experiments.append((case["experiment"], case["sql"][dialect], expected))
+            if dialect in case["sql"]:
+                self.experiments.append((case["experiment"], case["sql"][dialect], expected))
         self.compared = 0
 
     def parquet(self, rows=None):
@@ -40,25 +53,24 @@ class Cases:
         pyarrow.parquet.write_table(self.table.slice(0, rows), path)
         return str(path)
 
-    def compare(self, what, select):
+    def compare(self, what, select, rows=None):
         """Compares what `select` makes of lists of expressions: tables of rows that begin with
-        their numbers."""
+        their numbers, which are these, or from 0 on."""
         for first in range(0, len(self.experiments), CHUNK):
             chunk = self.experiments[first : first + CHUNK]
             table = select(", ".join(f"{sql} AS e{n}" for n, (_, sql, _) in enumerate(chunk)))
             table = table.sort_by(table.column_names[0])
             numbers = table.column(0).to_pylist()
-            if numbers != list(range(len(numbers))) or not numbers:
+            if numbers != (rows or list(range(len(numbers)))) or not numbers:
                 sys.exit(f"{self.dialect}, {what}: the rows are not those that were asked for")
             for n, (experiment, sql, expected) in enumerate(chunk):
-                actual, expected = table.column(n + 1).to_pylist(), expected[: len(numbers)]
-                if actual != expected:
-                    row = next(i for i in numbers if actual[i] != expected[i])
-                    sys.exit(
-                        f"{self.dialect}, {what}: {experiment} assigns {expected[row]} in row "
-                        f"{self.table.slice(row, 1).to_pylist()}, but {actual[row]} by\n{sql}"
-                    )
-                self.compared += len(actual)
+                for row, actual in zip(numbers, table.column(n + 1).to_pylist()):
+                    if actual != expected[row]:
+                        sys.exit(
+                            f"{self.dialect}, {what}: {experiment} assigns {expected[row]} in row "
+                            f"{self.table.slice(row, 1).to_pylist()}, but {actual} by\n{sql}"
+                        )
+                self.compared += len(numbers)
 
     def holds(self, what, actual, expected):
         self.compared += 1
