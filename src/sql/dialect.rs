@@ -14,11 +14,11 @@ codes! {
     /// with Trino's functions written after its documentation.
     #[non_exhaustive]
     pub enum Dialect {
-        /// ClickHouse 23.3 and later.
+        /// ClickHouse.
         ClickHouse = "clickhouse",
-        /// Spark 3.3 and later, and Databricks.
+        /// Spark, from 3.3 on, which is the first to have `contains`, `startswith` and `endswith`.
         Spark = "spark",
-        /// Trino 400 and later, and Athena of version 3.
+        /// Trino.
         Trino = "trino",
     }
 }

@@ -38,6 +38,7 @@ class Cases:
             values = (row[name] for row in rows)
             columns[name] = pa.array((v if v is None else read(v) for v in values), type)
         self.table = pa.table(columns)
+        self.rows = len(rows)
         self.directory = directory
         self.experiments = []
         for case in json.loads((directory / "cases.json").read_text(encoding="utf-8")):
@@ -47,21 +48,22 @@ class Cases:
                 self.experiments.append((case["experiment"], case["sql"][dialect], expected))
         self.compared = 0
 
-    def parquet(self, rows=None):
-        """A file with the rows, or the first of them."""
-        path = self.directory / f"{rows or 'all'}.parquet"
+    def parquet(self, rows):
+        """A file with so many of the rows."""
+        path = self.directory / f"{rows}.parquet"
         pyarrow.parquet.write_table(self.table.slice(0, rows), path)
         return str(path)
 
-    def compare(self, what, select, rows=None):
+    def compare(self, what, select, rows):
         """Compares what `select` makes of lists of expressions: tables of rows that begin with
-        their numbers, which are these, or from 0 on."""
+        their numbers, which must be these."""
+        rows = list(rows)
         for first in range(0, len(self.experiments), CHUNK):
             chunk = self.experiments[first : first + CHUNK]
             table = select(", ".join(f"{sql} AS e{n}" for n, (_, sql, _) in enumerate(chunk)))
             table = table.sort_by(table.column_names[0])
             numbers = table.column(0).to_pylist()
-            if numbers != (rows or list(range(len(numbers)))) or not numbers:
+            if numbers != rows or not rows:
                 sys.exit(f"{self.dialect}, {what}: the rows are not those that were asked for")
             for n, (experiment, sql, expected) in enumerate(chunk):
                 for row, actual in zip(numbers, table.column(n + 1).to_pylist()):

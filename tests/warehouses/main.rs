@@ -493,7 +493,7 @@ fn condition(dice: &mut Dice) -> (&'static str, Value) {
     let value = |dice: &mut Dice| match kind {
         "moment" => json!(dice.pick(&MOMENTS)),
         // The last is seldom, since two engines are without the experiments that ask for it.
-        _ if dice.roll(8) == 0 => json!(NUMBERS[NUMBERS.len() - 1]),
+        _ if dice.roll(16) == 0 => json!(NUMBERS[NUMBERS.len() - 1]),
         _ => json!(NUMBERS[dice.roll(NUMBERS.len() - 1)]),
     };
     let mut bounds = Map::new();

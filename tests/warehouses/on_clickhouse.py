@@ -6,6 +6,9 @@ import chdb
 import pyarrow as pa
 from cases import NUMBER, Cases
 
+# How many rows there are for each of the next.
+SOME = 5_000
+
 # What could change the meaning of an expression.
 SETTINGS = [
     "transform_null_in = 1",
@@ -39,17 +42,18 @@ def select(path, columns="*", settings=""):
 
 def main():
     cases = Cases("clickhouse")
-    cases.compare("all rows", select(cases.parquet()))
+    path = cases.parquet(cases.rows)
+    cases.compare("all rows", select(path), range(cases.rows))
 
-    head = cases.parquet(5_000)
+    head = cases.parquet(SOME)
     for settings in SETTINGS:
-        cases.compare(settings, select(head, settings=f", {settings}"))
+        cases.compare(settings, select(head, settings=f", {settings}"), range(SOME))
     for conversion in TYPES:
-        cases.compare(conversion, select(head, f"* REPLACE ({conversion})"))
+        cases.compare(conversion, select(head, f"* REPLACE ({conversion})"), range(SOME))
 
     experiment, sql, expected = cases.experiments[0]
     arm = next(arm for arm in expected if arm)
-    found = query(f"SELECT count() FROM file('{cases.parquet()}') WHERE {sql} = '{arm}'")
+    found = query(f"SELECT count() FROM file('{path}', Parquet) WHERE {sql} = '{arm}'")
     cases.holds(f"WHERE {experiment}", found.column(0).to_pylist(), [expected.count(arm)])
     cases.done(f"ClickHouse {chdb.engine_version}")
 

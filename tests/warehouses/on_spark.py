@@ -3,6 +3,9 @@
 from cases import NUMBER, Cases
 from pyspark.sql import SparkSession
 
+# How many rows there are for each of the settings.
+SOME = 1_000
+
 # What could change the meaning of an expression.
 SETTINGS = [
     {"spark.sql.ansi.enabled": "false"},
@@ -33,20 +36,21 @@ def main():
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    cases.compare("all rows", select(spark, cases.parquet()))
+    path = cases.parquet(cases.rows)
+    cases.compare("all rows", select(spark, path), range(cases.rows))
 
-    head = cases.parquet(1_000)
+    head = cases.parquet(SOME)
     for settings in SETTINGS:
         before = {key: spark.conf.get(key) for key in settings}
         for key, value in settings.items():
             spark.conf.set(key, value)
-        cases.compare(settings, select(spark, head))
+        cases.compare(settings, select(spark, head), range(SOME))
         for key, value in before.items():
             spark.conf.set(key, value)
 
     experiment, sql, expected = cases.experiments[0]
     arm = next(arm for arm in expected if arm)
-    spark.read.parquet(cases.parquet()).createOrReplaceTempView("subjects")
+    spark.read.parquet(path).createOrReplaceTempView("subjects")
     found = spark.sql(f"SELECT count(*) FROM subjects WHERE {sql} = '{arm}'").first()
     cases.holds(f"WHERE {experiment}", list(found), [expected.count(arm)])
     cases.done(f"Spark {spark.version}")
