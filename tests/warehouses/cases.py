@@ -20,13 +20,12 @@ TYPES = {
     "text": (str, pa.string()),
 }
 
-# How many expressions stand in one query. Spark compiles no more than 64 KB.
-CHUNK = 8
-
 
 class Cases:
-    def __init__(self, dialect):
+    def __init__(self, dialect, chunk):
+        """Of a dialect; so many expressions stand in one query."""
         self.dialect = dialect
+        self.chunk = chunk
         self.started = time.monotonic()
         directory = pathlib.Path(sys.argv[1])
         with open(directory / "rows.jsonl", encoding="utf-8") as lines:
@@ -58,8 +57,8 @@ class Cases:
         """Compares what `select` makes of lists of expressions: tables of rows that begin with
         their numbers, which must be these."""
         rows = list(rows)
-        for first in range(0, len(self.experiments), CHUNK):
-            chunk = self.experiments[first : first + CHUNK]
+        for first in range(0, len(self.experiments), self.chunk):
+            chunk = self.experiments[first : first + self.chunk]
             table = select(", ".join(f"{sql} AS e{n}" for n, (_, sql, _) in enumerate(chunk)))
             table = table.sort_by(table.column_names[0])
             numbers = table.column(0).to_pylist()

@@ -88,32 +88,34 @@ const TYPED: [(&str, &str); 4] = [
     ("seen 'at'", "moment"),
 ];
 
-/// Numbers that are asked for. From 2^53 on, only ClickHouse is exact.
-const NUMBERS: [f64; 16] = [
-    0.0,
-    1.0,
-    -1.0,
-    18.0,
-    18.5,
+/// Numbers that are asked for, in ascending order.
+const NUMBERS: [f64; 15] = [
+    -9_007_199_254_740_991.0,
+    -16_777_217.5,
     -18.5,
+    -1.0,
+    0.0,
+    5e-324,
+    1e-7,
     0.1,
     0.300_000_000_000_000_04,
-    1e-7,
-    5e-324,
+    1.0,
+    18.0,
+    18.5,
     16_777_217.0,
-    -16_777_217.5,
     4_503_599_627_370_495.5,
     9_007_199_254_740_991.0,
-    -9_007_199_254_740_991.0,
-    9_007_199_254_740_992.0,
 ];
 
-/// Moments that are asked for.
+/// Numbers that only ClickHouse compares exactly.
+const LARGE: [f64; 3] = [-9_223_372_036_854_775_808.0, 9_007_199_254_740_992.0, 1e300];
+
+/// Moments that are asked for, in ascending order.
 const MOMENTS: [&str; 5] = [
+    "1969-12-31T23:59:59.999Z",
+    "1970-01-01T00:00:00Z",
     AT,
     "2026-11-21T12:00:00.250Z",
-    "1970-01-01T00:00:00Z",
-    "1969-12-31T23:59:59.999Z",
     "2261-12-31T23:59:59.998Z",
 ];
 
@@ -312,13 +314,13 @@ fn typed(dice: &mut Dice, kind: &str) -> Value {
     let number = NUMBERS[dice.roll(NUMBERS.len())];
     match kind {
         "integer" => {
-            let edges = [i64::MIN, i64::MAX, 1 << 53, (1 << 53) + 1, -(1 << 53) - 1];
+            let edges = [i64::MIN, i64::MIN + 1, i64::MAX, (1 << 53) - 1, 1 << 53, (1 << 53) + 1];
             #[expect(clippy::cast_possible_truncation, reason = "any integer will do")]
             let near = number as i64 + [-1, 0, 0, 1][dice.roll(4)];
             json!([near, near, near, edges[dice.roll(edges.len())]][dice.roll(4)])
         }
         "double" => {
-            let edges = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -(2f64.powi(63))];
+            let edges = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, LARGE[dice.roll(3)]];
             let near = [number.next_down(), number, number, number.next_up()][dice.roll(4)];
             let float = [near, near, near, edges[dice.roll(edges.len())]][dice.roll(4)];
             // JSON has no word for some of them.
@@ -344,16 +346,26 @@ fn fuzzed(dice: &mut Dice) -> Snapshot {
     let variations: Vec<Value> = (0..20)
         .map(|number| json!({"id": variation(number), "name": format!("arm {number}")}))
         .collect();
-    let segments: Vec<Value> = (0..40)
+    let segments: Vec<Value> = (0..40 + SINGLE)
         .map(|number| {
-            let rules: Vec<Value> = (0..=dice.roll(2)).map(|_| rule(dice, 2)).collect();
+            let rules: Vec<Value> = match number.checked_sub(40) {
+                None => (0..=dice.roll(2)).map(|_| rule(dice, 2)).collect(),
+                // Of each column that holds no text, each form on its own; the last of them with
+                // numbers that are too large for some.
+                Some(single) => {
+                    let numbers = if single / 4 < 5 { &NUMBERS[..] } else { &LARGE };
+                    let asked = asked_of_typed(dice, single % 4, single / 4, numbers);
+                    vec![json!({"match": {format!("{}{SUFFIX}", asked.0): asked.1}})]
+                }
+            };
             json!({"id": segment(number), "name": format!("segment {number}"), "rules": rules})
         })
         .collect();
-    let experiments: Vec<Value> = (0..40)
+    let experiments: Vec<Value> = (0..30 + SINGLE)
         .map(|number| {
-            let (strategy, allocations) = match number % 3 {
-                0 => ("percentage", by_weight([2, 3, 8, 20][dice.roll(4)])),
+            let (strategy, allocations) = match number {
+                30.. => ("segment", alone(segment(number + 10))),
+                _ if number % 3 == 0 => ("percentage", by_weight([2, 3, 8, 20][dice.roll(4)])),
                 _ => ("segment", by_segment(dice)),
             };
             let traffic =
@@ -367,6 +379,9 @@ fn fuzzed(dice: &mut Dice) -> Snapshot {
                 "strategy": strategy,
                 "allocations": allocations,
             });
+            if number >= 30 {
+                return experiment;
+            }
             if dice.roll(3) == 0 {
                 experiment["audience_id"] = json!(segment(dice.roll(40)));
             }
@@ -438,6 +453,17 @@ fn by_weight(arms: u32) -> Vec<Value> {
     (0..arms).map(arm).collect()
 }
 
+/// How many segments have a single condition, on what is no text.
+const SINGLE: usize = 4 * FORMS.len();
+
+/// One target and the fallback.
+fn alone(segment: String) -> Vec<Value> {
+    vec![
+        json!({"variation_id": variation(1), "segment_id": segment, "priority": 1}),
+        json!({"variation_id": variation(0), "is_fallback": true, "is_control": true}),
+    ]
+}
+
 /// Three targets and the fallback, each of one arm or divided.
 fn by_segment(dice: &mut Dice) -> Vec<Value> {
     let first = dice.roll(37);
@@ -482,30 +508,44 @@ fn rule(dice: &mut Dice, depth: usize) -> Value {
 
 /// A column, and what is asked of its attribute.
 fn condition(dice: &mut Dice) -> (&'static str, Value) {
-    if dice.roll(10) == 0 {
-        let column = [dice.pick(&COLUMNS), TYPED[dice.roll(4)].0][dice.roll(2)];
-        return (column, json!({"exists": dice.roll(2) == 0}));
-    }
-    if dice.roll(3) > 0 {
-        return (dice.pick(&COLUMNS), expression(dice));
-    }
-    let (column, kind) = TYPED[dice.roll(4)];
-    let value = |dice: &mut Dice| match kind {
-        "moment" => json!(dice.pick(&MOMENTS)),
-        // The last is seldom, since two engines are without the experiments that ask for it.
-        _ if dice.roll(16) == 0 => json!(NUMBERS[NUMBERS.len() - 1]),
-        _ => json!(NUMBERS[dice.roll(NUMBERS.len() - 1)]),
-    };
-    let mut bounds = Map::new();
-    for keys in [["eq", "eq"], ["gt", "gte"], ["lt", "lte"]] {
-        let key = keys[dice.roll(2)];
-        let wanted = if bounds.is_empty() && key.starts_with('l') { 1 } else { dice.roll(2) };
-        if wanted == 1 && !bounds.contains_key("eq") {
-            bounds.insert(key.to_owned(), value(dice));
+    match dice.roll(10) {
+        0 => {
+            let column = [dice.pick(&COLUMNS), TYPED[dice.roll(4)].0][dice.roll(2)];
+            (column, json!({"exists": dice.roll(2) == 0}))
         }
+        1..=3 => {
+            let (column, form) = (dice.roll(4), dice.roll(FORMS.len()));
+            asked_of_typed(dice, column, form, &NUMBERS)
+        }
+        _ => (dice.pick(&COLUMNS), expression(dice)),
     }
+}
+
+/// The bounds that there can be.
+const FORMS: [&[&str]; 7] =
+    [&["gt"], &["gte"], &["lt"], &["lte"], &["eq"], &["gt", "lte"], &["gte", "lt"]];
+
+/// What is asked of an attribute that is no text.
+fn asked_of_typed(
+    dice: &mut Dice,
+    column: usize,
+    form: usize,
+    numbers: &[f64],
+) -> (&'static str, Value) {
+    let (column, kind) = TYPED[column];
+    let all: Vec<Value> = match kind {
+        "moment" => MOMENTS.map(Value::from).into(),
+        _ => numbers.iter().copied().map(Value::from).collect(),
+    };
+    // An upper bound is more than the lower.
+    let keys = FORMS[form];
+    let first = dice.roll(all.len() + 1 - keys.len());
+    let second = first + 1 + dice.roll((all.len() - first).max(2) - 1);
+    let bounds = keys.iter().zip([first, second]);
+    let bounds: Map<String, Value> =
+        bounds.map(|(key, place)| ((*key).to_owned(), all[place].clone())).collect();
     let expression = match kind {
-        "boolean" => json!({"boolean": dice.roll(2) == 0}),
+        "boolean" => json!({"boolean": form % 2 == 0}),
         "moment" => json!({"date": bounds}),
         _ => json!({"number": bounds}),
     };

@@ -41,7 +41,7 @@ def select(path, columns="*", settings=""):
 
 
 def main():
-    cases = Cases("clickhouse")
+    cases = Cases("clickhouse", chunk=40)
     path = cases.parquet(cases.rows)
     cases.compare("all rows", select(path), range(cases.rows))
 

@@ -25,7 +25,8 @@ def select(spark, path):
 
 
 def main():
-    cases = Cases("spark")
+    # More than this, and Spark interprets what it could compile.
+    cases = Cases("spark", chunk=8)
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.driver.bindAddress", "127.0.0.1")

@@ -74,7 +74,7 @@ def by_column(function, parameters, returned):
 
 
 def main():
-    cases = Cases("trino")
+    cases = Cases("trino", chunk=40)
     subjects = cases.table.slice(0, ROWS)
     # DuckDB has other types for moments, and takes NaN for more than all numbers.
     for index, field in enumerate(subjects.schema):
