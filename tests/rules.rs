@@ -563,7 +563,7 @@ fn the_surface_of_auth0_takes_plain_rules_alone() {
 #[cfg(feature = "regex")]
 mod patterns {
     use super::*;
-    use variate::Regex;
+    use variate::{Limits, Regex};
 
     /// Patterns on which engines that backtrack or copy take forever.
     #[test]
@@ -611,7 +611,7 @@ mod patterns {
             assert!(serde_json::from_str::<Rule>(&rule).is_err());
         }
         let (invalid, limit) = (Code::InvalidValue, Code::LimitExceeded);
-        let large = "must be simpler: it must take at most 1 MiB when compiled";
+        let large = "must be simpler: it must take at most 1048576 bytes when compiled";
         let boundary =
             r"must not have word boundaries of Unicode; those of ASCII are written (?-u:\b)";
         check("(a", invalid, "must be a regular expression: unclosed group");
@@ -625,6 +625,26 @@ mod patterns {
         assert!("é".repeat(1_024).parse::<Regex>().is_ok());
         assert_eq!("a+".parse::<Regex>().unwrap(), "a+".parse::<Regex>().unwrap());
         assert_ne!("a+".parse::<Regex>().unwrap(), "aa*".parse::<Regex>().unwrap());
+    }
+
+    #[test]
+    fn the_patterns_of_a_document_have_one_bound_together() {
+        let segments = (1..=60).map(|index| {
+            let rules = json!([{"match": {"a": {"regex": r"\w{3}"}}}]);
+            json!({"id": format!("seg_{}", "a".repeat(index)), "name": format!("Segment {index}"), "rules": rules})
+        });
+        let document = json!({"format": "variate/1", "segments": segments.collect::<Vec<_>>()});
+        let read = |patterns| {
+            let limits = Limits { patterns, ..Limits::DEFAULT };
+            Snapshot::from_json_within(document.to_string(), &limits)
+        };
+        assert!(read(Limits::DEFAULT.patterns).is_ok());
+        let error = read(1 << 20).unwrap_err();
+        assert_eq!(error.code(), Code::LimitExceeded);
+        assert!(error.path().ends_with(".rules[0].match.a.regex"), "{error}");
+        assert!(!error.path().starts_with("segments[0]."), "{error}");
+        let error = read(0).unwrap_err();
+        assert_eq!(error.path(), "segments[0].rules[0].match.a.regex");
     }
 
     /// Patterns of every construction, over few letters.

@@ -1,6 +1,7 @@
 //! Taking JSON apart, with the path at hand for errors.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use serde_json::{Number, Value};
 
@@ -11,7 +12,9 @@ use crate::error::{Code, Error, SHOWN};
 /// Where a cursor stands, as a chain of steps that lives on the stack of the reading functions.
 #[derive(Debug, Clone, Copy)]
 enum Path<'n> {
-    Root,
+    /// With what is left of [`Limits::patterns`](super::Limits::patterns).
+    #[cfg_attr(not(feature = "regex"), expect(dead_code, reason = "nothing is compiled"))]
+    Root(&'n Cell<usize>),
     Key(&'n Self, &'n str),
     Index(&'n Self, usize),
 }
@@ -19,7 +22,7 @@ enum Path<'n> {
 impl Path<'_> {
     fn locate(self, error: Error) -> Error {
         match self {
-            Self::Root => error,
+            Self::Root(_) => error,
             Self::Key(parent, key) => parent.locate(error.at_key(key)),
             Self::Index(parent, index) => parent.locate(error.at_index(index)),
         }
@@ -34,8 +37,20 @@ pub(crate) struct Cursor<'n> {
 }
 
 impl<'n> Cursor<'n> {
-    pub(super) fn root(node: &'n Node<'n>) -> Self {
-        Self { node, path: Path::Root }
+    pub(super) fn root(node: &'n Node<'n>, patterns: &'n Cell<usize>) -> Self {
+        Self { node, path: Path::Root(patterns) }
+    }
+
+    /// How many bytes regular expressions may still take when compiled.
+    #[cfg(feature = "regex")]
+    pub(crate) fn patterns(&self) -> &Cell<usize> {
+        let mut path = &self.path;
+        loop {
+            match path {
+                Path::Root(patterns) => return patterns,
+                Path::Key(parent, _) | Path::Index(parent, _) => path = parent,
+            }
+        }
     }
 
     /// Adds where this value stands to an error about it.

@@ -9,6 +9,8 @@ mod cursor;
 mod exact;
 mod node;
 
+use std::cell::Cell;
+
 use serde::de::{self, Deserializer};
 
 #[cfg(feature = "auth0")]
@@ -39,11 +41,14 @@ pub struct Limits {
     pub depth: usize,
     /// The most values in all: each literal, array and object is one.
     pub values: usize,
+    /// The most bytes that the regular expressions take when compiled, all of them together.
+    pub patterns: usize,
 }
 
 impl Limits {
-    /// 64 MiB, 64 levels, 8 Mi values.
-    pub const DEFAULT: Self = Self { bytes: 64 << 20, depth: 64, values: 8 << 20 };
+    /// 64 MiB, 64 levels, 8 Mi values, and 64 MiB of regular expressions.
+    pub const DEFAULT: Self =
+        Self { bytes: 64 << 20, depth: 64, values: 8 << 20, patterns: 64 << 20 };
 }
 
 impl Default for Limits {
@@ -78,13 +83,14 @@ pub(crate) fn read_with<T>(
     })?;
     let node = Reading::new(limits).parse(text)?;
     find_inexact(text, &node)?;
-    rule(Cursor::root(&node))
+    rule(Cursor::root(&node, &Cell::new(limits.patterns)))
 }
 
 /// Reads a `T` from any self-describing serde format.
 pub(crate) fn from_serde<'de, T: FromJson, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     let node = Reading::new(&Limits::DEFAULT).fill(from)?;
-    T::from_json(Cursor::root(&node)).map_err(de::Error::custom)
+    let patterns = Cell::new(Limits::DEFAULT.patterns);
+    T::from_json(Cursor::root(&node, &patterns)).map_err(de::Error::custom)
 }
 
 /// Implements serde's `Deserialize` by way of [`FromJson`].

@@ -8,7 +8,7 @@ use crate::error::{Code, Error};
 use crate::json::{Cursor, Limits, Object, read_with};
 
 /// Far more than the largest entity takes.
-const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 64, values: 1 << 16 };
+const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 64, values: 1 << 16, patterns: 0 };
 
 /// What a request brings beside its method and path.
 #[derive(Clone, Copy)]

@@ -12,7 +12,8 @@ use variate::{Experiment, Limits, Snapshot, Timestamp};
 use crate::progress::Progress;
 
 /// However large a document has become that was saved by this program, it can be read again.
-pub const SAVED: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ..Limits::DEFAULT };
+pub const SAVED: Limits =
+    Limits { bytes: usize::MAX, values: usize::MAX, patterns: usize::MAX, ..Limits::DEFAULT };
 
 /// The longest line of input. No subject comes near it.
 const LINE_LIMIT: usize = 1 << 20;

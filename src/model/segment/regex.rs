@@ -69,17 +69,24 @@ impl FromStr for Regex {
     /// [`Code::InvalidValue`] for what is no regular expression, is too short or too long, or has
     /// word boundaries of Unicode; [`Code::LimitExceeded`] for what is too large when compiled.
     fn from_str(pattern: &str) -> Result<Self, Error> {
+        Self::within(pattern, MAX_COMPILED)
+    }
+}
+
+impl Regex {
+    /// Compiles a pattern to at most this many bytes.
+    fn within(pattern: &str, most: usize) -> Result<Self, Error> {
         let length = pattern.chars().take(MAX_PATTERN + 1).count();
         if !(1..=MAX_PATTERN).contains(&length) {
             let rule = format!("must have 1 to {MAX_PATTERN} characters");
             return Err(Error::invalid(rule).with_value(pattern));
         }
-        let table = compile(pattern).map_err(|error| error.with_value(pattern))?;
+        let table = compile(pattern, most).map_err(|error| error.with_value(pattern))?;
         Ok(Self(Arc::new(Compiled { pattern: pattern.into(), table })))
     }
 }
 
-fn compile(pattern: &str) -> Result<dense::DFA<Vec<u32>>, Error> {
+fn compile(pattern: &str, most: usize) -> Result<dense::DFA<Vec<u32>>, Error> {
     let syntax = syntax::parse(pattern).map_err(|fault| {
         // It comes as a picture of the pattern, which ends with what is wrong.
         let text = fault.to_string();
@@ -88,17 +95,16 @@ fn compile(pattern: &str) -> Result<dense::DFA<Vec<u32>>, Error> {
         Error::invalid(format!("must be a regular expression: {why}"))
     })?;
     let too_large = || {
-        let rule = "must be simpler: it must take at most 1 MiB when compiled";
+        let rule = format!("must be simpler: it must take at most {most} bytes when compiled");
         Error::new(Code::LimitExceeded, rule)
     };
-    let config = thompson::Config::new()
-        .nfa_size_limit(Some(MAX_COMPILED))
-        .which_captures(WhichCaptures::None);
+    let config =
+        thompson::Config::new().nfa_size_limit(Some(most)).which_captures(WhichCaptures::None);
     let states = thompson::Compiler::new().configure(config).build_from_hir(&syntax);
     let config = dense::Config::new()
         .start_kind(StartKind::Unanchored)
         .accelerate(false)
-        .dfa_size_limit(Some(MAX_COMPILED))
+        .dfa_size_limit(Some(most))
         .determinize_size_limit(Some(MAX_COMPILING));
     let table =
         dense::Builder::new().configure(config).build_from_nfa(&states.map_err(|_| too_large())?);
@@ -138,7 +144,11 @@ impl Serialize for Regex {
 
 impl FromJson for Regex {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        cursor.parse()
+        let left = cursor.patterns();
+        let most = left.get().min(MAX_COMPILED);
+        let regex = Self::within(cursor.str()?, most).map_err(|error| cursor.locate(error))?;
+        left.set(left.get().saturating_sub(regex.0.table.memory_usage()));
+        Ok(regex)
     }
 }
 
