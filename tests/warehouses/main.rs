@@ -364,7 +364,7 @@ fn fuzzed(dice: &mut Dice) -> Snapshot {
     let experiments: Vec<Value> = (0..30 + SINGLE)
         .map(|number| {
             let (strategy, allocations) = match number {
-                30.. => ("segment", alone(segment(number + 10))),
+                30.. => ("segment", alone(&segment(number + 10))),
                 _ if number % 3 == 0 => ("percentage", by_weight([2, 3, 8, 20][dice.roll(4)])),
                 _ => ("segment", by_segment(dice)),
             };
@@ -457,7 +457,7 @@ fn by_weight(arms: u32) -> Vec<Value> {
 const SINGLE: usize = 4 * FORMS.len();
 
 /// One target and the fallback.
-fn alone(segment: String) -> Vec<Value> {
+fn alone(segment: &str) -> Vec<Value> {
     vec![
         json!({"variation_id": variation(1), "segment_id": segment, "priority": 1}),
         json!({"variation_id": variation(0), "is_fallback": true, "is_control": true}),
@@ -545,7 +545,7 @@ fn asked_of_typed(
     let bounds: Map<String, Value> =
         bounds.map(|(key, place)| ((*key).to_owned(), all[place].clone())).collect();
     let expression = match kind {
-        "boolean" => json!({"boolean": form % 2 == 0}),
+        "boolean" => json!({"boolean": form.is_multiple_of(2)}),
         "moment" => json!({"date": bounds}),
         _ => json!({"number": bounds}),
     };
