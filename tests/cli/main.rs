@@ -11,6 +11,7 @@ mod explain;
 mod lint;
 mod preview;
 mod serve;
+mod sql;
 
 use std::fs;
 use std::io::Write;
@@ -159,7 +160,7 @@ fn help_and_version() {
     for code in ["0  done", "1  lint", "2  the command line", "3  what was given"] {
         assert!(help.contains(code), "{code}");
     }
-    for command in ["assign", "explain", "lint", "preview", "serve"] {
+    for command in ["assign", "explain", "lint", "preview", "serve", "sql"] {
         assert!(help.contains(&format!("  {command} ")), "{command}");
         let own = run(&[command, "--help"], b"").done();
         assert!(own.contains(&format!("Usage: variate {command} ")), "{own}");
@@ -172,10 +173,11 @@ fn whoever_does_not_read_is_no_fault_and_a_full_disk_is() {
     let config = directory.config(&running());
     let changes = directory.write("changes.json", "[]");
     let on = ["--config", &config, "--experiment", "exp_weights"];
-    let commands: [(&str, &[&str]); 3] = [
+    let commands: [(&str, &[&str]); 4] = [
         ("assign", &["--ids", &changes]),
         ("explain", &["device-1"]),
         ("preview", &["--changes", &changes]),
+        ("sql", &["--dialect", "spark", "--id-column", "id"]),
     ];
     for (command, options) in commands {
         let end = |stdout: Stdio| {

@@ -11,6 +11,7 @@ mod progress;
 mod serve;
 mod server;
 mod shared;
+mod sql;
 mod store;
 mod strict;
 mod subjects;
@@ -52,6 +53,7 @@ enum Command {
     Lint(lint::Lint),
     Preview(preview::Preview),
     Serve(serve::Serve),
+    Sql(sql::Sql),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             Ok(()) => Ok(()),
             Err(error) => return fail(NEGATIVE, error),
         },
+        Command::Sql(sql) => sql.run(),
     };
     match ended {
         Ok(()) | Err(Fault::Closed) => ExitCode::SUCCESS,
