@@ -1,6 +1,6 @@
 //! Subjects spread as their weights say, and independently: over experiments, however alike their
-//! names, and over the draws of one experiment. The same statistics catch hashes that are known to
-//! be bad.
+//! names, over the draws of one experiment, and over layers and holdouts. The same statistics catch
+//! hashes that are known to be bad.
 //!
 //! All is deterministic: 100,000 ids of each of four kinds, and chi-square throughout.
 
@@ -17,8 +17,8 @@ mod common;
 use common::{ok, p};
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
-    Allocation, Change, FlagStatus, NewExperiment, NewFlag, NewVariation, Plan, Snapshot, Status,
-    Subject,
+    Allocation, Change, FlagStatus, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer,
+    NewVariation, Plan, Snapshot, Status, Subject,
 };
 
 const IDS: usize = 100_000;
@@ -50,6 +50,7 @@ fn critical(df: usize) -> f64 {
         1 => 35.974,
         2 => 40.060,
         3 => 43.424,
+        4 => 46.434,
         7 => 54.356,
         15 => 71.954,
         63 => 152.808,
@@ -325,6 +326,111 @@ fn what_is_assigned_is_as_independent_as_what_is_hashed() {
         }
     }
     assert_eq!(findings.taken, 4 * LOOK_ALIKES.len());
+    assert!(findings.failed.is_empty(), "{:#?}", findings.failed);
+}
+
+/// Layers, holdouts and experiments, by salts that are easily mixed up or the same.
+fn independence_of_groups(hash: &dyn Hash, findings: &mut Findings) {
+    use Draw::{Holdout, Layer, Traffic, Variation};
+    const PAIRS: [(&str, Draw, &str, Draw); 12] = [
+        ("lay_1", Layer, "lay_2", Layer),
+        ("lay_1", Layer, "lay_11", Layer),
+        ("lay_1", Layer, "exp_1", Variation),
+        ("lay_1", Layer, "exp_1", Traffic),
+        ("lay_1", Layer, "hld_1", Holdout),
+        ("hld_1", Holdout, "hld_2", Holdout),
+        ("hld_1", Holdout, "exp_1", Variation),
+        ("hld_1", Holdout, "exp_1", Traffic),
+        ("1", Layer, "1", Holdout),
+        ("1", Layer, "1", Traffic),
+        ("1", Layer, "1", Variation),
+        ("1", Holdout, "1", Variation),
+    ];
+    for (family, ids) in families() {
+        for (one, first, two, second) in PAIRS {
+            let a = hash.column(one, first, &ids);
+            let b = hash.column(two, second, &ids);
+            let what = format!("{family}, {first} of {one} and {second} of {two}");
+            findings.cross(&what, (&a, EIGHTHS), (&b, EIGHTHS));
+            findings.arms(&what, &a, EIGHT);
+        }
+        // All four at once, in halves.
+        for salts in [["lay_1", "hld_1", "exp_1", "exp_1"], ["1", "1", "1", "1"]] {
+            let draws = salts.into_iter().zip([Layer, Holdout, Traffic, Variation]);
+            let columns: Vec<_> = draws.map(|(salt, draw)| hash.column(salt, draw, &ids)).collect();
+            let mut counts = [0; 16];
+            for index in 0..ids.len() {
+                let half = |cell: usize, column: &Vec<u16>| cell * 2 + slice(HALVES, column[index]);
+                counts[columns.iter().fold(0, half)] += 1;
+            }
+            findings.compare(&format!("{family}, all of {salts:?}"), &counts, &[1.0 / 16.0; 16]);
+        }
+    }
+}
+
+#[test]
+fn layers_holdouts_traffic_and_arms_are_independent() {
+    check_passes(independence_of_groups);
+}
+
+#[test]
+fn one_draw_for_layer_and_arm_fails() {
+    check_fails(&OneDraw, independence_of_groups);
+}
+
+/// The same of whole decisions: each gate lets in its share of those whom the one before let in.
+#[test]
+fn gates_let_in_their_shares_one_after_the_other() {
+    let flag = NewFlag::new("Flag")
+        .id(p("flg_a"))
+        .parameter("x", 1)
+        .variation(NewVariation::new("one").id(p("var_a")))
+        .variation(NewVariation::new("two").id(p("var_b")));
+    let mut changes = vec![flag.into(), Change::set_flag_status(&p("flg_a"), FlagStatus::Active)];
+    let members = ["exp_1", "exp_2", "exp_11"];
+    for id in members {
+        let new = NewExperiment::by_percentage(format!("Experiment {id}"), p("flg_a"))
+            .id(p(id))
+            .traffic(p("50"))
+            .allocation(Allocation::share(p("var_a"), p("40")).control())
+            .allocation(Allocation::share(p("var_b"), p("60")));
+        changes.push(new.into());
+    }
+    let layer = NewLayer::new("Layer", "device").id(p("lay_1"));
+    let layer = layer.member(p("exp_1"), p("50")).member(p("exp_2"), p("30"));
+    let holdout = NewHoldout::new("Holdout", "device", p("20")).id(p("hld_1"));
+    changes.push(layer.member(p("exp_11"), p("20")).into());
+    changes.push(members.iter().fold(holdout, |new, id| new.experiment(p(id))).into());
+    changes.extend(members.map(|id| Change::set_experiment_status(&p(id), Status::Active)));
+    // Edited, so that a member has slots here and there.
+    let edit = [("exp_1", "20"), ("exp_2", "20"), ("exp_11", "60")];
+    let edit = edit.into_iter().map(|(id, share)| (p(id), p(share))).collect();
+    changes.push(Change::patch_layer(&p("lay_1"), LayerPatch::new().members(edit)));
+    let snapshot = ok(&Snapshot::new(), changes);
+    let mut findings = Findings::default();
+    for (family, ids) in families() {
+        for (member, slot) in members.into_iter().zip([0.2, 0.2, 0.6]) {
+            let plan = snapshot.plan(member).unwrap();
+            let mut counts = [0; 5];
+            for id in &ids {
+                let decision = plan.assign(&Subject::new(id));
+                let arm = decision.variation_id().map(AsRef::as_ref);
+                let cell = match (decision.reason().as_str(), arm) {
+                    ("held_out", None) => 0,
+                    ("outside_layer_slot", None) => 1,
+                    ("not_sampled", None) => 2,
+                    ("split", Some("var_a")) => 3,
+                    ("split", Some("var_b")) => 4,
+                    other => panic!("{other:?}"),
+                };
+                counts[cell] += 1;
+            }
+            let inside = 0.8 * slot;
+            let shares = [0.2, 0.8 - inside, inside * 0.5, inside * 0.2, inside * 0.3];
+            findings.compare(&format!("{family}, {member}"), &counts, &shares);
+        }
+    }
+    assert_eq!(findings.taken, 12);
     assert!(findings.failed.is_empty(), "{:#?}", findings.failed);
 }
 
