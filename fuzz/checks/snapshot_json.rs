@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a check fails by panicking")]
 
-use variate::{Scratch, Snapshot, Status, Subject};
+use variate::{Scratch, Snapshot, Status, Subject, Timestamp};
 
 /// Takes any bytes as a document.
 pub fn check(data: &[u8]) {
@@ -16,12 +16,13 @@ pub fn check(data: &[u8]) {
 
     let attributes = [("country", "DE"), ("plan", ""), ("platform", "ios/17")];
     let mut scratch = Scratch::new();
+    let now = Timestamp::from_unix_millis(1_795_262_400_000).expect("a moment of 2026");
     for subject in [
         Subject::new("device-42").with_id("user", "üser-7"),
         Subject::of("user", "user-8").with_attributes(&attributes),
         Subject::of("user", "").with_id("device", "d").with_attributes(&attributes),
     ] {
-        check_subject(&snapshot, &again, &subject, &mut scratch);
+        check_subject(&snapshot, &again, &subject.with_clock(&now), &mut scratch);
     }
 }
 
@@ -35,11 +36,17 @@ fn check_subject(
     for experiment in snapshot.experiments() {
         let decision = snapshot.assign(experiment.id(), subject);
         assert_eq!(decision, again.assign(experiment.id(), subject));
+        assert_eq!(snapshot.explain(experiment.id(), subject).decision(), decision);
         assert_eq!(decision.in_experiment(), decision.assignment().is_some());
         assert_eq!(decision.variation_id().is_some(), decision.config().is_some());
         let runs = experiment.status() == Status::Active;
         assert!(runs || decision.variation_id().is_none());
         active += usize::from(runs);
+    }
+    for layer in snapshot.layers() {
+        let members = layer.members().keys().map(|id| snapshot.assign(id, subject));
+        let inside = members.filter(|decision| decision.in_experiment()).count();
+        assert!(inside <= 1, "a subject is in one member at most");
     }
     let all: Vec<_> = snapshot.assign_all(subject, scratch).collect();
     assert_eq!(all.len(), active);
