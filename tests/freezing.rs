@@ -12,8 +12,8 @@ use common::{apply, ok, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    Change, Code, Decision, ExperimentPatch, FlagPatch, FlagStatus, NewVariation, Scratch,
-    SegmentStatus, Snapshot, Status, Subject,
+    Change, Code, Decision, ExperimentPatch, FlagPatch, FlagStatus, NewHoldout, NewLayer,
+    NewVariation, Scratch, SegmentStatus, Snapshot, Status, Subject,
 };
 
 const EXPERIMENTS: [&str; 2] = ["exp_weights", "exp_segments"];
@@ -113,6 +113,8 @@ fn other_edits() -> Vec<Change> {
         patch("patch_segment", "seg_germany"),
         patch("patch_experiment", "exp_weights"),
         Change::create_variation(&p("flg_a"), NewVariation::new("one more").with("size", 99)),
+        NewLayer::new("Of others", "device").into(),
+        NewHoldout::new("Of others", "device", p("100")).into(),
         Change::set_segment_status(&p("seg_germany"), SegmentStatus::Archived),
         Change::set_segment_status(&p("seg_ios"), SegmentStatus::Archived),
         Change::set_flag_status(&p("flg_a"), FlagStatus::Archived),

@@ -19,8 +19,8 @@ use std::thread;
 use common::{at, brought_to, p, world};
 use variate::{
     ActiveLimit, Change, Code, Commit, Decision, Engine, Error, Event, ExperimentId,
-    ExperimentPatch, NewExperiment, Plan, Reader, Scratch, SettingsPatch, Snapshot, Status,
-    Subject, Transaction,
+    ExperimentPatch, Explanation, Holdout, Layer, NewExperiment, Plan, Reader, Scratch,
+    SettingsPatch, Snapshot, Status, Subject, Transaction,
 };
 
 /// Compiles only if all of these can go from thread to thread, and those that own what they hold
@@ -31,6 +31,7 @@ fn what_is_shared_can_be_shared() {
     fn owned<T: Send + Sync + 'static>() {}
     shared::<Subject<'_>>();
     shared::<Decision<'_>>();
+    shared::<Explanation<'_>>();
     shared::<&Plan>();
     owned::<Engine>();
     owned::<Reader>();
@@ -42,6 +43,8 @@ fn what_is_shared_can_be_shared() {
     owned::<Commit>();
     owned::<Transaction>();
     owned::<Plan>();
+    owned::<Layer>();
+    owned::<Holdout>();
 }
 
 /// Two active experiments with one salt and equal arms, so that they decide alike as long as their
