@@ -36,6 +36,9 @@ const FREE: u8 = 0;
 /// member whose share stays or grows. Shares take effect at once, also in members that run, so that
 /// lowering one removes subjects from it, as lowering its traffic does.
 ///
+/// At first what is free comes first, then the members from the smallest share to the largest, equal
+/// ones in the order of their ids. Edits change that; where the slots lie is part of the layer.
+///
 /// A member joins and leaves while it is not active. It keeps its share until it is taken out of
 /// the layer, whatever becomes of it, and cannot be deleted before.
 ///
