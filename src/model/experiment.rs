@@ -28,8 +28,8 @@ const MAX_LEVELS: usize = 101;
 ///
 /// An experiment has a design (flag, allocations, traffic, salt, …), which can be edited as far as
 /// [`Status::can_change`] says, and an [`Iteration`], which froze what the experiment rests on when
-/// it was activated. While it runs, the iteration decides who gets what, not the design; traffic
-/// alone takes effect at once.
+/// it was activated. While it runs, the iteration decides who gets what, not the design; only the
+/// traffic, the schedule and what is kept take effect at once.
 ///
 /// Its name is its own among all experiments, archived ones included.
 #[derive(Debug, Clone, PartialEq)]
