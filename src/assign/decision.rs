@@ -132,8 +132,6 @@ pub enum Reason<'s> {
     Forced,
     /// It has not started.
     Draft,
-    /// The subject [keeps](crate::Subject::kept) what it had, as [`Keep`](crate::Keep) lets it.
-    Kept,
     /// It is halted.
     Paused,
     /// It is concluded.
@@ -150,6 +148,8 @@ pub enum Reason<'s> {
     HeldOut,
     /// The subject's point in the [layer](crate::Layer) is not one of the experiment's.
     OutsideLayerSlot,
+    /// The subject [keeps](crate::Subject::kept) what it had, as [`Keep`](crate::Keep) lets it.
+    Kept,
     /// The subject is not in the experiment's [audience](crate::Experiment::audience_id).
     NotTargeted,
     /// The subject lies outside the experiment's traffic.
@@ -187,7 +187,6 @@ impl Reason<'_> {
             Self::NotFound => "not_found",
             Self::Forced => "forced",
             Self::Draft => "draft",
-            Self::Kept => "kept",
             Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Archived => "archived",
@@ -196,6 +195,7 @@ impl Reason<'_> {
             Self::MissingSubjectId => "missing_subject_id",
             Self::HeldOut => "held_out",
             Self::OutsideLayerSlot => "outside_layer_slot",
+            Self::Kept => "kept",
             Self::NotTargeted => "not_targeted",
             Self::NotSampled => "not_sampled",
             Self::Split => "split",
