@@ -1,5 +1,6 @@
 //! One consistent world: the documents, their plans, look-up, JSON in and out.
 
+mod design;
 mod json;
 mod membership;
 mod readiness;

@@ -1,7 +1,7 @@
 //! Whether an experiment could start now, and every reason why not.
 
 use super::Snapshot;
-use super::json::segments_of;
+use super::design::segments_of;
 use crate::error::{Violation, ViolationCode};
 use crate::id::ExperimentId;
 use crate::model::{

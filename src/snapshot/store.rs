@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::json::segments_of;
+use super::design::segments_of;
 use super::table::Table;
 use super::{Held, Membership, Snapshot};
 use crate::assign::{Plan, Surroundings};
