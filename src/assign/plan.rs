@@ -145,15 +145,39 @@ impl Plan {
         contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        let now = self.now(subject);
-        let mut kept = None;
         if subject.brings_assignments() {
-            if let Some(forced) = self.brought(subject, now, true) {
-                trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
-                return self.serve(Some(forced), Reason::Forced);
-            }
-            kept = self.brought(subject, now, false);
+            return self.honour(subject, contains, trace);
         }
+        self.proceed(subject, || self.now(subject), None, contains, trace)
+    }
+
+    /// Decides about a subject that brings assignments.
+    #[cold]
+    fn honour<'s>(
+        &'s self,
+        subject: &Subject<'_>,
+        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
+    ) -> Decision<'s> {
+        let now = self.now(subject);
+        if let Some(forced) = self.brought(subject, now, true) {
+            trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
+            return self.serve(Some(forced), Reason::Forced);
+        }
+        let kept = self.brought(subject, now, false);
+        self.proceed(subject, || now, kept, contains, trace)
+    }
+
+    /// Decides about a subject that nothing is forced on.
+    #[inline]
+    fn proceed<'s>(
+        &'s self,
+        subject: &Subject<'_>,
+        now: impl FnOnce() -> Option<Timestamp>,
+        kept: Option<&'s Arm>,
+        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
+    ) -> Decision<'s> {
         trace.note(|| Step::Status { status: self.status() });
         match &self.gate {
             Gate::Open(open) => {
@@ -162,7 +186,7 @@ impl Plan {
             }
             Gate::Paused(open) => {
                 let kept = kept.filter(|_| self.keep != Keep::Never);
-                self.stay(open, subject, now, kept, trace)
+                self.stay(open, subject, now(), kept, trace)
             }
             Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
         }
@@ -180,48 +204,40 @@ impl Plan {
         &'s self,
         open: &'s Open,
         subject: &Subject<'_>,
-        now: Option<Timestamp>,
+        now: impl FnOnce() -> Option<Timestamp>,
         kept: Option<&'s Arm>,
+        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
+    ) -> Decision<'s> {
+        if open.guards.is_some() || kept.is_some() {
+            return self.pass(open, subject, now(), kept, contains, trace);
+        }
+        match self.identify(subject, trace) {
+            Some(hash) => {
+                self.enter(open, hash, open.traffic_end, subject.attributes(), contains, trace)
+            }
+            None => self.serve(None, Reason::MissingSubjectId),
+        }
+    }
+
+    /// Takes a subject through the gates that every experiment has.
+    #[inline]
+    fn enter<'s>(
+        &'s self,
+        open: &'s Open,
+        hash: u64,
+        traffic_end: u64,
+        attributes: &dyn Attributes,
         mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        let outside = || self.outside.as_deref();
-        let kind = self.subject_kind.as_str();
-        let mut traffic_end = open.traffic_end;
-        if let Some(guards) = &open.guards {
-            match guards.admit(kind, subject, now, trace) {
-                Ok(staged) => traffic_end = traffic_end.max(staged),
-                Err(reason) => {
-                    let served = if reason.is_outside() { outside() } else { None };
-                    return self.serve(served, reason);
-                }
-            }
-        }
-        if let Some(arm) = kept {
-            trace.note(|| Step::Kept { variation_id: arm.variation_id.clone() });
-            return self.serve(Some(arm), Reason::Kept);
-        }
-        let hash = subject.hash(kind);
-        // The guards that hash have asked for it already.
-        if !open.guards.as_ref().is_some_and(|guards| guards.hash()) {
-            trace.note(|| Step::subject_id(kind, subject));
-        }
-        let Some(hash) = hash else { return self.serve(None, Reason::MissingSubjectId) };
-        let attributes = subject.attributes();
-        if let Some(segment) = open.guards.as_ref().and_then(|guards| guards.audience.as_ref()) {
-            let targeted = contains(segment, attributes);
-            trace.note(|| Step::Audience(Asked::new(segment, attributes, targeted)));
-            if !targeted {
-                return self.serve(outside(), Reason::NotTargeted);
-            }
-        }
         if traffic_end < Partition::POINTS {
             let point = point(hash, open.traffic_seed);
             trace.note(|| Step::Traffic { point: Some(point), end: traffic_end });
             if u64::from(point) >= traffic_end {
                 return match open.rest {
                     Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
-                    None => self.serve(outside(), Reason::NotSampled),
+                    None => self.serve(self.outside.as_deref(), Reason::NotSampled),
                 };
             }
         } else {
@@ -251,6 +267,58 @@ impl Plan {
                 self.serve(arm, reason)
             }
         }
+    }
+
+    #[inline]
+    fn identify(&self, subject: &Subject<'_>, trace: &mut impl Trace) -> Option<u64> {
+        let kind = self.subject_kind.as_str();
+        trace.note(|| Step::subject_id(kind, subject));
+        subject.hash(kind)
+    }
+
+    /// Takes a subject through the guards and past what it keeps. Out of the way of those who have
+    /// neither.
+    #[inline(never)]
+    fn pass<'s>(
+        &'s self,
+        open: &'s Open,
+        subject: &Subject<'_>,
+        now: Option<Timestamp>,
+        kept: Option<&'s Arm>,
+        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
+    ) -> Decision<'s> {
+        let outside = || self.outside.as_deref();
+        let guards = open.guards.as_deref();
+        let mut traffic_end = open.traffic_end;
+        if let Some(guards) = guards {
+            match guards.admit(self.subject_kind.as_str(), subject, now, trace) {
+                Ok(staged) => traffic_end = traffic_end.max(staged),
+                Err(reason) => {
+                    let served = if reason.is_outside() { outside() } else { None };
+                    return self.serve(served, reason);
+                }
+            }
+        }
+        if let Some(arm) = kept {
+            trace.note(|| Step::Kept { variation_id: arm.variation_id.clone() });
+            return self.serve(Some(arm), Reason::Kept);
+        }
+        // The guards that hash have noted it already.
+        let identified = match guards.is_some_and(Guards::hash) {
+            true => self.identify(subject, &mut ()),
+            false => self.identify(subject, trace),
+        };
+        let Some(hash) = identified else { return self.serve(None, Reason::MissingSubjectId) };
+        let attributes = subject.attributes();
+        if let Some(segment) = guards.and_then(|guards| guards.audience.as_ref()) {
+            let targeted = contains(segment, attributes);
+            trace.note(|| Step::Audience(Asked::new(segment, attributes, targeted)));
+            if !targeted {
+                return self.serve(outside(), Reason::NotTargeted);
+            }
+        }
+        self.enter(open, hash, traffic_end, attributes, contains, trace)
     }
 
     /// The arm that a draw by weight gives.
@@ -303,7 +371,7 @@ impl Plan {
         let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return Some(first) };
         let contains =
             |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        let drawn = self.draw(open, subject, now, None, contains, &mut ());
+        let drawn = self.draw(open, subject, || now, None, contains, &mut ());
         let drawn = drawn.served.filter(|_| drawn.in_experiment()).filter(same);
         Some(drawn.unwrap_or(first))
     }

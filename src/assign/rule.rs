@@ -13,6 +13,7 @@ impl Segment {
 
 impl Rule {
     /// Whether it matches: its conditions hold and the rules within it match as they must.
+    #[inline]
     pub fn holds(&self, attributes: &dyn Attributes) -> bool {
         self.matches().iter().all(|condition| condition.holds(attributes))
             && !self.not_matches().iter().any(|condition| condition.holds(attributes))
