@@ -2947,6 +2947,22 @@ fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
     users[0]["subject_kind"] = json!("user");
     check(&users, "layer", "members", json!({"exp_bz": 1}), Some(Code::InvalidValue));
     check(&users, "holdout", "experiments", json!(["exp_bz"]), Some(Code::InvalidValue));
+    // Too many are refused before any is looked up.
+    let many: Vec<_> = (0..10_001)
+        .map(|number: usize| format!("exp_c{}", number.to_string().replace('0', "z")))
+        .collect();
+    for (count, code) in [(10_000, Code::UnknownReference), (10_001, Code::LimitExceeded)] {
+        check(&two, "holdout", "experiments", json!(many[..count]), Some(code));
+    }
+    for (layer, holdout, path) in [
+        (json!({"exp-bz": 1}), json!(["exp_bz", "exp-bz"]), "holdouts[0].experiments[1]"),
+        (json!({"": 1}), json!(["exp_b1", "exp_bz", "exp_b1"]), "holdouts[0].experiments[2]"),
+    ] {
+        let members = |document: &mut Value| document["layers"][0]["members"] = layer;
+        check_document(members, Code::InvalidValue, "layers[0].members");
+        let held = |document: &mut Value| document["holdouts"][0]["experiments"] = holdout;
+        check_document(held, Code::InvalidValue, path);
+    }
     // Of one layer alone.
     let mut document = small();
     document["layers"] = json!([

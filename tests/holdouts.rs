@@ -229,6 +229,28 @@ proptest! {
     }
 }
 
+/// Of subjects that lie at the very end of a share, the one before it is held out, and it is not.
+#[test]
+fn a_share_ends_at_a_point() {
+    let end = |millionths: u64| (u128::from(millionths) << 32) / 100_000_000;
+    let mut met = 0;
+    for id in (0..2_000).map(|n| format!("device-{n}")) {
+        let point = u128::from(point(subject_hash(&id), draw_seed("hld_a", Draw::Holdout)));
+        // The least share whose end does not lie before the point.
+        let share = u64::try_from((point * 100_000_000).div_ceil(1 << 32)).unwrap();
+        if end(share) == point {
+            for (millionths, out) in [(share - 1, false), (share, false), (share + 1, true)] {
+                let snapshot =
+                    held(&Percentage::from_millionths(millionths).unwrap().to_string(), "0");
+                let reason = snapshot.assign("exp_m1", &Subject::new(&id)).reason().as_str();
+                assert_eq!(reason == "held_out", out, "{id} at {millionths}");
+            }
+            met += 1;
+        }
+    }
+    assert!(met > 10, "{met}");
+}
+
 /// A change is refused with this code at this path, and is accepted after these others.
 #[track_caller]
 fn check_refused(change: &Change, code: Code, path: &str, first: &[Change]) {
@@ -268,6 +290,10 @@ fn experiments_join_and_leave_at_rest() {
         Change::patch_holdout(&p("hld_b"), HoldoutPatch::new().share(p("99"))),
     ];
     ok(&held("10", "10"), beside);
+    // What is created without an id gets one, and its salt with it.
+    let commit = apply(&world(), NewHoldout::new("Holdout", "device", p("1"))).unwrap();
+    let created = commit.snapshot.holdout(commit.holdout().unwrap()).unwrap();
+    assert_eq!(created.salt().as_str(), created.id().as_str());
     // All go by one kind of subject.
     let kind = ExperimentPatch::new().subject_kind("user");
     let draft = ok(

@@ -191,15 +191,26 @@ proptest! {
         prop_assert!(replayed == snapshot && replayed.to_json() == snapshot.to_json());
     }
 
-    /// The order in which a layer is created and filled does not matter to what it lies like.
+    /// A layer that is created with its members lies as one that is filled: what is free, then the
+    /// members from the smallest share to the largest, equal ones in the order of their ids.
     #[test]
-    fn a_layer_is_created_as_it_is_filled(shares in any_shares()) {
+    fn a_layer_lies_as_it_is_said_to_at_first(shares in any_shares()) {
         prop_assume!(shares.values().sum::<u64>() <= 100_000_000);
         let filled = ok(&drafts(), members("lay_a", &shares));
         let new = shares.iter().fold(NewLayer::new("At once", "device").id(p("lay_b")), |new, one| {
             new.member(p(one.0), Percentage::from_millionths(*one.1).unwrap())
         });
-        let created = ok(&drafts(), new);
+        let commit = apply(&drafts(), new).unwrap();
+        prop_assert_eq!(commit.layer().map(AsRef::as_ref), Some("lay_b"));
+        let created = commit.snapshot;
+        let mut order: Vec<_> = shares.iter().map(|(id, share)| (due(*share), *id)).collect();
+        order.sort_unstable();
+        let mut start = Partition::POINTS - order.iter().map(|(points, _)| points).sum::<u64>();
+        for (points, id) in order {
+            let wanted: Vec<_> = (points > 0).then_some(start..start + points).into_iter().collect();
+            prop_assert_eq!(slots(layer(&filled), id), wanted);
+            start += points;
+        }
         for id in MEMBERS {
             let at_once = slots(created.layer("lay_b").unwrap(), id);
             prop_assert_eq!(at_once, slots(layer(&filled), id));
