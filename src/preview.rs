@@ -274,6 +274,8 @@ impl fmt::Display for Moves {
         let counts: Option<Vec<String>> =
             self.rows.iter().map(|row| row.count.map(|count| count.to_string())).collect();
         let count = counts.iter().flatten().map(String::len).max().unwrap_or(0).max("count".len());
+        let percent = |row: &Move| format!("{:.4}", row.share * 100.0);
+        let share = self.rows.iter().map(|row| percent(row).len()).max().unwrap_or(0);
         write!(f, "{:from$}  {:to$}", "from", "to")?;
         if counts.is_some() {
             write!(f, "  {:>count$}", "count")?;
@@ -284,7 +286,7 @@ impl fmt::Display for Moves {
             if let Some(own) = row.count {
                 write!(f, "  {own:>count$}")?;
             }
-            write!(f, "  {:.4} %", row.share * 100.0)?;
+            write!(f, "  {:>share$} %", percent(row))?;
             writeln!(f, "{}", if row.from == row.to { "" } else { "  moves" })?;
         }
         Ok(())
