@@ -139,14 +139,15 @@ fn check_last(explanation: &Explanation<'_>) {
         ("missing_subject_id" | "paused", Step::Subject { id, .. }) => id.is_none(),
         ("held_out" | "paused", Step::Holdout { held_out, .. }) => *held_out,
         ("outside_layer_slot" | "paused", Step::Layer { inside, .. }) => !inside,
-        ("not_targeted", Step::Audience(asked)) => !asked.matched,
+        ("not_targeted", Step::Audience(asked)) | ("fallback", Step::Segment(asked)) => {
+            !asked.matched
+        }
+        ("segment", Step::Segment(asked)) => asked.matched,
         // In a ramp without weights those who have not entered have the control.
         ("not_sampled" | "split", Step::Traffic { point, end }) => {
             point.is_some_and(|point| u64::from(point) >= *end)
         }
         ("fallback", Step::Traffic { point, end }) => point.is_none_or(|own| u64::from(own) < *end),
-        ("segment", Step::Segment(asked)) => asked.matched,
-        ("fallback", Step::Segment(asked)) => !asked.matched,
         ("split" | "segment" | "fallback", Step::Split { variation_id, .. }) => {
             variation_id.as_ref() == served
         }
@@ -183,11 +184,18 @@ fn check(snapshot: &Snapshot, subject: &Subject<'_>, who: &Who<'_>) {
     assert_eq!(explanation.to_string().lines().count(), 1 + steps.len());
 }
 
+/// How an experiment assigns: by weight, or by segment to one arm or to several each.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shape {
+    Weights,
+    Segments,
+    Divided,
+}
+
 /// An experiment with any gates.
 #[derive(Debug, Clone)]
 struct World {
-    by_segment: bool,
-    divided: bool,
+    shape: Shape,
     /// No ramp, one with weights, one without them, one by time.
     ramp: u8,
     traffic: u32,
@@ -210,24 +218,25 @@ impl World {
         ];
         let segment =
             rules.into_iter().fold(NewSegment::new("Both").id(p("seg_t")), NewSegment::rule);
-        let new = match self.by_segment {
-            true => NewExperiment::by_segment("Explained", p("flg_a")),
-            false => NewExperiment::by_percentage("Explained", p("flg_a")),
+        let by_weight = self.shape == Shape::Weights;
+        let new = match by_weight {
+            true => NewExperiment::by_percentage("Explained", p("flg_a")),
+            false => NewExperiment::by_segment("Explained", p("flg_a")),
         };
-        let ramp = if self.by_segment { self.ramp / 2 * 3 } else { self.ramp };
-        let arms = match (self.by_segment, self.divided, ramp) {
-            (true, true, _) => vec![
+        let ramp = if by_weight { self.ramp } else { self.ramp / 2 * 3 };
+        let arms = match (self.shape, ramp) {
+            (Shape::Divided, _) => vec![
                 Allocation::segment(p("var_a"), p("seg_germany"), 1).unwrap().weighing(p("60")),
                 Allocation::segment(p("var_b"), p("seg_germany"), 1).unwrap().weighing(p("40")),
                 Allocation::segment(p("var_c"), p("seg_t"), 2).unwrap(),
                 Allocation::fallback(p("var_c")).weighing(p("10")),
                 Allocation::fallback(p("var_a")).weighing(p("90")).control(),
             ],
-            (true, false, _) => vec![Allocation::fallback(p("var_a")).control()],
-            (false, _, 2) => {
+            (Shape::Segments, _) => vec![Allocation::fallback(p("var_a")).control()],
+            (Shape::Weights, 2) => {
                 vec![Allocation::ramped(p("var_a")).control(), Allocation::ramped(p("var_b"))]
             }
-            _ => vec![share("var_b", "30"), share("var_a", "70").control()],
+            (Shape::Weights, _) => vec![share("var_b", "30"), share("var_a", "70").control()],
         };
         let mut new =
             arms.into_iter().fold(new.id(p("exp_t")), NewExperiment::allocation).keep(self.keep);
@@ -261,7 +270,8 @@ impl World {
 }
 
 fn any_world() -> impl Strategy<Value = World> {
-    let shape = (any::<bool>(), any::<bool>(), 0..4_u8, select(vec![0, 30, 70, 100]));
+    let shapes = vec![Shape::Weights, Shape::Weights, Shape::Segments, Shape::Divided];
+    let shape = (select(shapes), 0..4_u8, select(vec![0, 30, 70, 100]));
     let times = (prop::option::weighted(0.3, 0..6_i64), prop::option::weighted(0.3, 6..9_i64));
     let groups = (
         prop::collection::vec(select(vec![0, 20, 50, 100]), 0..3),
@@ -272,9 +282,8 @@ fn any_world() -> impl Strategy<Value = World> {
         prop_oneof![4 => Just(Status::Active), 2 => Just(Status::Paused), 1 => select(Status::ALL)];
     let rest = (any::<bool>(), any::<bool>(), select(Keep::ALL));
     (shape, times, groups, status, rest).prop_map(
-        |((by_segment, divided, ramp, traffic), times, (holdouts, slot), status, rest)| World {
-            by_segment,
-            divided,
+        |((shape, ramp, traffic), times, (holdouts, slot), status, rest)| World {
+            shape,
             ramp,
             traffic,
             audience: rest.0,

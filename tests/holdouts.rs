@@ -257,7 +257,7 @@ fn check_refused(change: &Change, code: Code, path: &str, first: &[Change]) {
     let snapshot = held("10", "10");
     let error = apply(&snapshot, change.clone()).unwrap_err();
     assert_eq!((error.code(), error.path()), (code, path), "{change:?}: {error}");
-    ok(&snapshot, [first, &[change.clone()]].concat());
+    ok(&snapshot, [first, std::slice::from_ref(change)].concat());
 }
 
 #[test]

@@ -81,9 +81,9 @@ fn wanted(
         gate,
         Gate::HeldOut | Gate::OutsideSlot | Gate::BeforeStart | Gate::AfterEnd | Gate::NoId
     );
-    let keeps = match (keep, status) {
-        (Keep::Always, Status::Active | Status::Paused) => true,
-        (Keep::WhilePaused, Status::Paused) => true,
+    let keeps = match keep {
+        Keep::Always => matches!(status, Status::Active | Status::Paused),
+        Keep::WhilePaused => status == Status::Paused,
         _ => false,
     };
     match status {

@@ -332,7 +332,7 @@ fn check(before: &[Change], change: &Change, code: Code, path: &str, first: &[Ch
     let error = apply(&snapshot, change.clone()).unwrap_err();
     assert_eq!((error.code(), error.path()), (code, path), "{change:?}: {error}");
     assert!(error.is_refused() || error.is_conflict() || error.is_invalid());
-    ok(&snapshot, [first, &[change.clone()]].concat());
+    ok(&snapshot, [first, std::slice::from_ref(change)].concat());
 }
 
 #[test]
@@ -385,6 +385,14 @@ fn a_member_keeps_its_share_whatever_becomes_of_it() {
     }
     let renamed = ok(&snapshot, Change::patch_layer(&p("lay_a"), LayerPatch::new().name("Other")));
     assert_eq!(slots(layer(&renamed), "exp_m1"), before);
+    // Who has left is asked no more, even before it is resumed.
+    let kept = Subject::new("device-42").kept("exp_m1", "var_b");
+    let nobody =
+        [percents(&[("exp_m1", 0)]), set("exp_m1", Status::Active), set("exp_m1", Status::Paused)];
+    let paused = ok(&drafts(), nobody);
+    assert_eq!(paused.assign("exp_m1", &kept).reason().as_str(), "paused");
+    let left = ok(&paused, percents(&[]));
+    assert_eq!(left.assign("exp_m1", &kept).reason().as_str(), "kept");
     let left = ok(&snapshot, percents(&[("exp_m2", 100)]));
     assert_eq!(width(&slots(layer(&left), "exp_m2")), Partition::POINTS);
     assert_eq!(left.layer_of("exp_m1"), None);

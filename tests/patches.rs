@@ -605,6 +605,30 @@ fn an_empty_patch_is_the_identity_in_every_status() {
     }
 }
 
+/// A field and values for it.
+type Free = (&'static str, BoxedStrategy<Value>);
+
+/// Values for the fields of a layer and of a holdout.
+fn free_fields_of_groups() -> [Vec<Free>; 2] {
+    let text = || prop::sample::select(vec![json!("one text"), json!("another text")]);
+    let nullable = || prop_oneof![Just(json!(null)), text()];
+    let members =
+        [json!({}), json!({"exp_weights": 31}), json!({"exp_ramp": 10, "exp_segments": 90})];
+    let layer = vec![
+        ("name", text().boxed()),
+        ("description", nullable().boxed()),
+        ("members", prop::sample::select(members.to_vec()).boxed()),
+    ];
+    let held = [json!([]), json!(["exp_ramp", "exp_segments", "exp_weights"])];
+    let holdout = vec![
+        ("name", text().boxed()),
+        ("description", nullable().boxed()),
+        ("share", (0..=100_u8).prop_map(|share| json!(share)).boxed()),
+        ("experiments", prop::sample::select(held.to_vec()).boxed()),
+    ];
+    [layer, holdout]
+}
+
 /// Values for the fields of one entity that can be combined freely.
 fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<String, Value>)> {
     let text = || prop::sample::select(vec![json!("one text"), json!("another text")]);
@@ -670,20 +694,7 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("description", nullable().boxed()),
         ("rules", prop_oneof![Just(rules("FR")), Just(rules("IT"))].boxed()),
     ];
-    let members =
-        [json!({}), json!({"exp_weights": 31}), json!({"exp_ramp": 10, "exp_segments": 90})];
-    let layer = vec![
-        ("name", text().boxed()),
-        ("description", nullable().boxed()),
-        ("members", prop::sample::select(members.to_vec()).boxed()),
-    ];
-    let held = [json!([]), json!(["exp_ramp", "exp_segments", "exp_weights"])];
-    let holdout = vec![
-        ("name", text().boxed()),
-        ("description", nullable().boxed()),
-        ("share", (0..=100_u8).prop_map(|share| json!(share)).boxed()),
-        ("experiments", prop::sample::select(held.to_vec()).boxed()),
-    ];
+    let [layer, holdout] = free_fields_of_groups();
     let entities = vec![
         ("patch_layer", "lay_a", layer),
         ("patch_holdout", "hld_a", holdout),
@@ -693,11 +704,7 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("patch_variation", "var_b", variation),
         ("patch_segment", "seg_ios", segment),
     ];
-    let one = |(kind, id, fields): (
-        &'static str,
-        &'static str,
-        Vec<(&'static str, BoxedStrategy<Value>)>,
-    )| {
+    let one = |(kind, id, fields): (&'static str, &'static str, Vec<Free>)| {
         let fields: Vec<_> = fields
             .into_iter()
             .map(|(name, value)| prop::option::of(value).prop_map(move |value| (name, value)))

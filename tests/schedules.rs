@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
-    Allocation, Change, Clock, Decision, ExperimentPatch, Keep, NewExperiment, NewHoldout,
-    Percentage, Reason, Snapshot, Stage, Status, Subject, Timestamp,
+    Allocation, Change, Clock, ExperimentPatch, Keep, NewExperiment, NewHoldout, Percentage,
+    Reason, Snapshot, Stage, Status, Subject, Timestamp,
 };
 
 fn millis(millis: i64) -> Timestamp {
@@ -216,6 +216,12 @@ fn the_clock_is_the_systems_unless_the_subject_brings_one() {
     assert_eq!(reason(now - 2 * hour, now - hour), "after_end");
 }
 
+/// What `device-42` meets at this second of the epoch.
+fn reason(snapshot: &Snapshot, seconds: i64) -> Reason<'_> {
+    let clock = at(seconds);
+    snapshot.assign("exp_t", &Subject::new("device-42").with_clock(&clock)).reason()
+}
+
 #[test]
 fn an_edit_takes_effect_at_once_and_stages_begin_at_nobody() {
     let stage = |at, traffic: &str| Stage { at: common::at(at), traffic: p(traffic) };
@@ -227,12 +233,6 @@ fn an_edit_takes_effect_at_once_and_stages_begin_at_nobody() {
     let running = brought_to(&ok(&world(), new), "exp_t", Status::Active);
     let own = running.experiment("exp_t").unwrap();
     assert_eq!((own.traffic(), own.stages().len()), (Percentage::ZERO, 2));
-    fn reason<'s>(snapshot: &'s Snapshot, seconds: i64) -> Reason<'s> {
-        let clock = at(seconds);
-        let decision: Decision<'s> =
-            snapshot.assign("exp_t", &Subject::new("device-42").with_clock(&clock));
-        decision.reason()
-    }
     assert_eq!(
         [9, 19, 20].map(|now| reason(&running, now).as_str()),
         ["not_sampled", "not_sampled", "split"]
