@@ -129,6 +129,34 @@ macro_rules! patches {
     )+};
 }
 
+impl LayerPatch {
+    /// The share of one more member, who joins if it is none.
+    pub fn member(mut self, experiment_id: ExperimentId, share: Percentage) -> Self {
+        self.members.get_or_insert_default().insert(experiment_id, share);
+        self
+    }
+
+    /// The same patch, by which one more member leaves.
+    pub fn without(mut self, experiment_id: ExperimentId) -> Self {
+        self.leave.get_or_insert_default().insert(experiment_id);
+        self
+    }
+}
+
+impl HoldoutPatch {
+    /// The same patch, by which one more experiment joins.
+    pub fn experiment(mut self, experiment_id: ExperimentId) -> Self {
+        self.join.get_or_insert_default().insert(experiment_id);
+        self
+    }
+
+    /// The same patch, by which one more experiment leaves.
+    pub fn without(mut self, experiment_id: ExperimentId) -> Self {
+        self.leave.get_or_insert_default().insert(experiment_id);
+        self
+    }
+}
+
 patches! {
     /// What becomes different about a flag.
     FlagPatch {
@@ -213,8 +241,10 @@ patches! {
         set {
             /// The name.
             name: String = impl Into<String>,
-            /// All members and their shares, in place of those that there are.
+            /// The shares of these members; whoever is none joins. All others stay as they are.
             members: BTreeMap<ExperimentId, Percentage> = BTreeMap<ExperimentId, Percentage>,
+            /// The members that leave, and free their shares.
+            leave: BTreeSet<ExperimentId> = BTreeSet<ExperimentId>,
         }
         patch {
             /// What it is about.
@@ -229,8 +259,10 @@ patches! {
             name: String = impl Into<String>,
             /// The share of subjects that is held out.
             share: Percentage = Percentage,
-            /// All experiments, in place of those that there are.
-            experiments: BTreeSet<ExperimentId> = BTreeSet<ExperimentId>,
+            /// The experiments that join. All others stay.
+            join: BTreeSet<ExperimentId> = BTreeSet<ExperimentId>,
+            /// The experiments that leave.
+            leave: BTreeSet<ExperimentId> = BTreeSet<ExperimentId>,
         }
         patch {
             /// What it is about.

@@ -43,7 +43,6 @@ const FREE: u8 = 0;
 /// the layer, whatever becomes of it, and cannot be deleted before.
 ///
 /// ```
-/// use std::collections::BTreeMap;
 /// use variate::{Change, LayerPatch, NewLayer};
 ///
 /// let layer = NewLayer::new("Checkout", "user")
@@ -52,8 +51,7 @@ const FREE: u8 = 0;
 ///     .member("exp_price".parse()?, 20.try_into()?);
 ///
 /// // exp_button takes another 20 % from the half that is free; exp_price keeps whom it has.
-/// let members = [("exp_button".parse()?, 50.try_into()?), ("exp_price".parse()?, 20.try_into()?)];
-/// let patch = LayerPatch::new().members(BTreeMap::from(members));
+/// let patch = LayerPatch::new().member("exp_button".parse()?, 50.try_into()?);
 /// let change = Change::patch_layer(&"lay_checkout".parse()?, patch);
 /// # Ok::<(), variate::Error>(())
 /// ```

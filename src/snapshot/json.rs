@@ -285,7 +285,7 @@ impl Snapshot {
     fn check_new_holdout(&self, holdout: &Holdout) -> Result<(), Error> {
         check_id_free(self.holdout(holdout.id()).is_some(), holdout.id().as_str())?;
         check_name_free(self.holdout_named(holdout.name()), "", holdout.name().as_str())?;
-        self.check_held(holdout)
+        self.check_held(holdout).map_err(|error| error.at("experiments"))
     }
 
     /// Checks an experiment against the rest of the document and gives it what its run froze.

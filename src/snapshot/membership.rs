@@ -28,7 +28,6 @@ impl Snapshot {
     pub(crate) fn check_held(&self, holdout: &Holdout) -> Result<(), Error> {
         let mut ids = holdout.experiments.iter();
         ids.try_for_each(|id| self.check_member(id, &holdout.subject_kind))
-            .map_err(|error| error.at("experiments"))
     }
 
     fn check_member(&self, id: &ExperimentId, kind: &SubjectKind) -> Result<(), Error> {

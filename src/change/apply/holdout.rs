@@ -1,10 +1,12 @@
 //! Holdouts.
 
+use std::collections::BTreeSet;
+
 use super::super::{EffectKind, EntityKind, HoldoutPatch, NewHoldout};
-use super::layer::check_empty;
+use super::layer::{check_apart, check_empty};
 use super::{Edit, Work, given, not_found, patched, text};
 use crate::error::Error;
-use crate::id::HoldoutId;
+use crate::id::{ExperimentId, HoldoutId};
 use crate::model::{Holdout, Record, Salt, check_held, check_id_free, check_name_free};
 
 impl Work<'_> {
@@ -27,8 +29,9 @@ impl Work<'_> {
         };
         check_name_free(self.next.holdout_named(&holdout.name), "", &new.name)?;
         check_held(&holdout.experiments).map_err(|error| error.at("experiments"))?;
-        self.next.check_held(&holdout)?;
-        self.check_halted(holdout.experiments.iter()).map_err(|error| error.at("experiments"))?;
+        self.next.check_held(&holdout).map_err(|error| error.at("experiments"))?;
+        self.check_halted(holdout.experiments.iter(), "joins")
+            .map_err(|error| error.at("experiments"))?;
         self.note(EffectKind::Created, EntityKind::Holdout, id.as_str(), 1);
         self.next.put_holdout(holdout);
         new.id = Some(id);
@@ -61,15 +64,20 @@ impl Work<'_> {
         let description = patched("description", &patch.description)?;
         edit.set("description", &mut holdout.description, description)?;
         edit.set("share", &mut holdout.share, patch.share)?;
-        if let Some(experiments) = &patch.experiments {
-            check_held(experiments).map_err(|error| error.at("experiments"))?;
-            let changing = holdout.experiments.symmetric_difference(experiments);
-            self.check_halted(changing).map_err(|error| error.at("experiments"))?;
-            edit.set("experiments", &mut holdout.experiments, Some(experiments.clone()))?;
-        }
+        let none = BTreeSet::new();
+        let [join, leave] = [&patch.join, &patch.leave].map(|ids| ids.as_ref().unwrap_or(&none));
+        check_apart(leave.iter(), |id| join.contains(id), "join")?;
+        let joining = join.difference(&holdout.experiments);
+        self.check_halted(joining, "joins").map_err(|error| error.at("join"))?;
+        let leaving = leave.intersection(&holdout.experiments);
+        self.check_halted(leaving, "leaves").map_err(|error| error.at("leave"))?;
+        let stay = holdout.experiments.difference(leave);
+        let experiments: BTreeSet<ExperimentId> = stay.chain(join).cloned().collect();
+        check_held(&experiments).map_err(|error| error.at("join"))?;
+        edit.set("experiments", &mut holdout.experiments, Some(experiments))?;
         let taken = self.next.holdout_named(&holdout.name);
         check_name_free(taken, holdout.id.as_str(), holdout.name.as_str())?;
-        self.next.check_held(holdout)?;
+        self.next.check_held(holdout).map_err(|error| error.at("join"))?;
         Ok(edit.into_fields())
     }
 

@@ -1,5 +1,7 @@
 //! Layers.
 
+use std::collections::BTreeMap;
+
 use super::super::{EffectKind, EntityKind, LayerPatch, NewLayer};
 use super::{Edit, Work, given, not_found, patched, text};
 use crate::error::{Code, Error};
@@ -25,7 +27,7 @@ impl Work<'_> {
         };
         check_name_free(self.next.layer_named(&layer.name), "", &new.name)?;
         self.next.check_members(&layer)?;
-        self.check_halted(layer.members().keys()).map_err(|error| error.at("members"))?;
+        self.check_halted(layer.members().keys(), "joins").map_err(|error| error.at("members"))?;
         self.note(EffectKind::Created, EntityKind::Layer, id.as_str(), 1);
         self.next.put_layer(layer);
         new.id = Some(id);
@@ -57,15 +59,18 @@ impl Work<'_> {
         edit.set("name", &mut layer.name, given("name", patch.name.as_ref())?)?;
         let description = patched("description", &patch.description)?;
         edit.set("description", &mut layer.description, description)?;
-        if let Some(members) = &patch.members {
-            let at = |error: Error| error.at("members");
-            let slots = layer.slots.edit(members.clone()).map_err(at)?;
-            let stays =
-                |id: &&ExperimentId| layer.members().contains_key(*id) && members.contains_key(*id);
-            let changing = layer.members().keys().chain(members.keys()).filter(|id| !stays(id));
-            self.check_halted(changing).map_err(at)?;
-            edit.set("members", &mut layer.slots, Some(slots))?;
-        }
+        let none = BTreeMap::new();
+        let shares = patch.members.as_ref().unwrap_or(&none);
+        let leave = patch.leave.iter().flatten();
+        check_apart(leave.clone(), |id| shares.contains_key(id), "members")?;
+        let join = shares.keys().filter(|id| !layer.members().contains_key(*id));
+        self.check_halted(join, "joins").map_err(|error| error.at("members"))?;
+        let mut members = layer.members().clone();
+        members.extend(shares.iter().map(|(id, share)| (id.clone(), *share)));
+        let left = leave.filter(|id| members.remove(*id).is_some());
+        self.check_halted(left, "leaves").map_err(|error| error.at("leave"))?;
+        let slots = layer.slots.edit(members).map_err(|error| error.at("members"))?;
+        edit.set("members", &mut layer.slots, Some(slots))?;
         let taken = self.next.layer_named(&layer.name);
         check_name_free(taken, layer.id.as_str(), layer.name.as_str())?;
         self.next.check_members(layer)?;
@@ -89,14 +94,17 @@ impl Work<'_> {
     pub(super) fn check_halted<'e>(
         &self,
         mut changing: impl Iterator<Item = &'e ExperimentId>,
+        what: &str,
     ) -> Result<(), Error> {
         let active = |id: &&ExperimentId| {
             self.next.experiment(*id).is_some_and(|own| own.status() == Status::Active)
         };
         match changing.find(active) {
             Some(id) => {
-                let rule = "must not be active when it joins or leaves; one transaction can pause \
-                            it, change this and activate it";
+                let rule = format!(
+                    "must not be active when it {what}; one transaction can pause it, change this \
+                     and activate it"
+                );
                 Err(Error::new(Code::NotMutable, rule).with_value(id))
             }
             None => Ok(()),
@@ -108,6 +116,21 @@ impl Work<'_> {
         let layer = self.next.layer(id).ok_or_else(|| not_found("a layer", id.as_str()))?;
         layer.record.check_version(if_version)?;
         Ok(layer.clone())
+    }
+}
+
+/// Checks that nobody who leaves is among those who stay or join.
+pub(super) fn check_apart<'e>(
+    mut leave: impl Iterator<Item = &'e ExperimentId>,
+    stays: impl Fn(&ExperimentId) -> bool,
+    other: &str,
+) -> Result<(), Error> {
+    match leave.find(|id| stays(id)) {
+        Some(id) => {
+            let rule = format!("must not be in {other} as well");
+            Err(Error::invalid(rule).with_value(id).at("leave"))
+        }
+        None => Ok(()),
     }
 }
 
