@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::hash::BuildHasher;
 
 use serde_json::{Map, Value};
@@ -28,6 +29,23 @@ pub enum Attribute<'a> {
     String(&'a str),
     /// A moment.
     Timestamp(Timestamp),
+    /// A whole number beyond an `i64`.
+    Unsigned(u64),
+}
+
+/// As JSON.
+impl fmt::Display for Attribute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Float(value) => Value::from(*value).fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Json(value) => value.fmt(f),
+            Self::String(value) => Value::from(*value).fmt(f),
+            Self::Timestamp(value) => Value::from(value.to_string()).fmt(f),
+            Self::Unsigned(value) => value.fmt(f),
+        }
+    }
 }
 
 /// What is known about a subject: its attributes by name.
@@ -181,20 +199,19 @@ macro_rules! numbers {
 numbers!(Integer: i8 i16 i32 i64 u8 u16 u32);
 numbers!(Float: f32 f64);
 
-/// Whole numbers beyond an `i64` are the nearest float, as in JSON.
-macro_rules! large_numbers {
-    ($($number:ty)+) => {$(
-        impl ToAttribute for $number {
-            fn to_attribute(&self) -> Option<Attribute<'_>> {
-                #[expect(clippy::cast_precision_loss, reason = "the nearest float is meant")]
-                let float = || Attribute::Float(*self as f64);
-                Some(i64::try_from(*self).map_or_else(|_| float(), Attribute::Integer))
-            }
-        }
-    )+};
+impl ToAttribute for u64 {
+    fn to_attribute(&self) -> Option<Attribute<'_>> {
+        Some(i64::try_from(*self).map_or(Attribute::Unsigned(*self), Attribute::Integer))
+    }
 }
 
-large_numbers!(u64 usize);
+impl ToAttribute for usize {
+    fn to_attribute(&self) -> Option<Attribute<'_>> {
+        // No machine has a wider one.
+        let number = u64::try_from(*self).ok()?;
+        Some(i64::try_from(number).map_or(Attribute::Unsigned(number), Attribute::Integer))
+    }
+}
 
 impl ToAttribute for Timestamp {
     fn to_attribute(&self) -> Option<Attribute<'_>> {
@@ -208,7 +225,9 @@ impl ToAttribute for Value {
             Self::Null => None,
             Self::Bool(value) => Some(Attribute::Bool(*value)),
             Self::Number(number) => {
-                number.as_i64().map(Attribute::Integer).or(number.as_f64().map(Attribute::Float))
+                let unsigned = || number.as_u64().map(Attribute::Unsigned);
+                let float = || number.as_f64().map(Attribute::Float);
+                number.as_i64().map(Attribute::Integer).or_else(unsigned).or_else(float)
             }
             Self::String(value) => Some(Attribute::String(value)),
             Self::Array(_) | Self::Object(_) => Some(Attribute::Json(self)),

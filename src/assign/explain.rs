@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::guards::{HoldoutGate, LayerGate};
 use super::plan::Arm;
 use super::{Attributes, Decision, Reason, Subject};
+use crate::error::shorten;
 use crate::id::{ExperimentId, HoldoutId, LayerId, SegmentId, VariationId};
 use crate::model::{Closed, Schedule, Segment, Status};
 use crate::number::Percentage;
@@ -36,9 +37,8 @@ use crate::time::Timestamp;
 /// exp_signin → var_short (split)
 ///   status    active
 ///   subject   device \"device-42\"
-///   traffic   point 3721284257 lies below 3865470566
-///   split     point 333885173 lies in 0..429496729, which is var_short's
-/// ");
+///   traffic   point 3721284257 (86.64 %) lies below 3865470566 (90.00 %)
+///   split     point 333885173 lies in 0..429496729, which is var_short's");
 /// # Ok::<(), variate::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +74,15 @@ pub enum Step {
     Forced {
         /// The arm's variation.
         variation_id: VariationId,
+    },
+    /// The subject brought this variation, which does not count.
+    PassedOver {
+        /// The variation.
+        variation_id: String,
+        /// Whether it was to be forced, or else kept.
+        forced: bool,
+        /// Whether it is an arm, which is not kept now, or else is none.
+        is_arm: bool,
     },
     /// Where the experiment stands in its life.
     Status {
@@ -173,9 +182,14 @@ pub struct Asked {
 pub struct RuleVerdict {
     /// Whether it matches.
     pub matched: bool,
-    /// What kept it from matching: the path within the rule, such as `match.country`.
+    /// What kept it from matching: the path within the rule, such as `match.country`, of the first
+    /// that did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+    /// What the attribute there is, as compact JSON, cut after 80 characters; nothing if it is
+    /// missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
 }
 
 /// Who looks on while a plan decides: nobody, or an explanation.
@@ -202,8 +216,12 @@ impl Step {
         traffic: Result<Percentage, Closed>,
     ) -> Self {
         let Schedule { starts_at, ends_at, .. } = *schedule;
-        let open = traffic.is_ok();
-        Self::Schedule { now, starts_at, ends_at, open, traffic: traffic.unwrap_or_default() }
+        let traffic_now = schedule.staged(now);
+        Self::Schedule { now, starts_at, ends_at, open: traffic.is_ok(), traffic: traffic_now }
+    }
+
+    pub(super) fn passed_over(variation_id: &str, forced: bool, is_arm: bool) -> Self {
+        Self::PassedOver { variation_id: variation_id.to_owned(), forced, is_arm }
     }
 
     pub(super) fn subject_id(kind: &str, subject: &Subject<'_>) -> Self {
@@ -234,9 +252,12 @@ impl Asked {
     pub(super) fn new(segment: &Segment, attributes: &dyn Attributes, matched: bool) -> Self {
         let mut rules = Vec::new();
         for rule in segment.rules() {
-            let failed = rule.failure(attributes);
-            let matched = failed.is_none();
-            rules.push(RuleVerdict { matched, failed });
+            let failure = rule.failure(attributes);
+            let matched = failure.is_none();
+            let attribute = failure.as_ref().and_then(|failure| failure.attribute);
+            let found = attribute.and_then(|name| attributes.attribute(name));
+            let found = found.map(|value| shorten(&value.to_string()));
+            rules.push(RuleVerdict { matched, failed: failure.map(|own| own.path), found });
             if matched {
                 break;
             }
@@ -261,10 +282,10 @@ impl fmt::Display for Explanation<'_> {
         let experiment = experiment_id.map_or("no such experiment", ExperimentId::as_str);
         let variation = self.decision.variation_id().map_or("nothing", VariationId::as_str);
         match reason {
-            Reason::NotFound => writeln!(f, "{experiment}")?,
-            _ => writeln!(f, "{experiment} → {variation} ({reason})")?,
+            Reason::NotFound => f.write_str(experiment)?,
+            _ => write!(f, "{experiment} → {variation} ({reason})")?,
         }
-        self.steps.iter().try_for_each(|step| writeln!(f, "  {step}"))
+        self.steps.iter().try_for_each(|step| write!(f, "\n  {step}"))
     }
 }
 
@@ -272,14 +293,20 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forced { variation_id } => write!(f, "forced    into {variation_id}"),
+            Self::PassedOver { variation_id, forced, is_arm } => {
+                let brought = if *forced { "forced" } else { "kept" };
+                let why = if *is_arm { "is not kept now" } else { "is no arm" };
+                write!(f, "{brought:<8}  {variation_id} {why}, and is passed over")
+            }
             Self::Status { status } => write!(f, "status    {status}"),
-            Self::Schedule { now, starts_at, ends_at, open, traffic } => {
-                write!(f, "schedule  {now} lies ")?;
-                f.write_str(if *open { "within" } else { "outside" })?;
-                let moment = |at: &Option<Timestamp>| at.map(|at| at.to_string());
-                write!(f, " {}", moment(starts_at).as_deref().unwrap_or("the beginning of time"))?;
-                write!(f, " to {}", moment(ends_at).as_deref().unwrap_or("its end"))?;
-                write!(f, "; by its stages {traffic} % enter")
+            Self::Schedule { now, starts_at: Some(start), .. } if now < start => {
+                write!(f, "schedule  {now} lies before {start}, when it begins")
+            }
+            Self::Schedule { now, ends_at: Some(end), .. } if now >= end => {
+                write!(f, "schedule  {now} does not lie before {end}, when it ends")
+            }
+            Self::Schedule { now, traffic, .. } => {
+                write!(f, "schedule  {now} lies within its time; by its stages {traffic} % enter")
             }
             Self::Subject { kind, id: Some(id) } => write!(f, "subject   {kind} {id:?}"),
             Self::Subject { kind, id: None } => write!(f, "subject   has no id of kind {kind}"),
@@ -310,9 +337,21 @@ struct Below(u32, u64, bool);
 
 impl fmt::Display for Below {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(point, end, below) = self;
-        let lies = if *below { "lies below" } else { "does not lie below" };
-        write!(f, "point {point} {lies} {end}")
+        let Self(point, end, below) = *self;
+        let lies = if below { "lies below" } else { "does not lie below" };
+        let [point_share, end_share] = [point.into(), end].map(Share);
+        write!(f, "point {point} ({point_share}) {lies} {end} ({end_share})")
+    }
+}
+
+/// A number of points as a share of all, rounded to two decimals.
+struct Share(u64);
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // At most 2^32 · 10^4, far below 2^64.
+        let hundredths = (self.0 * 10_000 + Partition::POINTS / 2) / Partition::POINTS;
+        write!(f, "{}.{:02} %", hundredths / 100, hundredths % 100)
     }
 }
 
@@ -323,7 +362,14 @@ impl fmt::Display for Asked {
         for (index, rule) in self.rules.iter().enumerate() {
             let mark = if index == 0 { ": " } else { "; " };
             match &rule.failed {
-                Some(path) => write!(f, "{mark}rules[{index}] fails at {path}")?,
+                Some(path) => {
+                    write!(f, "{mark}rules[{index}] fails at {path}")?;
+                    match &rule.found {
+                        Some(value) => write!(f, ", which is {value}")?,
+                        None if path.contains("match.") => f.write_str(", which is missing")?,
+                        None => {}
+                    }
+                }
                 None => write!(f, "{mark}rules[{index}] matches")?,
             }
         }

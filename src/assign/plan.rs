@@ -160,15 +160,23 @@ impl Plan {
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         let now = self.now(subject);
-        if let Some(forced) = self.brought(subject, now, true) {
+        if let Some(forced) = self.brought(subject, now, true, trace) {
             trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
             return self.serve(Some(forced), Reason::Forced);
         }
-        let kept = self.brought(subject, now, false);
+        let mut kept = self.brought(subject, now, false, trace);
+        let keeps = match &self.gate {
+            Gate::Open(_) => self.keep == Keep::Always,
+            Gate::Paused(_) => self.keep != Keep::Never,
+            Gate::Closed(_) => false,
+        };
+        if let Some(arm) = kept.take_if(|_| !keeps) {
+            trace.note(|| Step::passed_over(arm.variation_id.as_str(), false, true));
+        }
         self.proceed(subject, || now, kept, contains, trace)
     }
 
-    /// Decides about a subject that nothing is forced on.
+    /// Decides about a subject that nothing is forced on and that keeps at most this.
     #[inline]
     fn proceed<'s>(
         &'s self,
@@ -180,14 +188,8 @@ impl Plan {
     ) -> Decision<'s> {
         trace.note(|| Step::Status { status: self.status() });
         match &self.gate {
-            Gate::Open(open) => {
-                let kept = kept.filter(|_| self.keep == Keep::Always);
-                self.draw(open, subject, now, kept, contains, trace)
-            }
-            Gate::Paused(open) => {
-                let kept = kept.filter(|_| self.keep != Keep::Never);
-                self.stay(open, subject, now(), kept, trace)
-            }
+            Gate::Open(open) => self.draw(open, subject, now, kept, contains, trace),
+            Gate::Paused(open) => self.stay(open, subject, now(), kept, trace),
             Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
         }
     }
@@ -359,9 +361,21 @@ impl Plan {
 
     /// The first arm that the subject brings, by force or not, and that the experiment has.
     #[cold]
-    fn brought(&self, subject: &Subject<'_>, now: Option<Timestamp>, forced: bool) -> Option<&Arm> {
+    fn brought(
+        &self,
+        subject: &Subject<'_>,
+        now: Option<Timestamp>,
+        forced: bool,
+        trace: &mut impl Trace,
+    ) -> Option<&Arm> {
         let mut brought = subject.brought(self.experiment_id.as_str(), forced);
-        brought.find_map(|variation| self.arm(variation, subject, now))
+        brought.find_map(|variation| {
+            let arm = self.arm(variation, subject, now);
+            if arm.is_none() {
+                trace.note(|| Step::passed_over(variation, forced, false));
+            }
+            arm
+        })
     }
 
     /// The arm with this variation; if there are several, that by which the subject would get it.

@@ -21,32 +21,45 @@ impl Rule {
     }
 }
 
+/// What keeps a rule from matching.
+pub(crate) struct Failure<'r> {
+    /// Where within the rule.
+    pub(crate) path: String,
+    /// The attribute of the condition there; `None` where rules failed.
+    pub(crate) attribute: Option<&'r str>,
+}
+
 impl Rule {
-    /// What keeps it from matching: the path within the rule; `None` if it matches.
-    pub(crate) fn failure(&self, attributes: &dyn Attributes) -> Option<String> {
+    /// What keeps it from matching; `None` if it matches.
+    pub(crate) fn failure(&self, attributes: &dyn Attributes) -> Option<Failure<'_>> {
+        let at = |key: &str, condition: &'_ Condition| format!("{key}.{}", condition.attribute);
         let missed = self.matches().iter().find(|condition| !condition.holds(attributes));
         let met = || self.not_matches().iter().find(|condition| condition.holds(attributes));
-        missed
-            .map(|condition| format!("match.{}", condition.attribute))
-            .or_else(|| met().map(|condition| format!("not_match.{}", condition.attribute)))
-            .or_else(|| self.nested()?.failure(attributes))
+        let failed = missed.map(|condition| (at("match", condition), condition));
+        let failed =
+            failed.or_else(|| met().map(|condition| (at("not_match", condition), condition)));
+        match failed {
+            Some((path, condition)) => {
+                Some(Failure { path, attribute: Some(&condition.attribute) })
+            }
+            None => self.nested()?.failure(attributes),
+        }
     }
 }
 
 impl Nested {
-    fn failure(&self, attributes: &dyn Attributes) -> Option<String> {
-        let failure = |rule: &Rule| rule.failure(attributes);
-        let mut all = self.all.iter().flatten().zip(0..);
-        let missed = all.find_map(|(rule, index)| Some(format!("all[{index}].{}", failure(rule)?)));
-        let none = || {
-            let mut any = self.any.as_ref()?.iter();
-            any.all(|rule| !rule.holds(attributes)).then(|| "any".to_owned())
-        };
-        let met = || {
-            let index = self.not.as_ref()?.iter().position(|rule| rule.holds(attributes))?;
-            Some(format!("not[{index}]"))
-        };
-        missed.or_else(none).or_else(met)
+    fn failure(&self, attributes: &dyn Attributes) -> Option<Failure<'_>> {
+        let of_rules = |path: String| Some(Failure { path, attribute: None });
+        for (rule, index) in self.all.iter().flatten().zip(0..) {
+            if let Some(Failure { path, attribute }) = rule.failure(attributes) {
+                return Some(Failure { path: format!("all[{index}].{path}"), attribute });
+            }
+        }
+        if self.any.as_ref().is_some_and(|any| !any.iter().any(|rule| rule.holds(attributes))) {
+            return of_rules("any".to_owned());
+        }
+        let met = self.not.iter().flatten().position(|rule| rule.holds(attributes));
+        met.and_then(|index| of_rules(format!("not[{index}]")))
     }
 
     fn holds(&self, attributes: &dyn Attributes) -> bool {
@@ -103,7 +116,10 @@ impl Expression {
             }
             (Self::Listed(list), Some(Attribute::String(text))) => list.contains(text),
             (Self::Number(bounds), Some(Attribute::Integer(integer))) => {
-                bounds.admit(|bound| bound.order_of_integer(integer))
+                bounds.admit(|bound| bound.order_of_integer(integer.into()))
+            }
+            (Self::Number(bounds), Some(Attribute::Unsigned(integer))) => {
+                bounds.admit(|bound| bound.order_of_integer(integer.into()))
             }
             (Self::Number(bounds), Some(Attribute::Float(float))) => {
                 !float.is_nan() && bounds.admit(|bound| bound.order_of_float(float))

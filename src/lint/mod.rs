@@ -2,20 +2,22 @@
 
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::change::EntityKind;
 use crate::error::codes;
-use crate::model::{
-    Allocation, Experiment, Flag, Segment, SegmentStatus, Status, Strategy, targets,
-};
+use crate::id::VariationId;
+use crate::model::{Experiment, Flag, Flow, Segment, SegmentStatus, Status, targets};
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 use rules::{covers, never_matches};
+
+/// How many experiments a message names.
+const NAMED: usize = 5;
 
 /// Something that is legal and surely not meant.
 ///
@@ -60,26 +62,32 @@ codes! {
     /// The kinds of [`Finding`]. The names are stable.
     #[non_exhaustive]
     pub enum FindingCode {
-        /// The control of an experiment by weight has no weight, so there is nobody to compare
-        /// with.
+        /// The control has weight 0, so there is nobody to compare with.
         ControlWithoutWeight = "control_without_weight",
+        /// Two active experiments vary one flag on one flow for the same kind of subject, and are in
+        /// no common layer.
+        FlagContested = "flag_contested",
         /// A holdout has no experiments.
         HoldoutEmpty = "holdout_empty",
-        /// A layer has no members.
+        /// A layer has no member with a share.
         LayerEmpty = "layer_empty",
         /// A member of a layer has no share, and none is free.
         LayerOverfull = "layer_overfull",
         /// A member of a layer is completed or archived and still holds a share.
         MemberIdle = "member_idle",
+        /// An arm that is not the control is also what is served outside the experiment, so that those
+        /// outside are treated.
+        OutsideServesTreatment = "outside_serves_treatment",
         /// A rule cannot match any subject.
         RuleNeverMatches = "rule_never_matches",
         /// The schedule of an experiment that has not ended is over.
         ScheduleExpired = "schedule_expired",
         /// Whoever is in the segment is in one that is asked earlier.
         SegmentUnreachable = "segment_unreachable",
-        /// Two experiments on one flow have the same salt, so that they split subjects alike.
+        /// Two experiments that meet on a flow have the same salt, so that they split subjects alike.
         SharedSalt = "shared_salt",
-        /// A stage is no higher than the traffic, which is in effect anyway.
+        /// A stage is no higher than the traffic, which is in effect anyway, or begins when the schedule
+        /// is over.
         StageWithoutEffect = "stage_without_effect",
         /// An arm that is not the control serves the defaults.
         VariationChangesNothing = "variation_changes_nothing",
@@ -116,7 +124,7 @@ impl Snapshot {
         for experiment in self.experiments().filter(|own| is_current(own)) {
             list.experiment(self, experiment, now);
         }
-        list.salts(self);
+        list.meetings(self);
         for segment in self.segments().filter(|own| own.status() == SegmentStatus::Active) {
             list.rules(segment);
         }
@@ -151,23 +159,36 @@ impl List {
             add(FindingCode::ScheduleExpired, format!("its schedule ended at {end}"));
         }
         let traffic = experiment.traffic();
-        for stage in experiment.stages().iter().filter(|stage| stage.traffic <= traffic) {
-            let message =
-                format!("the stage at {} is no higher than the traffic, {traffic}", stage.at);
-            add(FindingCode::StageWithoutEffect, message);
+        for stage in experiment.stages() {
+            let at = stage.at;
+            if stage.traffic <= traffic {
+                let message = format!("the stage at {at} is no higher than the traffic, {traffic}");
+                add(FindingCode::StageWithoutEffect, message);
+            }
+            if let Some(end) = experiment.ends_at().filter(|end| *end <= at) {
+                let message =
+                    format!("the stage at {at} begins when the schedule is over, at {end}");
+                add(FindingCode::StageWithoutEffect, message);
+            }
         }
         let arms = experiment.allocations();
-        let weightless = |arm: &&Allocation| arm.is_control && arm.weight == Some(Weight::ZERO);
-        if experiment.strategy() == Strategy::Percentage
-            && let Some(control) = arms.iter().find(weightless)
-        {
+        let control = arms.iter().find(|arm| arm.is_control);
+        if let Some(control) = control.filter(|arm| arm.weight == Some(Weight::ZERO)) {
             let message = format!("its control, {}, has weight 0", control.variation_id);
             add(FindingCode::ControlWithoutWeight, message);
         }
+        let control = control.map(|arm| &arm.variation_id);
+        let outside = experiment.outside_variation_id().filter(|id| Some(*id) != control);
+        if let Some(id) = outside.filter(|id| arms.iter().any(|arm| arm.variation_id == **id)) {
+            let message = format!("{id}, which is an arm, is served outside the experiment too");
+            add(FindingCode::OutsideServesTreatment, message);
+        }
         let frozen = experiment.iteration().flag();
         if let Some(flag) = frozen.or_else(|| snapshot.flag(experiment.flag_id())) {
-            for arm in arms.iter().filter(|arm| !arm.is_control && serves_defaults(flag, arm)) {
-                let message = format!("{} serves the flag's defaults", arm.variation_id);
+            let treatments = arms.iter().map(|arm| &arm.variation_id);
+            let treatments: BTreeSet<_> = treatments.filter(|id| Some(*id) != control).collect();
+            for id in treatments.into_iter().filter(|id| serves_defaults(flag, id)) {
+                let message = format!("{id} serves the flag's defaults");
                 add(FindingCode::VariationChangesNothing, message);
             }
         }
@@ -177,21 +198,31 @@ impl List {
         }
     }
 
-    /// Experiments that draw alike and meet on one flow.
-    fn salts(&mut self, snapshot: &Snapshot) {
-        let mut alike: BTreeMap<_, Vec<&Experiment>> = BTreeMap::new();
-        for experiment in snapshot.experiments().filter(|own| is_current(own)) {
-            let (salt, kind) = (experiment.salt(), experiment.subject_kind());
-            alike.entry((salt, kind, experiment.flow())).or_default().push(experiment);
-        }
-        for mut experiments in alike.into_values().filter(|alike| alike.len() > 1) {
-            experiments.sort_unstable_by_key(|own| own.id());
-            for own in &experiments {
-                let others = experiments.iter().filter(|other| other.id() != own.id());
-                let others: Vec<_> = others.map(|other| other.id().as_str()).collect();
-                let message = format!("it has the salt {:?} of {}", own.salt(), others.join(", "));
-                let id = own.id().as_str();
+    /// Experiments that meet on a flow, and draw alike or vary the same flag.
+    fn meetings(&mut self, snapshot: &Snapshot) {
+        let mut current: Vec<_> = snapshot.experiments().filter(|own| is_current(own)).collect();
+        current.sort_unstable_by_key(|own| own.id());
+        let by_salt = groups(&current, |own| own.salt().as_str());
+        let by_flag = groups(&current, |own| own.flag_id().as_str());
+        for own in current {
+            let id = own.id().as_str();
+            let alike = meeting(&by_salt, own, own.salt().as_str());
+            if !alike.is_empty() {
+                let message = format!("it has the salt {:?} of {}", own.salt(), names(&alike));
                 self.add(EntityKind::Experiment, id, FindingCode::SharedSalt, message);
+            }
+            let layer = |own: &Experiment| snapshot.layer_of(own.id()).map(|layer| layer.id());
+            let mut rivals = meeting(&by_flag, own, own.flag_id().as_str());
+            let active = |own: &Experiment| own.status() == Status::Active;
+            rivals.retain(|other| active(own) && active(other));
+            rivals.retain(|other| layer(own).is_none() || layer(own) != layer(other));
+            if !rivals.is_empty() {
+                let flag = own.flag_id();
+                let message = format!(
+                    "{} vary {flag} for the same subjects, in no common layer",
+                    names(&rivals)
+                );
+                self.add(EntityKind::Experiment, id, FindingCode::FlagContested, message);
             }
         }
     }
@@ -211,8 +242,13 @@ impl List {
             let mut add = |code, message: String| {
                 self.add(EntityKind::Layer, layer.id().as_str(), code, message);
             };
-            if layer.members().is_empty() {
-                add(FindingCode::LayerEmpty, "it has no members".to_owned());
+            if layer.members().values().all(|share| share.is_zero()) {
+                let whom = if layer.members().is_empty() {
+                    "no members"
+                } else {
+                    "no member with a share"
+                };
+                add(FindingCode::LayerEmpty, format!("it has {whom}"));
             }
             for (id, share) in layer.members() {
                 let status = snapshot.experiment(id).map(Experiment::status);
@@ -230,9 +266,48 @@ impl List {
     }
 }
 
-/// Whether what an arm serves is what is served without an experiment.
-fn serves_defaults(flag: &Flag, arm: &Allocation) -> bool {
-    let variation = flag.variations().get(&arm.variation_id);
+/// The experiments by what they have in common.
+fn groups<'s>(
+    experiments: &[&'s Experiment],
+    key: impl Fn(&'s Experiment) -> &'s str,
+) -> BTreeMap<&'s str, Vec<&'s Experiment>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for own in experiments {
+        groups.entry(key(own)).or_default().push(*own);
+    }
+    groups
+}
+
+/// Those of an experiment's group that it meets.
+fn meeting<'s>(
+    groups: &BTreeMap<&'s str, Vec<&'s Experiment>>,
+    own: &Experiment,
+    key: &str,
+) -> Vec<&'s Experiment> {
+    let all = groups.get(key).into_iter().flatten().copied();
+    all.filter(|other| other.id() != own.id() && meet(own, other)).collect()
+}
+
+/// The ids of some experiments, for a message.
+fn names(experiments: &[&Experiment]) -> String {
+    let named = experiments.iter().take(NAMED).map(|own| own.id().as_str());
+    let names = named.collect::<Vec<_>>().join(", ");
+    match experiments.len().saturating_sub(NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
+
+/// Whether a subject can come to both experiments on one flow.
+fn meet(one: &Experiment, other: &Experiment) -> bool {
+    let everywhere = |own: &Experiment| own.flow().is_some_and(|flow| flow == Flow::ALL);
+    let same_flow = one.flow() == other.flow() || everywhere(one) || everywhere(other);
+    same_flow && one.subject_kind() == other.subject_kind()
+}
+
+/// Whether what a variation serves is what is served without an experiment.
+fn serves_defaults(flag: &Flag, variation_id: &VariationId) -> bool {
+    let variation = flag.variations().get(variation_id);
     variation.is_some_and(|variation| variation.config() == flag.defaults())
 }
 

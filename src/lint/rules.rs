@@ -160,7 +160,7 @@ fn none(ours: &[Box<str>], theirs: &[Box<str>], stands: fn(&str, &str) -> bool) 
 
 fn order_of_numbers(one: &Number, other: &Number) -> Ordering {
     match one.as_i64() {
-        Some(integer) => other.order_of_integer(integer),
+        Some(integer) => other.order_of_integer(integer.into()),
         None => other.order_of_float(one.as_f64()),
     }
 }

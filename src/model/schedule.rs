@@ -46,9 +46,14 @@ impl Schedule {
         if self.ends_at.is_some_and(|end| now >= end) {
             return Err(Closed::AfterEnd);
         }
+        Ok(self.staged(now))
+    }
+
+    /// The share of the last stage that has begun.
+    pub(crate) fn staged(&self, now: Timestamp) -> Percentage {
         let begun = self.stages.partition_point(|stage| stage.at <= now);
         let last = begun.checked_sub(1).and_then(|last| self.stages.get(last));
-        Ok(last.map_or(Percentage::ZERO, |stage| stage.traffic))
+        last.map_or(Percentage::ZERO, |stage| stage.traffic)
     }
 }
 

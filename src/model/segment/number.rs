@@ -57,9 +57,9 @@ impl Number {
     }
 
     /// How an integer stands to this number.
-    pub(crate) fn order_of_integer(self, integer: i64) -> Ordering {
+    pub(crate) fn order_of_integer(self, integer: i128) -> Ordering {
         match self.0 {
-            Held::Integer(own) => integer.cmp(&own),
+            Held::Integer(own) => integer.cmp(&own.into()),
             Held::Float(own) => order(own, integer).reverse(),
         }
     }
@@ -67,22 +67,19 @@ impl Number {
     /// How a float that is not NaN stands to this number.
     pub(crate) fn order_of_float(self, float: f64) -> Ordering {
         match self.0 {
-            Held::Integer(own) => order(float, own),
+            Held::Integer(own) => order(float, own.into()),
             Held::Float(own) => float.partial_cmp(&own).unwrap_or(Ordering::Equal),
         }
     }
 }
 
 /// How a float that is not NaN stands to an integer, without rounding either.
-fn order(float: f64, integer: i64) -> Ordering {
-    match to_i64(float.trunc()) {
-        Some(whole) => {
-            let rest = float.fract().partial_cmp(&0.0).unwrap_or(Ordering::Equal);
-            whole.cmp(&integer).then(rest)
-        }
-        None if float < 0.0 => Ordering::Less,
-        None => Ordering::Greater,
-    }
+fn order(float: f64, integer: i128) -> Ordering {
+    // The cast stops at what an `i128` holds, which lies far beyond any integer that comes here.
+    #[expect(clippy::cast_possible_truncation, reason = "what is whole is cut off first")]
+    let whole = float.trunc() as i128;
+    let rest = float.fract().partial_cmp(&0.0).unwrap_or(Ordering::Equal);
+    whole.cmp(&integer).then(rest)
 }
 
 /// The integer that a float is.
