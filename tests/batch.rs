@@ -66,7 +66,7 @@ fn worlds() -> Vec<Snapshot> {
     worlds
 }
 
-fn check(plan: &Plan, rows: &[(Option<String>, Option<&str>, Option<&str>)], second: i64) {
+fn check(plan: &Plan, rows: &[(String, Option<&str>, Option<&str>)], second: i64) {
     let clock = at(second);
     let ids: Vec<_> = rows.iter().map(|row| row.0.clone()).collect();
     let countries: Vec<_> = rows.iter().map(|row| row.1).collect();
@@ -88,7 +88,7 @@ fn check(plan: &Plan, rows: &[(Option<String>, Option<&str>, Option<&str>)], sec
         .iter()
         .zip(&attributes)
         .map(|((id, ..), attributes)| {
-            let subject = Subject::new(id.as_deref().unwrap_or_default());
+            let subject = Subject::new(id);
             plan.assign(&subject.with_attributes(attributes).with_clock(&clock))
         })
         .collect();
@@ -103,16 +103,9 @@ fn check(plan: &Plan, rows: &[(Option<String>, Option<&str>, Option<&str>)], sec
         }
     }
 
-    let hashes: Vec<u64> = ids.iter().flatten().map(|id| subject_hash(id)).collect();
-    let known = ids.iter().enumerate().filter(|(_, id)| id.as_ref().is_some_and(|i| !i.is_empty()));
-    let bare =
-        known.map(|(_, id)| plan.assign(&Subject::new(id.as_ref().unwrap()).with_clock(&clock)));
-    let hashed: Vec<_> = hashes
-        .iter()
-        .zip(ids.iter().flatten())
-        .filter(|(_, id)| !id.is_empty())
-        .map(|(hash, _)| *hash)
-        .collect();
+    let known = || ids.iter().filter(|id| !id.is_empty());
+    let bare = known().map(|id| plan.assign(&Subject::new(id).with_clock(&clock)));
+    let hashed: Vec<u64> = known().map(|id| subject_hash(id)).collect();
     let by_hash = Batch::hashed(&hashed).with_clock(&clock);
     assert_eq!(plan.decisions(&by_hash).collect::<Vec<_>>(), bare.collect::<Vec<_>>());
 }
@@ -122,7 +115,7 @@ proptest! {
     fn a_batch_is_each_of_its_subjects(
         rows in prop::collection::vec(
             (
-                prop::option::weighted(0.9, "[a-zé]{0,3}"),
+                "[a-zé]{0,3}",
                 prop::option::of(prop_oneof![Just("DE"), Just("AT")]),
                 prop::option::of(prop_oneof![Just("ios/4"), Just("web")]),
             ),

@@ -1,5 +1,7 @@
 //! Many subjects at once.
 
+use std::sync::Arc;
+
 use super::plan::{Arm, Share};
 use super::{Attribute, Attributes, Decision, Plan, Reason, Subject, ToAttribute};
 use crate::assign::hash::subject_hash;
@@ -8,7 +10,7 @@ use crate::time::Clock;
 /// Many subjects as columns: their ids, and what is known of them.
 ///
 /// Row i of every column belongs to subject i. A value that a column does not have, since it is
-/// shorter or holds `None` there, is missing; so is an id that is empty or no text.
+/// shorter or holds `None` there, is missing; so is an id that is empty.
 ///
 /// ```
 /// # let snapshot = variate::Snapshot::from_json(r#"{"format": "variate/1",
@@ -41,10 +43,27 @@ pub struct Batch<'a> {
     clock: Option<&'a dyn Clock>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Ids<'a> {
-    Texts(&'a dyn Column),
+    Texts(Arc<dyn Texts + 'a>),
     Hashes(&'a [u64]),
+}
+
+/// A list of texts of whatever type.
+trait Texts: Send + Sync {
+    fn rows(&self) -> usize;
+
+    fn text(&self, row: usize) -> Option<&str>;
+}
+
+impl<T: AsRef<str> + Sync> Texts for &[T] {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn text(&self, row: usize) -> Option<&str> {
+        self.get(row).map(AsRef::as_ref)
+    }
 }
 
 /// The values of one attribute, by row. Implemented for lists of what can be an attribute.
@@ -79,8 +98,8 @@ columns! {
 
 impl<'a> Batch<'a> {
     /// Subjects with these ids, of the kind that the experiment goes by.
-    pub fn new(ids: &'a dyn Column) -> Self {
-        Self { ids: Ids::Texts(ids), columns: Vec::new(), clock: None }
+    pub fn new<T: AsRef<str> + Sync>(ids: &'a [T]) -> Self {
+        Self { ids: Ids::Texts(Arc::new(ids)), columns: Vec::new(), clock: None }
     }
 
     /// Subjects whose ids have been hashed, by [`subject_hash`], so
@@ -103,7 +122,7 @@ impl<'a> Batch<'a> {
 
     /// How many subjects there are.
     pub fn rows(&self) -> usize {
-        match self.ids {
+        match &self.ids {
             Ids::Texts(ids) => ids.rows(),
             Ids::Hashes(hashes) => hashes.len(),
         }
@@ -230,14 +249,12 @@ impl Plan {
     fn assign_row(&self, batch: &Batch<'_>, row: usize) -> Decision<'_> {
         let kind = self.subject_kind().as_str();
         let attributes = Row { columns: &batch.columns, row };
-        let subject = match batch.ids {
+        let subject = match &batch.ids {
             Ids::Hashes(hashes) => hashes.get(row).map(|hash| Subject::hashed(kind, *hash)),
-            Ids::Texts(ids) => match ids.value(row) {
-                Some(Attribute::String(id)) if !id.is_empty() => {
-                    Some(Subject::hashed(kind, subject_hash(id)))
-                }
-                _ => None,
-            },
+            Ids::Texts(ids) => {
+                let id = ids.text(row).filter(|id| !id.is_empty());
+                id.map(|id| Subject::hashed(kind, subject_hash(id)))
+            }
         };
         let subject = subject.unwrap_or_else(|| Subject::of(kind, ""));
         let subject = subject.with_attributes(&attributes);

@@ -23,7 +23,7 @@ const MAX_EXPERIMENTS: usize = 10_000;
 /// [keeps](crate::Subject::kept); only one that is [forced](crate::Subject::forced) goes before it.
 /// Who is held out gets what subjects outside the experiment get.
 ///
-/// All its experiments go by its kind of subject. An experiment can be in several holdouts. It joins
+/// All its experiments go by its kind of subject. An experiment can be in up to 16 holdouts. It joins
 /// and leaves while it is not active, and leaves before it is deleted.
 ///
 /// The share takes effect at once. Raising it only adds to those held out, lowering it only

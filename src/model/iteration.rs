@@ -226,16 +226,26 @@ impl Design {
 
     /// Whether the experiment's own design has moved on from this one.
     pub(crate) fn differs_from(&self, experiment: &Experiment) -> bool {
+        self.difference(experiment).is_some()
+    }
+
+    /// The first field in which the experiment's own design has moved on from this one.
+    pub(crate) fn difference(&self, experiment: &Experiment) -> Option<&'static str> {
         // The order in which arms are listed is nothing that they differ by.
         let sorted = |arms: &[Allocation]| {
             let mut arms = arms.to_vec();
             arms.sort_unstable();
             arms
         };
-        sorted(&self.allocations) != sorted(&experiment.allocations)
-            || self.audience_id != experiment.audience_id
-            || self.outside_variation_id != experiment.outside_variation_id
-            || self.salt != experiment.salt
+        if sorted(&self.allocations) != sorted(&experiment.allocations) {
+            return Some("allocations");
+        }
+        let fields = [
+            ("audience_id", self.audience_id != experiment.audience_id),
+            ("outside_variation_id", self.outside_variation_id != experiment.outside_variation_id),
+            ("salt", self.salt != experiment.salt),
+        ];
+        fields.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)
     }
 
     /// A segment as it was frozen.

@@ -184,9 +184,15 @@ fn read_slots(slots: Slots, owned: &[Owned]) -> Result<Slots, Error> {
         return Err(Error::new(Code::LimitExceeded, rule).with_value(&owned.len()));
     }
     let mut slices = Vec::with_capacity(owned.len());
-    for Owned { start, experiment_id } in owned {
-        let arm = experiment_id.as_ref().map_or(Some(FREE), |id| slots.arm(id));
-        slices.push(Slice { start: *start, arm: arm.unwrap_or(u8::MAX) });
+    for (index, Owned { start, experiment_id }) in owned.iter().enumerate() {
+        let arm = match experiment_id {
+            None => FREE,
+            Some(id) => slots.arm(id).ok_or_else(|| {
+                let error = Error::invalid("must be a member of the layer").with_value(id);
+                error.at("experiment_id").at_index(index)
+            })?,
+        };
+        slices.push(Slice { start: *start, arm });
     }
     let partition = Partition::from_slices(slices, slots.members.len() + 1)?;
     for arm in 1..=slots.members.len() {

@@ -313,9 +313,10 @@ impl Snapshot {
             }
             Some(design) => {
                 let design = self.restore_design(experiment, design, past).map_err(in_iteration)?;
-                if experiment.status == Status::Active && design.differs_from(experiment) {
+                let difference = design.difference(experiment);
+                if let Some(field) = difference.filter(|_| experiment.status == Status::Active) {
                     let rule = "must be the experiment's own, since it is active";
-                    return Err(in_iteration(Error::invalid(rule).at("allocations")));
+                    return Err(in_iteration(Error::invalid(rule).at(field)));
                 }
                 experiment.iteration.design = Some(Arc::new(design));
             }

@@ -5,6 +5,9 @@ use crate::error::{Code, Error};
 use crate::id::ExperimentId;
 use crate::model::{Experiment, Holdout, Layer, SubjectKind};
 
+/// The most holdouts that an experiment can be in.
+const MAX_HOLDOUTS: usize = 16;
+
 impl Snapshot {
     /// Checks the members of a layer against the experiments and the other layers.
     pub(crate) fn check_members(&self, layer: &Layer) -> Result<(), Error> {
@@ -26,8 +29,15 @@ impl Snapshot {
 
     /// Checks the experiments of a holdout.
     pub(crate) fn check_held(&self, holdout: &Holdout) -> Result<(), Error> {
-        let mut ids = holdout.experiments.iter();
-        ids.try_for_each(|id| self.check_member(id, &holdout.subject_kind))
+        holdout.experiments.iter().try_for_each(|id| {
+            self.check_member(id, &holdout.subject_kind)?;
+            let others = self.holdouts_of(id).filter(|other| other.id != holdout.id);
+            if others.count() < MAX_HOLDOUTS {
+                return Ok(());
+            }
+            let rule = format!("must be in at most {MAX_HOLDOUTS} holdouts");
+            Err(Error::new(Code::LimitExceeded, rule).with_value(id))
+        })
     }
 
     fn check_member(&self, id: &ExperimentId, kind: &SubjectKind) -> Result<(), Error> {
@@ -36,7 +46,7 @@ impl Snapshot {
             return Err(Error::new(Code::UnknownReference, rule).with_value(id));
         };
         if experiment.subject_kind != *kind {
-            let rule = format!("must go by the subject kind {kind}, as all of them");
+            let rule = format!("must be an experiment on subjects of the kind {kind}");
             return Err(Error::invalid(rule).with_value(id));
         }
         Ok(())

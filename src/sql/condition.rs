@@ -55,6 +55,10 @@ impl Printer<'_> {
 
     /// Whether a condition holds; never NULL, so that no logic of three values decides.
     fn condition(&self, condition: &Condition) -> Result<String, Error> {
+        // What no column would help is said first.
+        if let Some(operator) = without_words(&condition.expression) {
+            return Err(no_words(operator));
+        }
         let column = self.columns.of(&condition.attribute)?;
         let dialect = self.dialect;
         let any = |items: &[Box<str>], holds: fn(Dialect, &str, &str) -> String| {
@@ -151,6 +155,17 @@ impl Printer<'_> {
             }
         };
         Ok(lower.into_iter().chain(upper).collect::<Vec<_>>().join(" AND "))
+    }
+}
+
+/// The operator, if no dialect has exact words for it.
+fn without_words(expression: &Expression) -> Option<&'static str> {
+    match expression {
+        Expression::Path { .. } => Some("path"),
+        #[cfg(feature = "regex")]
+        Expression::Regex(_) => Some("regex"),
+        Expression::Semver(_) => Some("semver"),
+        _ => None,
     }
 }
 

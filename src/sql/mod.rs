@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 impl Snapshot {
     /// An SQL expression for what [`assign`](Self::assign) gives the subject of each row: the id of
     /// its variation, or NULL when it has no part in the experiment. To find in a warehouse who was
-    /// assigned to what, of logs that do not say so, or to look at an experiment before it starts.
+    /// assigned to what, of logs that do not say so. [`Plan::sql`] does it for a draft, by its
+    /// [trial plan](Self::trial_plan).
     ///
     /// It is one `CASE` expression, to stand in a `SELECT` list or a `WHERE` clause, and gives for
     /// every row the variation of [`Decision::assignment`](crate::Decision::assignment) of a subject

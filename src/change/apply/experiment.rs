@@ -125,7 +125,7 @@ impl Work<'_> {
         edit.set("starts_at", &mut schedule.starts_at, settled(&patch.starts_at))?;
         edit.set("ends_at", &mut schedule.ends_at, settled(&patch.ends_at))?;
         edit.set("stages", &mut schedule.stages, patch.stages.as_deref().map(Box::from))?;
-        check_schedule(&schedule, &experiment.levels)?;
+        check_schedule_edit(&schedule, experiment, patch)?;
         experiment.set_schedule(schedule);
         let Some(fields) = edit.into_fields() else { return Ok(None) };
         let taken = self.next.experiment_named(&experiment.name);
@@ -271,6 +271,26 @@ fn check_step(experiment: &Experiment, level: Percentage) -> Result<(), Error> {
         Some(next) => format!("must be the next level, {next}"),
         None => format!("must be the last level, {current}, at which the ramp stands"),
     }))
+}
+
+/// Checks a schedule that a patch has made, so that the error names what the patch has given.
+fn check_schedule_edit(
+    schedule: &Schedule,
+    experiment: &Experiment,
+    patch: &ExperimentPatch,
+) -> Result<(), Error> {
+    let both = !schedule.stages.is_empty() && !experiment.levels.is_empty();
+    if both && patch.stages.is_none() {
+        let rule = "must not be given beside stages, which raise the traffic by time";
+        return Err(Error::invalid(rule).at("levels"));
+    }
+    match (schedule.starts_at, schedule.ends_at) {
+        (Some(start), Some(end)) if end <= start && patch.ends_at.is_keep() => {
+            let rule = format!("must be earlier than ends_at, which is {end}");
+            Err(Error::invalid(rule).with_value(&start).at("starts_at"))
+        }
+        _ => check_schedule(schedule, &experiment.levels),
+    }
 }
 
 /// The edits of an experiment, as far as its status allows.
