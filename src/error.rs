@@ -341,11 +341,11 @@ codes! {
         AllocationMissingPriority = "allocation_missing_priority",
         /// A segment allocation that is not the fallback has no segment.
         AllocationMissingSegment = "allocation_missing_segment",
-        /// Two segment allocations have the same priority.
+        /// Two segment allocations have the same priority, and do not divide one segment by weight.
         DuplicatePriority = "duplicate_priority",
-        /// Two allocations have the same segment.
+        /// Two allocations have the same segment, and do not divide it by weight.
         DuplicateSegment = "duplicate_segment",
-        /// Two allocations by weight have the same variation.
+        /// Two allocations that divide the same subjects by weight have the same variation.
         DuplicateVariation = "duplicate_variation",
         /// Another active experiment is in the way of the [`ActiveLimit`](crate::ActiveLimit).
         ExperimentActiveLimitExceeded = "experiment_active_limit_exceeded",
@@ -355,7 +355,7 @@ codes! {
         ExperimentMissingAllocations = "experiment_missing_allocations",
         /// Not exactly one allocation is the control.
         ExperimentMissingControl = "experiment_missing_control",
-        /// Not exactly one segment allocation is the fallback.
+        /// There is no fallback among segment allocations, or several that do not divide it by weight.
         ExperimentMissingDefault = "experiment_missing_default",
         /// The fallback names a segment or a priority.
         FallbackNotPlain = "fallback_not_plain",

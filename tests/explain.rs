@@ -72,7 +72,7 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
         Step::Schedule { now, starts_at, ends_at, open, traffic } => {
             assert_eq!((*now, *starts_at, *ends_at), (who.now, starts, ends));
             assert_eq!(*open, is_open);
-            assert_eq!(*traffic, if is_open { staged } else { Percentage::ZERO });
+            assert_eq!(*traffic, (!own.stages().is_empty()).then_some(staged));
         }
         Step::Subject { kind, id } => {
             assert_eq!((kind.as_str(), id.as_deref()), ("device", who.id));
@@ -116,6 +116,16 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
         Step::Forced { variation_id } | Step::Kept { variation_id } => {
             let arms = own.allocations().iter().map(|arm| &arm.variation_id);
             assert!(arms.into_iter().any(|id| id == variation_id));
+        }
+        Step::PassedOver { variation_id, forced, is_arm } => {
+            let arms = run.allocations().unwrap_or_else(|| own.allocations());
+            assert_eq!(*is_arm, arms.iter().any(|arm| arm.variation_id == variation_id.as_str()));
+            let keeps = match own.status() {
+                Status::Active => own.keep() == Keep::Always,
+                Status::Paused => own.keep() != Keep::Never,
+                Status::Draft | Status::Completed | Status::Archived => false,
+            };
+            assert!(!is_arm || (!forced && !keeps));
         }
         other => panic!("{other:?} is new"),
     }

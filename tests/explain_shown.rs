@@ -43,9 +43,9 @@ fn gated(status: Status) -> Snapshot {
 /// The way of a subject that is let in by the schedule, the holdout and the layer, to people.
 const LET_IN: &str = "\
 \x20 status    active
-  schedule  1970-01-01T00:01:30.000Z lies within 1970-01-01T00:00:00.000Z to 1970-01-01T01:00:00.000Z; by its stages 80 % enter
+  schedule  1970-01-01T00:01:30.000Z lies within its time; by its stages 80 % enter
   subject   device \"device-2\"
-  holdout   hld_a: point 1096198293 does not lie below 536870912
+  holdout   hld_a: point 1096198293 (25.52 %) does not lie below 536870912 (12.50 %)
   layer     lay_a: point 1409031793 is exp_t's
 ";
 
@@ -64,7 +64,7 @@ fn check_example(status: Status, subject: &Subject<'_>, seconds: i64, text: &str
     let snapshot = gated(status);
     let now = at(seconds);
     let explanation = snapshot.explain("exp_t", &subject.clone().with_clock(&now));
-    assert_eq!(explanation.to_string(), text);
+    assert_eq!(explanation.to_string() + "\n", text);
     let steps: Value = format!("[{json}]").parse().unwrap();
     let shown = serde_json::to_value(&explanation).unwrap();
     assert_eq!(shown.get("steps"), Some(&steps));
@@ -83,7 +83,7 @@ fn the_way_in_and_what_keeps_out_of_it_are_shown() {
         &format!(
             "exp_t → var_c (segment seg_ios)\n{LET_IN}\
             \x20 audience  seg_t (version 1) matches: rules[0] matches\n\
-            \x20 traffic   point 2223838385 lies below 3435973836\n\
+            \x20 traffic   point 2223838385 (51.78 %) lies below 3435973836 (80.00 %)\n\
             \x20 segment   seg_ios (version 1) matches: rules[0] matches\n\
             \x20 split     point 3706885190 lies in 1073741824..4294967296, which is var_c's\n"
         ),
@@ -104,14 +104,14 @@ fn the_way_in_and_what_keeps_out_of_it_are_shown() {
         90,
         &format!(
             "exp_t → nothing (not_targeted)\n{LET_IN}\
-            \x20 audience  seg_t (version 1) does not match: rules[0] fails at not_match.plan; \
-            rules[1] fails at match.plan\n"
+            \x20 audience  seg_t (version 1) does not match: rules[0] fails at not_match.plan, \
+            which is \"team\"; rules[1] fails at match.plan, which is \"team\"\n"
         ),
         &format!(
             r#"{LET_IN_JSON},
             {{"gate": "audience", "segment_id": "seg_t", "version": 1, "matched": false, "rules": [
-                {{"matched": false, "failed": "not_match.plan"}},
-                {{"matched": false, "failed": "match.plan"}}
+                {{"matched": false, "failed": "not_match.plan", "found": "\"team\""}},
+                {{"matched": false, "failed": "match.plan", "found": "\"team\""}}
             ]}}"#
         ),
     );
@@ -120,7 +120,7 @@ fn the_way_in_and_what_keeps_out_of_it_are_shown() {
         &subject,
         -1,
         "exp_t → nothing (before_start)\n  status    active\n  schedule  1969-12-31T23:59:59.000Z lies \
-        outside 1970-01-01T00:00:00.000Z to 1970-01-01T01:00:00.000Z; by its stages 0 % enter\n",
+        before 1970-01-01T00:00:00.000Z, when it begins\n",
         r#"{"gate": "status", "status": "active"},
         {"gate": "schedule", "now": "1969-12-31T23:59:59.000Z", "open": false, "traffic": 0,
          "starts_at": "1970-01-01T00:00:00.000Z", "ends_at": "1970-01-01T01:00:00.000Z"}"#,
@@ -150,7 +150,7 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
         &kept("device-8"),
         90,
         &format!(
-            "exp_t → nothing (paused)\n{text}  holdout   hld_a: point 275530149 lies below 536870912\n"
+            "exp_t → nothing (paused)\n{text}  holdout   hld_a: point 275530149 (6.42 %) lies below 536870912 (12.50 %)\n"
         ),
         &format!(
             r#"{json} {{"gate": "holdout", "holdout_id": "hld_a", "point": 275530149,
@@ -164,7 +164,7 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
         90,
         &format!(
             "exp_t → nothing (outside_layer_slot)\n{}",
-            text.replace("1096198293", "936244606")
+            text.replace("1096198293 (25.52 %)", "936244606 (21.80 %)")
                 .replace("1409031793 is exp_t's", "1069023014 is nobody's")
         ),
         &json.replace("1096198293", "936244606").replace(
@@ -193,10 +193,22 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
     );
     check_example(
         Status::Draft,
+        &Subject::new("device-2").forced("exp_t", "typo").kept("exp_t", "var_none"),
+        90,
+        "exp_t → nothing (draft)\n  forced    typo is no arm, and is passed over\n  \
+        kept      var_none is no arm, and is passed over\n  status    draft\n",
+        r#"{"gate": "passed_over", "variation_id": "typo", "forced": true, "is_arm": false},
+        {"gate": "passed_over", "variation_id": "var_none", "forced": false, "is_arm": false},
+        {"gate": "status", "status": "draft"}"#,
+    );
+    check_example(
+        Status::Draft,
         &kept("device-2"),
         90,
-        "exp_t → nothing (draft)\n  status    draft\n",
-        r#"{"gate": "status", "status": "draft"}"#,
+        "exp_t → nothing (draft)\n  kept      var_c is not kept now, and is passed over\n  \
+        status    draft\n",
+        r#"{"gate": "passed_over", "variation_id": "var_c", "forced": false, "is_arm": true},
+        {"gate": "status", "status": "draft"}"#,
     );
 }
 
@@ -204,7 +216,7 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
 fn there_is_nothing_to_explain_of_what_there_is_not() {
     let snapshot = world();
     let explanation = snapshot.explain("exp_none", &Subject::new("device-42"));
-    assert_eq!(explanation.to_string(), "no such experiment\n");
+    assert_eq!(explanation.to_string(), "no such experiment");
     assert!(explanation.steps().is_empty());
     let wanted = json!({"in_experiment": false, "reason": "not_found", "steps": []});
     assert_eq!(serde_json::to_value(&explanation).unwrap(), wanted);

@@ -101,8 +101,10 @@ pub enum Step {
         ends_at: Option<Timestamp>,
         /// Whether `now` lies between them.
         open: bool,
-        /// The share of the last stage that has begun; 0 before the first.
-        traffic: Percentage,
+        /// The share of the last stage that has begun, 0 before the first; nothing if there are no
+        /// stages.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traffic: Option<Percentage>,
     },
     /// The id that is hashed.
     Subject {
@@ -216,8 +218,9 @@ impl Step {
         traffic: Result<Percentage, Closed>,
     ) -> Self {
         let Schedule { starts_at, ends_at, .. } = *schedule;
-        let traffic_now = schedule.staged(now);
-        Self::Schedule { now, starts_at, ends_at, open: traffic.is_ok(), traffic: traffic_now }
+        let open = traffic.is_ok();
+        let traffic = (!schedule.stages.is_empty()).then(|| schedule.staged(now));
+        Self::Schedule { now, starts_at, ends_at, open, traffic }
     }
 
     pub(super) fn passed_over(variation_id: &str, forced: bool, is_arm: bool) -> Self {
@@ -306,7 +309,8 @@ impl fmt::Display for Step {
                 write!(f, "schedule  {now} does not lie before {end}, when it ends")
             }
             Self::Schedule { now, traffic, .. } => {
-                write!(f, "schedule  {now} lies within its time; by its stages {traffic} % enter")
+                write!(f, "schedule  {now} lies within its time")?;
+                traffic.iter().try_for_each(|own| write!(f, "; by its stages {own} % enter"))
             }
             Self::Subject { kind, id: Some(id) } => write!(f, "subject   {kind} {id:?}"),
             Self::Subject { kind, id: None } => write!(f, "subject   has no id of kind {kind}"),

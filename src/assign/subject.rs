@@ -129,7 +129,8 @@ impl<'a> Subject<'a> {
         self.bring(Brought { experiment_id, variation_id, forced: true })
     }
 
-    /// The same subject, which this experiment once gave this variation.
+    /// The same subject, which this experiment once gave this variation: the first that is an arm of
+    /// the experiment counts, if it is called more than once.
     pub fn kept(self, experiment_id: &'a str, variation_id: &'a str) -> Self {
         self.bring(Brought { experiment_id, variation_id, forced: false })
     }

@@ -25,7 +25,7 @@ codes! {
         Levels = "levels",
         /// The name.
         Name = "name",
-        /// What subjects outside the traffic are served.
+        /// What subjects outside the experiment are served.
         OutsideVariationId = "outside_variation_id",
         /// What is mixed into the hash; changes by [`Change::Reshuffle`](crate::Change::Reshuffle).
         Salt = "salt",

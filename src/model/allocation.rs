@@ -43,7 +43,8 @@ const MAX_WEIGHT: u64 = 100_000_000;
 pub struct Allocation {
     /// What is served; one of the flag's variations.
     pub variation_id: VariationId,
-    /// Whether this is the arm that the others are compared with. Exactly one is.
+    /// Whether this is the arm that the others are compared with. Exactly one is, also where arms
+    /// divide a segment: its variation is the control wherever it stands.
     pub is_control: bool,
     /// The share in percent. Strategy `percentage`: all sum to exactly 100; 0 serves nobody. A ramp
     /// may do without; see [`Experiment::levels`](crate::Experiment::levels). Strategy `segment`:

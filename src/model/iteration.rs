@@ -22,7 +22,7 @@ const MAX_SLICES: usize = 4096;
 /// When an experiment is activated out of draft, its iteration freezes what the run rests on: the
 /// flag's parameters and overrides, the rules of the segments, the allocations, the salt. Editing
 /// any of these afterwards moves nobody. The edit reaches the run when it is resumed with other
-/// allocations, another salt or another outside variation than it froze, or when the transition
+/// allocations, another audience, salt or outside variation than it froze, or when the transition
 /// asks for it (`refresh`); the event then says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Iteration {
@@ -70,7 +70,8 @@ impl Iteration {
     }
 
     /// Who owns which point, where weights decide: arm i is the i-th of
-    /// [`allocations`](Self::allocations). With strategy `segment` that is so among those whom no
+    /// [`allocations`](Self::allocations). At first the arms lie in the order of their variations'
+    /// ids. With strategy `segment` that is so among those whom no
     /// segment matches, if several arms divide them.
     pub fn partition(&self) -> Option<&Partition> {
         self.design.as_ref().and_then(|design| design.partition(None))
