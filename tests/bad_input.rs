@@ -380,13 +380,18 @@ const CHANGES: &str = r#"[
     "change": "patch_layer",
     "id": "lay_b",
     "if_version": 1,
-    "patch": {"name": "Check-out", "members": {"exp_c": 40}, "description": null}
+    "patch": {
+      "name": "Check-out", "members": {"exp_c": 40}, "leave": ["exp_d"], "description": null
+    }
   },
   {
     "change": "patch_holdout",
     "id": "hld_b",
     "if_version": 1,
-    "patch": {"name": "Summer", "share": 3, "experiments": ["exp_c"], "description": "None"}
+    "patch": {
+      "name": "Summer", "share": 3, "join": ["exp_c"], "leave": ["exp_d", "exp_e"],
+      "description": "None"
+    }
   },
   {"change": "patch_settings", "patch": {"active_limit": "one"}},
   {"change": "set_flag_status", "id": "flg_b", "if_version": 2, "status": "active"},
@@ -818,8 +823,10 @@ patch.stages[].traffic: required 7 1.5 -1=invalid_value 1e300=invalid_value
 patch.members: {} null=not_nullable
 patch.members.exp_c: 7 1.5 -1=invalid_value 1e300=invalid_value
 patch.share: 7 1.5 null=not_nullable -1=invalid_value 1e300=invalid_value
-patch.experiments: [] null=not_nullable
-patch.experiments[]: "x"=invalid_value
+patch.join: [] null=not_nullable
+patch.join[]: "x"=invalid_value
+patch.leave: [] null=not_nullable
+patch.leave[]: "x"=invalid_value
 patch.outside_variation_id: null "x"=invalid_value
 patch.active_limit: null=not_nullable "x"=invalid_value
 "#;
@@ -2205,9 +2212,7 @@ impl Kind {
                 ("patch_experiment", "exp_a", fields)
             }
             Self::Layer => ("patch_layer", "lay_a", &["name", "description", "members"]),
-            Self::Holdout => {
-                ("patch_holdout", "hld_a", &["name", "description", "share", "experiments"])
-            }
+            Self::Holdout => ("patch_holdout", "hld_a", &["name", "description", "share"]),
         };
         let there_is = fields.contains(&field);
         there_is.then(|| json!({"change": name, "id": id, "patch": {field: value}}))
@@ -2919,6 +2924,8 @@ fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
         }
         let error = |path: &str| code.map(|code| (code, path.to_owned()));
         check_change(&before, &creation, error(key), &shown);
+        // Nobody was in it before, so whom it gets by a patch is whom that names.
+        let key = if key == "experiments" { "join" } else { key };
         let edit = json!({"change": edit, "id": id, "patch": {key: value}});
         check_change(&before, &edit, error(&format!("patch.{key}")), &shown);
     };
@@ -2963,6 +2970,40 @@ fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
         let held = |document: &mut Value| document["holdouts"][0]["experiments"] = holdout;
         check_document(held, Code::InvalidValue, path);
     }
+    // Whom a patch names stands once in a list, and in one list alone.
+    let before = loads::<Snapshot>(&small().to_string());
+    let patch = |change: &str, patch: Value, wanted: Option<(Code, &str)>| {
+        let id = if change == "patch_layer" { "lay_a" } else { "hld_a" };
+        let edit = json!({"change": change, "id": id, "patch": patch});
+        let wanted = wanted.map(|(code, path)| (code, format!("patch.{path}")));
+        check_change(&before, &edit, wanted, &edit.to_string());
+    };
+    let invalid = Code::InvalidValue;
+    for (change, key) in
+        [("patch_layer", "leave"), ("patch_holdout", "leave"), ("patch_holdout", "join")]
+    {
+        let (second, third) = (format!("{key}[1]"), format!("{key}[2]"));
+        patch(change, json!({key: ["exp_a", "exp-a"]}), Some((invalid, &second)));
+        patch(change, json!({key: ["exp_b", "exp_a", "exp_b"]}), Some((invalid, &third)));
+        patch(change, json!({key: {"exp_a": 1}}), Some((Code::WrongType, key)));
+        patch(change, json!({key: "exp_a"}), Some((Code::WrongType, key)));
+    }
+    patch("patch_layer", json!({"members": {"exp_a": 1}, "leave": []}), None);
+    patch("patch_holdout", json!({"join": ["exp_a"], "leave": []}), None);
+    let both = Some((invalid, "leave"));
+    patch("patch_layer", json!({"members": {"exp_a": 1}, "leave": ["exp_a"]}), both);
+    patch("patch_holdout", json!({"join": ["exp_a"], "leave": ["exp_a"]}), both);
+    // Who joins must be there; who leaves need not.
+    let unknown = Code::UnknownReference;
+    patch("patch_layer", json!({"members": {"exp_x": 1}}), Some((unknown, "members")));
+    patch("patch_holdout", json!({"join": ["exp_x"]}), Some((unknown, "join")));
+    for change in ["patch_layer", "patch_holdout"] {
+        patch(change, json!({"leave": ["exp_a", "exp_x"]}), None);
+    }
+    // The whole of a document's field is nothing that a patch names.
+    let whole = Some((Code::UnknownKey, "experiments"));
+    patch("patch_holdout", json!({"experiments": ["exp_a"]}), whole);
+    patch("patch_layer", json!({"join": ["exp_a"]}), Some((Code::UnknownKey, "join")));
     // Of one layer alone.
     let mut document = small();
     document["layers"] = json!([

@@ -5,15 +5,15 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{apply, at, ok, p, share, world};
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
-    Allocation, Change, Code, ExperimentPatch, HoldoutPatch, Keep, LayerPatch, NewExperiment,
-    NewHoldout, NewLayer, Percentage, Snapshot, Stage, Status, Subject,
+    Allocation, Change, Code, Event, ExperimentPatch, HoldoutPatch, Keep, LayerPatch,
+    NewExperiment, NewHoldout, NewLayer, Percentage, Snapshot, Stage, Status, Subject,
 };
 
 /// Members of the holdouts: by weight, by segment, a ramp without weights, a ramp by time.
@@ -162,10 +162,11 @@ fn any_edit() -> impl Strategy<Value = Vec<Change>> {
             ExperimentPatch::new().stages([Stage { at: at(1), traffic: Percentage::MAX }])
         )]),
         any::<bool>().prop_map(move |joins| {
-            let members = [("exp_m1", "60"), ("exp_m2", "40")].map(|(id, share)| (p(id), p(share)));
-            let members = members.into_iter().filter(|_| joins).collect();
-            let edit = Change::patch_layer(&p("lay_a"), LayerPatch::new().members(members));
             let both = ["exp_m1", "exp_m2"];
+            let patch = both.into_iter().zip(["60", "40"]).fold(LayerPatch::new(), |patch, one| {
+                if joins { patch.member(p(one.0), p(one.1)) } else { patch.without(p(one.0)) }
+            });
+            let edit = Change::patch_layer(&p("lay_a"), patch);
             let set = |to| both.map(|id| Change::set_experiment_status(&p(id), to)).to_vec();
             [set(Status::Paused), vec![edit], set(Status::Active)].concat()
         }),
@@ -193,6 +194,70 @@ proptest! {
             }
         }
         prop_assert!(Snapshot::from_json(snapshot.to_json()).unwrap() == snapshot);
+    }
+
+    /// Whoever a patch does not name stays where it is, and the same subjects are held out of it.
+    #[test]
+    fn a_patch_changes_whom_it_names_and_nobody_else(
+        edits in prop::collection::vec(
+            (
+                select(vec!["hld_a", "hld_b"]),
+                subsequence(MEMBERS.to_vec(), 0..=3),
+                subsequence(MEMBERS.to_vec(), 0..=3),
+                prop::bool::weighted(0.2),
+            ),
+            1..10,
+        ),
+        ids in prop::collection::vec("[a-z0-9]{1,8}", 24),
+    ) {
+        let start = held("40", "20");
+        let mut snapshot = start.clone();
+        let mut events: Vec<Event> = Vec::new();
+        let mut now = BTreeMap::from([
+            ("hld_a", BTreeSet::from(MEMBERS)),
+            ("hld_b", BTreeSet::from(["exp_m1", "exp_m3"])),
+        ]);
+        let all = |to| MEMBERS.map(|id| Change::set_experiment_status(&p(id), to));
+        for (holdout, join, mut leave, may_clash) in edits {
+            leave.retain(|id| may_clash || !join.contains(id));
+            let patch = join.iter().fold(HoldoutPatch::new(), |patch, id| patch.experiment(p(id)));
+            let patch = leave.iter().fold(patch, |patch, id| patch.without(p(id)));
+            let edit = Change::patch_holdout(&p(holdout), patch);
+            if let Some(both) = leave.iter().find(|id| join.contains(*id)) {
+                let error = apply(&snapshot, edit).unwrap_err();
+                prop_assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.leave"));
+                prop_assert_eq!(error.value(), Some(&*format!("\"{both}\"")));
+                continue;
+            }
+            let old = now.clone();
+            let own = now.get_mut(holdout).unwrap();
+            own.extend(&join);
+            own.retain(|id| !leave.contains(id));
+            // While they run, it is refused unless it makes no difference.
+            prop_assert_eq!(apply(&snapshot, edit.clone()).is_ok(), now == old);
+            for changes in [all(Status::Paused).to_vec(), vec![edit], all(Status::Active).to_vec()] {
+                let commit = apply(&snapshot, changes).unwrap();
+                events.extend(commit.event.as_deref().cloned());
+                snapshot = Snapshot::clone(&commit.snapshot);
+            }
+            for (holdout, wanted) in &now {
+                let told = snapshot.holdout(*holdout).unwrap().experiments();
+                let told: BTreeSet<&str> = told.iter().map(AsRef::as_ref).collect();
+                prop_assert_eq!(&told, wanted, "{}", holdout);
+            }
+            let shares = [("hld_a", 40_000_000), ("hld_b", 20_000_000)];
+            for (id, member) in ids.iter().flat_map(|id| MEMBERS.map(|member| (id, member))) {
+                let clock = at(9);
+                let subject = Subject::new(id).with_clock(&clock);
+                let wanted = shares.iter().any(|(holdout, share)| {
+                    now[holdout].contains(member) && is_held(id, holdout, *share)
+                });
+                let reason = snapshot.assign(member, &subject).reason().as_str();
+                prop_assert_eq!(reason == "held_out", wanted, "{} in {}: {}", id, member, reason);
+            }
+        }
+        let replayed = start.replay(&events).unwrap();
+        prop_assert!(replayed == snapshot && replayed.to_json() == snapshot.to_json());
     }
 
     /// The share takes effect at once, and only by as many points as it says.
@@ -251,6 +316,13 @@ fn a_share_ends_at_a_point() {
     assert!(met > 10, "{met}");
 }
 
+/// The patch that leaves a holdout these of all members: the others go, if they are in it.
+fn exactly(ids: &[&str]) -> HoldoutPatch {
+    MEMBERS.iter().fold(HoldoutPatch::new(), |patch, id| {
+        if ids.contains(id) { patch.experiment(p(id)) } else { patch.without(p(id)) }
+    })
+}
+
 /// A change is refused with this code at this path, and is accepted after these others.
 #[track_caller]
 fn check_refused(change: &Change, code: Code, path: &str, first: &[Change]) {
@@ -261,20 +333,53 @@ fn check_refused(change: &Change, code: Code, path: &str, first: &[Change]) {
 }
 
 #[test]
+fn a_patch_names_who_joins_and_who_leaves_once() {
+    let paused = MEMBERS.map(|id| Change::set_experiment_status(&p(id), Status::Paused));
+    let snapshot = ok(&held("10", "10"), paused);
+    let of = |patch: &HoldoutPatch| Change::patch_holdout(&p("hld_b"), patch.clone());
+    let told = |snapshot: &Snapshot| -> Vec<String> {
+        let ids = snapshot.holdout("hld_b").unwrap().experiments().iter();
+        ids.map(ToString::to_string).collect()
+    };
+    let patch = HoldoutPatch::new().experiment(p("exp_m2")).without(p("exp_m3"));
+    let commit = apply(&snapshot, of(&patch)).unwrap();
+    assert_eq!(told(&commit.snapshot), ["exp_m1", "exp_m2"]);
+    assert_eq!(commit.event.unwrap().effects[0].fields, ["experiments"]);
+    let json = serde_json::json!({"join": ["exp_m2"], "leave": ["exp_m3"]});
+    assert_eq!(serde_json::to_value(&patch).unwrap(), json);
+    assert_eq!(serde_json::from_value::<HoldoutPatch>(json).unwrap(), patch);
+    // Of a patch that does nothing there is no event.
+    for patch in [
+        HoldoutPatch::new().without(p("exp_m2")).without(p("exp_nobody")),
+        HoldoutPatch::new().join(BTreeSet::new()).leave(BTreeSet::new()),
+        HoldoutPatch::new().experiment(p("exp_m1")),
+    ] {
+        let commit = apply(&snapshot, of(&patch)).unwrap();
+        assert!(commit.event.is_none() && *commit.snapshot == snapshot, "{patch:?}");
+    }
+    // Who is named twice is refused, be it in it, in none, or no experiment at all.
+    for id in ["exp_m1", "exp_m2", "exp_nobody"] {
+        let both = HoldoutPatch::new().experiment(p(id)).without(p(id));
+        let error = apply(&snapshot, of(&both)).unwrap_err();
+        assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.leave"), "{error}");
+        assert_eq!(error.value(), Some(&*format!("\"{id}\"")));
+    }
+    let error = apply(&snapshot, of(&HoldoutPatch::new().experiment(p("exp_nobody")))).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::UnknownReference, "patch.join"), "{error}");
+}
+
+#[test]
 fn experiments_join_and_leave_at_rest() {
     let pause = MEMBERS.map(|id| Change::set_experiment_status(&p(id), Status::Paused));
-    let only = |ids: &[&str]| {
-        let experiments = ids.iter().map(|id| p(id)).collect();
-        Change::patch_holdout(&p("hld_b"), HoldoutPatch::new().experiments(experiments))
-    };
-    let (code, path) = (Code::NotMutable, "patch.experiments");
-    check_refused(&only(&["exp_m1", "exp_m2", "exp_m3"]), code, path, &pause);
-    check_refused(&only(&["exp_m1"]), code, path, &pause);
-    check_refused(&only(&[]), code, path, &pause);
+    let only = |ids: &[&str]| Change::patch_holdout(&p("hld_b"), exactly(ids));
+    let code = Code::NotMutable;
+    check_refused(&only(&["exp_m1", "exp_m2", "exp_m3"]), code, "patch.join", &pause);
+    check_refused(&only(&["exp_m1"]), code, "patch.leave", &pause);
+    check_refused(&only(&[]), code, "patch.leave", &pause);
+    check_refused(&only(&["exp_m2"]), code, "patch.join", &pause);
     let new = NewHoldout::new("Third", "device", p("1")).experiment(p("exp_m4"));
     check_refused(&new.into(), code, "experiments", &pause);
-    let none =
-        |id: &str| Change::patch_holdout(&p(id), HoldoutPatch::new().experiments(BTreeSet::new()));
+    let none = |id: &str| Change::patch_holdout(&p(id), exactly(&[]));
     let apart = [&pause[..], &[none("hld_a"), none("hld_b")]].concat();
     check_refused(&Change::delete_holdout(&p("hld_b")), Code::InUse, "id", &apart);
     let gone = Change::delete_experiment(&p("exp_m1"));
@@ -307,4 +412,8 @@ fn experiments_join_and_leave_at_rest() {
     let new = NewHoldout::new("Holdout", "device", p("1")).experiment(p("exp_weights"));
     let error = apply(&other, new).unwrap_err();
     assert_eq!((error.code(), error.path()), (Code::InvalidValue, "experiments"));
+    let empty = ok(&other, NewHoldout::new("Holdout", "device", p("1")).id(p("hld_a")));
+    let join = HoldoutPatch::new().experiment(p("exp_weights"));
+    let error = apply(&empty, Change::patch_holdout(&p("hld_a"), join)).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.join"));
 }

@@ -5,12 +5,12 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use common::{apply, ok, p, share, world};
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
     Change, Code, Event, ExperimentId, ExperimentPatch, Keep, Layer, LayerPatch, NewExperiment,
@@ -33,13 +33,23 @@ fn drafts() -> Snapshot {
     ok(&world(), changes)
 }
 
-/// The change that gives a layer these members, with shares in millionths of a percent.
-fn members(layer: &str, shares: &BTreeMap<&str, u64>) -> Change {
+/// The patch that names these shares, in millionths of a percent.
+fn naming(shares: &BTreeMap<&str, u64>) -> LayerPatch {
     let share = |(id, share): (&&str, &u64)| -> (ExperimentId, Percentage) {
         (p(id), Percentage::from_millionths(*share).unwrap())
     };
-    let members: BTreeMap<_, _> = shares.iter().map(share).collect();
-    Change::patch_layer(&p(layer), LayerPatch::new().members(members))
+    LayerPatch::new().members(shares.iter().map(share).collect::<BTreeMap<_, _>>())
+}
+
+/// The change that leaves a layer these of all as its members: the others go, if they are any.
+fn exactly<S: AsRef<str>>(layer: &str, all: &[S], shares: &BTreeMap<&str, u64>) -> Change {
+    let others = all.iter().map(AsRef::as_ref).filter(|id| !shares.contains_key(id));
+    let patch = naming(shares).leave(others.map(p).collect::<BTreeSet<_>>());
+    Change::patch_layer(&p(layer), patch)
+}
+
+fn members(layer: &str, shares: &BTreeMap<&str, u64>) -> Change {
+    exactly(layer, &MEMBERS, shares)
 }
 
 /// The same with whole percents.
@@ -154,19 +164,19 @@ fn check_edit(before: &Snapshot, after: &Snapshot) {
     }
 }
 
-fn any_shares() -> impl Strategy<Value = BTreeMap<&'static str, u64>> {
+fn any_shares(most: usize) -> impl Strategy<Value = BTreeMap<&'static str, u64>> {
     let millionths = prop_oneof![
         4 => (0..=40_u64).prop_map(|percent| percent * 1_000_000),
         2 => 0..=45_000_000_u64,
         1 => select(vec![0, 1, 99_999_999, 100_000_000]),
     ];
-    prop::collection::btree_map(select(MEMBERS.to_vec()), millionths, 0..=5)
+    prop::collection::btree_map(select(MEMBERS.to_vec()), millionths, 0..=most)
 }
 
 proptest! {
     #[test]
     fn an_edit_moves_what_it_must_and_no_more(
-        edits in prop::collection::vec(any_shares(), 1..12),
+        edits in prop::collection::vec(any_shares(5), 1..12),
     ) {
         let start = drafts();
         let mut snapshot = start.clone();
@@ -191,10 +201,67 @@ proptest! {
         prop_assert!(replayed == snapshot && replayed.to_json() == snapshot.to_json());
     }
 
+    /// Whoever a patch does not name keeps each point; who leaves frees what they have, which those
+    /// who grow by the same patch may take.
+    #[test]
+    fn a_patch_changes_whom_it_names_and_nobody_else(
+        first in any_shares(5),
+        edits in prop::collection::vec(
+            (any_shares(3), subsequence(MEMBERS.to_vec(), 0..=3), prop::bool::weighted(0.2)),
+            1..12,
+        ),
+    ) {
+        prop_assume!(first.values().sum::<u64>() <= 100_000_000);
+        let start = ok(&drafts(), members("lay_a", &first));
+        let mut snapshot = start.clone();
+        let mut events: Vec<Event> = Vec::new();
+        let mut now = first;
+        for (shares, mut leave, may_clash) in edits {
+            leave.retain(|id| may_clash || !shares.contains_key(id));
+            let patch = leave.iter().fold(naming(&shares), |patch, id| patch.without(p(id)));
+            let outcome = apply(&snapshot, Change::patch_layer(&p("lay_a"), patch));
+            if let Some(both) = leave.iter().find(|id| shares.contains_key(**id)) {
+                let error = outcome.unwrap_err();
+                prop_assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.leave"));
+                prop_assert_eq!(error.value(), Some(&*format!("\"{both}\"")));
+                continue;
+            }
+            let mut wanted = now.clone();
+            wanted.extend(&shares);
+            wanted.retain(|id, _| !leave.contains(id));
+            if wanted.values().sum::<u64>() > 100_000_000 {
+                let error = outcome.unwrap_err();
+                prop_assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.members"));
+                continue;
+            }
+            let commit = outcome.unwrap();
+            check_slots(&commit.snapshot, &wanted);
+            check_edit(&snapshot, &commit.snapshot);
+            let [old, new] = [&snapshot, &commit.snapshot].map(|snapshot| layer(snapshot));
+            for id in MEMBERS {
+                if !shares.contains_key(id) && !leave.contains(&id) {
+                    prop_assert_eq!(slots(new, id), slots(old, id), "{} is not named", id);
+                }
+            }
+            let freed = leave.iter().flat_map(|id| slots(old, id)).collect::<Vec<_>>();
+            let taken = shares.keys().map(|id| overlap(&freed, &slots(new, id))).sum::<u64>();
+            let owned = MEMBERS.iter().map(|id| overlap(&freed, &slots(new, id))).sum::<u64>();
+            prop_assert_eq!(owned, taken, "freed for those who are named alone");
+            let fields = commit.event.iter().flat_map(|event| &event.effects);
+            let fields: Vec<_> = fields.flat_map(|effect| effect.fields.to_vec()).collect();
+            prop_assert_eq!(fields, if now == wanted { vec![] } else { vec!["members"] });
+            events.extend(commit.event.as_deref().cloned());
+            snapshot = Snapshot::clone(&commit.snapshot);
+            now = wanted;
+        }
+        let replayed = start.replay(&events).unwrap();
+        prop_assert!(replayed == snapshot && replayed.to_json() == snapshot.to_json());
+    }
+
     /// A layer that is created with its members lies as one that is filled: what is free, then the
     /// members from the smallest share to the largest, equal ones in the order of their ids.
     #[test]
-    fn a_layer_lies_as_it_is_said_to_at_first(shares in any_shares()) {
+    fn a_layer_lies_as_it_is_said_to_at_first(shares in any_shares(5)) {
         prop_assume!(shares.values().sum::<u64>() <= 100_000_000);
         let filled = ok(&drafts(), members("lay_a", &shares));
         let new = shares.iter().fold(NewLayer::new("At once", "device").id(p("lay_b")), |new, one| {
@@ -222,8 +289,9 @@ proptest! {
 #[test]
 fn a_long_history_leaves_few_slices() {
     let id = |n: u64| format!("exp_n{}", n.to_string().replace('0', "z"));
-    let drafts = (1..=60).map(|n| {
-        NewExperiment::by_percentage(format!("Number {n}"), p("flg_a")).id(p(&id(n))).into()
+    let all: Vec<String> = (1..=60).map(id).collect();
+    let drafts = all.iter().map(|id| {
+        NewExperiment::by_percentage(format!("Number {id}"), p("flg_a")).id(p(id)).into()
     });
     let mut changes: Vec<Change> = drafts.collect();
     changes.push(NewLayer::new("Layer", "device").id(p("lay_a")).into());
@@ -235,9 +303,9 @@ fn a_long_history_leaves_few_slices() {
     };
     let mut most = 0;
     for _ in 0..200 {
-        let ids: Vec<String> = (1..=60).filter(|_| random(3) > 0).map(id).collect();
-        let shares = ids.iter().map(|id| (id.as_str(), random(1_600_000))).collect();
-        snapshot = ok(&snapshot, members("lay_a", &shares));
+        let ids: Vec<&str> = all.iter().map(String::as_str).filter(|_| random(3) > 0).collect();
+        let shares = ids.iter().map(|id| (*id, random(1_600_000))).collect();
+        snapshot = ok(&snapshot, exactly("lay_a", &all, &shares));
         let slices: usize = ids.iter().map(|id| slots(layer(&snapshot), id).len()).sum();
         most = most.max(slices);
     }
@@ -343,7 +411,7 @@ fn members_join_and_leave_at_rest_and_stay_until_they_have_left() {
     let none = || percents(&[]);
     let start_all = [ten(), start()];
     check(&[start()], &ten(), Code::NotMutable, "patch.members", &[pause()]);
-    check(&start_all, &none(), Code::NotMutable, "patch.members", &[pause()]);
+    check(&start_all, &none(), Code::NotMutable, "patch.leave", &[pause()]);
     // Whoever else leaves or joins beside a member that runs.
     let others = percents(&[("exp_m1", 30), ("exp_m2", 70)]);
     ok(&drafts(), [&start_all[..], &[others, percents(&[("exp_m1", 0)])]].concat());
@@ -368,6 +436,52 @@ fn members_join_and_leave_at_rest_and_stay_until_they_have_left() {
     let error = apply(&drafts(), most).unwrap_err();
     assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.members"));
     assert_eq!(error.value(), Some("101"));
+}
+
+#[test]
+fn a_patch_names_who_joins_and_who_leaves_once() {
+    let of = |patch: LayerPatch| Change::patch_layer(&p("lay_a"), patch);
+    let percent = |id: &str, share: &str| LayerPatch::new().member(p(id), p(share));
+    let full = ok(&drafts(), percents(&[("exp_m1", 30), ("exp_m2", 70)]));
+    let full = ok(&full, [set("exp_m1", Status::Active), set("exp_m2", Status::Active)]);
+    let shares = |snapshot: &Snapshot| -> Vec<String> {
+        layer(snapshot).members().iter().map(|(id, share)| format!("{id} {share}")).collect()
+    };
+    // Beside those who run, one joins, and what nobody names stays.
+    let less = ok(&full, of(percent("exp_m2", "40")));
+    let joined = ok(&less, of(percent("exp_m3", "30")));
+    assert_eq!(shares(&joined), ["exp_m1 30", "exp_m2 40", "exp_m3 30"]);
+    for id in ["exp_m1", "exp_m2"] {
+        assert_eq!(slots(layer(&joined), id), slots(layer(&less), id));
+    }
+    // What one frees is there for another of the same patch.
+    let swap = percent("exp_m4", "30").without(p("exp_m3"));
+    let swapped = ok(&joined, of(swap));
+    assert_eq!(shares(&swapped), ["exp_m1 30", "exp_m2 40", "exp_m4 30"]);
+    assert_eq!(slots(layer(&swapped), "exp_m4"), slots(layer(&joined), "exp_m3"));
+    assert_eq!(swapped.layer_of("exp_m3"), None);
+    // Of a patch that does nothing there is no event.
+    let nobody = LayerPatch::new().without(p("exp_m3")).without(p("exp_nobody"));
+    let nothing = [
+        nobody,
+        LayerPatch::new().members(BTreeMap::new()).leave(BTreeSet::new()),
+        percent("exp_m1", "30"),
+    ];
+    for patch in nothing {
+        let commit = apply(&swapped, of(patch.clone())).unwrap();
+        assert!(commit.event.is_none() && *commit.snapshot == swapped, "{patch:?}");
+    }
+    // Who is named twice is refused, be it a member, no member, or no experiment at all.
+    for id in ["exp_m1", "exp_m4", "exp_m5", "exp_nobody"] {
+        let error = apply(&swapped, of(percent(id, "30").without(p(id)))).unwrap_err();
+        assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.leave"), "{error}");
+        assert_eq!(error.value(), Some(&*format!("\"{id}\"")));
+    }
+    // The same in JSON.
+    let patch = percent("exp_m4", "12.5").without(p("exp_m3"));
+    let json = serde_json::json!({"members": {"exp_m4": 12.5}, "leave": ["exp_m3"]});
+    assert_eq!(serde_json::to_value(&patch).unwrap(), json);
+    assert_eq!(serde_json::from_value::<LayerPatch>(json).unwrap(), patch);
 }
 
 /// What an experiment becomes does not take its share away.

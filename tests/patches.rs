@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,7 +20,7 @@ use variate::{
 
 /// The world with a description wherever there can be one, a draft `exp_rich` whose every field has
 /// a value that no default gives, levels and stages aside, a draft `exp_ramp` that has levels and
-/// `exp_staged` that has stages, a layer `lay_a` and a holdout `hld_a` that have a draft each.
+/// `exp_staged` that has stages, a layer `lay_a` and a holdout `hld_a` that have two drafts each.
 fn rich() -> Snapshot {
     let experiment = NewExperiment::by_percentage("Rich", p("flg_a"))
         .id(p("exp_rich"))
@@ -43,9 +44,14 @@ fn rich() -> Snapshot {
         .allocation(share("var_b", "40"))
         .stage(p("2026-11-21T09:00:00Z"), p("10"))
         .stage(p("2026-11-22T09:00:00Z"), p("60"));
-    let layer = NewLayer::new("Sign-in", "device").id(p("lay_a")).member(p("exp_weights"), p("30"));
-    let holdout =
-        NewHoldout::new("Winter", "device", p("5")).id(p("hld_a")).experiment(p("exp_segments"));
+    let layer = NewLayer::new("Sign-in", "device")
+        .id(p("lay_a"))
+        .member(p("exp_weights"), p("30"))
+        .member(p("exp_staged"), p("5"));
+    let holdout = NewHoldout::new("Winter", "device", p("5"))
+        .id(p("hld_a"))
+        .experiment(p("exp_segments"))
+        .experiment(p("exp_staged"));
     let ramp = NewExperiment::by_percentage("Ramp", p("flg_a"))
         .id(p("exp_ramp"))
         .allocation(Allocation::ramped(p("var_a")).control())
@@ -100,6 +106,10 @@ fn document(snapshot: &Snapshot) -> Value {
     for layer in document["layers"].as_array_mut().into_iter().flatten() {
         // Where the slots lie follows from the members.
         layer.as_object_mut().unwrap().remove("partition");
+        layer.as_object_mut().unwrap().entry("members").or_insert(json!({}));
+    }
+    for holdout in document["holdouts"].as_array_mut().into_iter().flatten() {
+        holdout.as_object_mut().unwrap().entry("experiments").or_insert(json!([]));
     }
     document
 }
@@ -221,6 +231,32 @@ fn take_record(document: &mut Value, id: &str) -> (u64, Value) {
     let entity = entity(document, id).as_object_mut().unwrap();
     let version = entity.remove("version").unwrap().as_u64().unwrap();
     (version, entity.remove("updated_at").unwrap())
+}
+
+/// The fields that an entity has after a patch, of those that it names: for the members of a layer
+/// or holdout, those there were with who joins and without who leaves.
+fn led_to(before: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
+    let mut fields = patch.clone();
+    let [members, join, leave] = ["members", "join", "leave"].map(|key| fields.remove(key));
+    let leaves =
+        |id: &str| leave.iter().flat_map(|ids| ids.as_array().unwrap()).any(|own| own == id);
+    if let Some(Value::Object(old)) =
+        before.get("members").filter(|_| (&members, &leave) != (&None, &None))
+    {
+        let mut shares = old.clone();
+        shares.extend(members.iter().flat_map(|shares| shares.as_object().unwrap().clone()));
+        shares.retain(|id, _| !leaves(id));
+        fields.insert("members".to_owned(), json!(shares));
+    }
+    if let Some(Value::Array(old)) =
+        before.get("experiments").filter(|_| (&join, &leave) != (&None, &None))
+    {
+        let ids = old.iter().chain(join.iter().flat_map(|ids| ids.as_array().unwrap()));
+        let ids: BTreeSet<&str> =
+            ids.map(|id| id.as_str().unwrap()).filter(|id| !leaves(id)).collect();
+        fields.insert("experiments".to_owned(), json!(ids));
+    }
+    fields
 }
 
 fn map(value: &Value) -> Map<String, Value> {
@@ -473,7 +509,8 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
             "lay_a",
             vec![
                 set("name", json!("Another name")),
-                set("members", json!({"exp_segments": 60.5, "exp_staged": 0, "exp_weights": 30})),
+                set("members", json!({"exp_segments": 60.5, "exp_staged": 0})),
+                set("leave", json!(["exp_weights"])),
                 clear("description", json!("Another description")),
             ],
         ),
@@ -483,7 +520,8 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
             vec![
                 set("name", json!("Another name")),
                 set("share", json!(0.000_001)),
-                set("experiments", json!(["exp_staged", "exp_weights"])),
+                set("join", json!(["exp_segments", "exp_weights"])),
+                set("leave", json!(["exp_ramp", "exp_staged"])),
                 clear("description", json!("Another description")),
             ],
         ),
@@ -528,10 +566,15 @@ fn each_field_is_kept_cleared_or_set() {
                 assert!(error.is_invalid());
             }
             // The same.
-            no_change(&snapshot, parse(&present[name]).unwrap());
+            let same = match name {
+                "join" => json!(["exp_staged"]),
+                "leave" => json!(["exp_ramp", "exp_rich"]),
+                _ => present[name].clone(),
+            };
+            no_change(&snapshot, parse(&same).unwrap());
             // Another.
-            let after =
-                check_edit(&snapshot, parse(&other).unwrap(), id, &map(&json!({name: other})));
+            let wanted = led_to(&present, &map(&json!({name: other})));
+            let after = check_edit(&snapshot, parse(&other).unwrap(), id, &wanted);
             no_change(&after, parse(&other).unwrap());
             // Of the wrong type, or with an item of the wrong type.
             for wrong in [json!(true), json!(7), json!(1.5), json!("x"), json!([]), json!({})] {
@@ -612,19 +655,23 @@ type Free = (&'static str, BoxedStrategy<Value>);
 fn free_fields_of_groups() -> [Vec<Free>; 2] {
     let text = || prop::sample::select(vec![json!("one text"), json!("another text")]);
     let nullable = || prop_oneof![Just(json!(null)), text()];
+    // In any order there is room for those who join, and nobody is named twice.
     let members =
-        [json!({}), json!({"exp_weights": 31}), json!({"exp_ramp": 10, "exp_segments": 90})];
+        [json!({}), json!({"exp_weights": 31}), json!({"exp_ramp": 10, "exp_segments": 55})];
+    let leave = [json!([]), json!(["exp_staged"]), json!(["exp_rich", "exp_staged"])];
     let layer = vec![
         ("name", text().boxed()),
         ("description", nullable().boxed()),
         ("members", prop::sample::select(members.to_vec()).boxed()),
+        ("leave", prop::sample::select(leave.to_vec()).boxed()),
     ];
-    let held = [json!([]), json!(["exp_ramp", "exp_segments", "exp_weights"])];
+    let join = [json!([]), json!(["exp_ramp", "exp_segments", "exp_weights"])];
     let holdout = vec![
         ("name", text().boxed()),
         ("description", nullable().boxed()),
         ("share", (0..=100_u8).prop_map(|share| json!(share)).boxed()),
-        ("experiments", prop::sample::select(held.to_vec()).boxed()),
+        ("join", prop::sample::select(join.to_vec()).boxed()),
+        ("leave", prop::sample::select(leave.to_vec()).boxed()),
     ];
     [layer, holdout]
 }
@@ -739,16 +786,15 @@ proptest! {
         }
         let steps = halves.each_ref().map(|half| patch(kind, id, &json!(half)));
         let mut wanted = content(&start, id);
-        for (name, value) in &named {
-            wanted.insert(name.clone(), value.clone());
-        }
+        let fields = led_to(&wanted, &named);
+        wanted.extend(fields.clone());
         wanted.retain(|_, value| !value.is_null());
         let version = |snapshot: &Snapshot| read(snapshot, id)["version"].as_u64().unwrap();
         for order in [[0, 1], [1, 0]] {
             let mut snapshot = start.clone();
             for half in order {
                 let before = content(&snapshot, id);
-                let edits = halves[half].iter().any(|(name, value)| {
+                let edits = led_to(&before, &halves[half]).iter().any(|(name, value)| {
                     before.get(name).unwrap_or(&Value::Null) != value
                 });
                 let next = ok(&snapshot, steps[half].clone());
@@ -763,7 +809,7 @@ proptest! {
         let at_once = ok(&start, patch(kind, id, &json!(named)));
         prop_assert_eq!(&content(&at_once, id), &wanted);
         if !named.is_empty() && content(&start, id) != wanted {
-            check_edit(&start, patch(kind, id, &json!(named)), id, &named);
+            check_edit(&start, patch(kind, id, &json!(named)), id, &fields);
         }
     }
 }
@@ -964,12 +1010,12 @@ fn each_change_of_a_transaction_sees_those_before_it() {
     let again = NewExperiment::by_percentage("Rich", p("flg_a")).id(p("exp_rich"));
     let after = ok(&rich(), vec![Change::delete_experiment(&p("exp_rich")), again.into()]);
     assert_eq!(after.experiment("exp_rich").unwrap().version(), 1);
-    let empty = patch("patch_layer", "lay_a", &json!({"members": {}}));
+    let empty = patch("patch_layer", "lay_a", &json!({"leave": ["exp_staged", "exp_weights"]}));
     let again = NewLayer::new("Sign-in", "user").id(p("lay_a"));
     let after = ok(&rich(), vec![empty, Change::delete_layer(&p("lay_a")), again.into()]);
     assert_eq!(after.layer("lay_a").unwrap().version(), 1);
     assert_eq!(after.layer_of("exp_weights"), None);
-    let empty = patch("patch_holdout", "hld_a", &json!({"experiments": []}));
+    let empty = patch("patch_holdout", "hld_a", &json!({"leave": ["exp_segments", "exp_staged"]}));
     let again = NewHoldout::new("Winter", "user", p("9")).id(p("hld_a"));
     let after = ok(&rich(), vec![empty, Change::delete_holdout(&p("hld_a")), again.into()]);
     assert_eq!(after.holdout("hld_a").unwrap().version(), 1);

@@ -110,12 +110,15 @@ fn edited(snapshot: &Snapshot, edit: &Edit) -> Snapshot {
     let members = members.into_iter().filter(|(own, _)| *own != id || edit.in_layer);
     let members = members.map(|(id, share)| (id, percent(share)));
     let members: BTreeMap<_, _> = members.collect();
-    changes.push(Change::patch_layer(&p("lay_a"), LayerPatch::new().members(members)));
+    let patch = LayerPatch::new().members(members);
+    let patch = if edit.in_layer { patch } else { patch.without(id.clone()) };
+    changes.push(Change::patch_layer(&p("lay_a"), patch));
     for (holdout, share) in ["hld_a", "hld_b"].into_iter().zip(edit.holdouts) {
-        let held = share.map(|_| id.clone());
-        let patch = HoldoutPatch::new()
-            .share(percent(share.unwrap_or(0)))
-            .experiments(BTreeSet::from_iter(held));
+        let patch = HoldoutPatch::new().share(percent(share.unwrap_or(0)));
+        let patch = match share {
+            Some(_) => patch.experiment(id.clone()),
+            None => patch.without(id.clone()),
+        };
         changes.push(Change::patch_holdout(&p(holdout), patch));
     }
     if edit.status == Status::Active {

@@ -343,13 +343,29 @@ fn layer_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Layer) -> LayerPatch 
         0 => patch.name(name(dice)),
         1 => patch.description(description(dice)),
         2 => patch.clear_description(),
-        3 => patch.members(BTreeMap::new()),
+        3 => patch.leave(old.members().keys().cloned().collect::<BTreeSet<_>>()),
         _ => {
             let own: Vec<_> = old.members().keys().cloned().collect();
             let members = members(dice, snapshot, Some(old.subject_kind().as_str()), &own);
-            patch.members(shares(dice, members))
+            let [named, leave] = named(dice, &own, &members);
+            patch.members(shares(dice, named)).leave(BTreeSet::from_iter(leave))
         }
     }
+}
+
+/// Whom a patch names so that, of those there are, these stay, and whom so that the others go: who
+/// stays may be left out, and few are named as both, or leave what they are not in.
+fn named(dice: &mut Dice, own: &[ExperimentId], wanted: &[ExperimentId]) -> [Vec<ExperimentId>; 2] {
+    let named = wanted.iter().filter(|id| !own.contains(id) || dice.chance(70)).cloned().collect();
+    let leaves = |id: &&ExperimentId| !wanted.contains(id);
+    let mut leave: Vec<_> = own.iter().filter(leaves).cloned().collect();
+    if dice.chance(4) {
+        leave.push(p("exp_nobody"));
+    }
+    if dice.chance(2) {
+        leave.extend(wanted.first().cloned());
+    }
+    [named, leave]
 }
 
 fn holdout_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Holdout) -> HoldoutPatch {
@@ -358,12 +374,14 @@ fn holdout_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Holdout) -> Holdout
         0 => patch.name(name(dice)),
         1 => patch.description(description(dice)),
         2 => patch.clear_description(),
-        3 => patch.experiments(BTreeSet::new()),
+        3 => patch.leave(old.experiments().clone()),
         4 | 5 => patch.share(traffic(dice)),
         _ => {
             let own: Vec<_> = old.experiments().iter().cloned().collect();
             let kind = Some(old.subject_kind().as_str());
-            patch.experiments(members(dice, snapshot, kind, &own).into_iter().collect())
+            let members = members(dice, snapshot, kind, &own);
+            let [join, leave] = named(dice, &own, &members).map(BTreeSet::from_iter);
+            patch.join(join).leave(leave)
         }
     }
 }
