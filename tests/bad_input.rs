@@ -2887,18 +2887,20 @@ fn a_schedule_is_in_order() {
     }
 }
 
+/// So many drafts of `flg_a`, of which the first is `exp_bz`.
+fn several(count: usize) -> Vec<Value> {
+    let draft = |number: usize| {
+        json!({
+            "id": format!("exp_b{}", number.to_string().replace('0', "z")),
+            "name": format!("experiment {number}"), "flag_id": "flg_a",
+            "strategy": "percentage", "allocations": []
+        })
+    };
+    (0..count).map(draft).collect()
+}
+
 #[test]
 fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
-    let several =
-        |count: usize| -> Vec<Value> {
-            let id = |number: usize| format!("exp_b{}", number.to_string().replace('0', "z"));
-            (0..count)
-            .map(|number| json!({
-                "id": id(number), "name": format!("experiment {number}"), "flag_id": "flg_a",
-                "strategy": "percentage", "allocations": []
-            }))
-            .collect()
-        };
     // In a document, when it is created and when it is edited.
     let check = |experiments: &[Value], kind: &str, key: &str, value: Value, code: Option<Code>| {
         let (list, create, edit, id) = match kind {
@@ -2970,7 +2972,19 @@ fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
         let held = |document: &mut Value| document["holdouts"][0]["experiments"] = holdout;
         check_document(held, Code::InvalidValue, path);
     }
-    // Whom a patch names stands once in a list, and in one list alone.
+    // Of one layer alone.
+    let mut document = small();
+    document["layers"] = json!([
+        {"id": "lay_a", "name": "Layer", "members": {"exp_a": 1}},
+        {"id": "lay_b", "name": "Other layer", "members": {"exp_a": 1}}
+    ]);
+    let error = refuses::<Snapshot>(&document.to_string());
+    assert_eq!((error.code(), error.path()), (Code::InUse, "layers[1].members"), "{error}");
+}
+
+/// Whom a patch names stands once in a list, and in one list alone.
+#[test]
+fn a_patch_names_who_joins_and_who_leaves_once() {
     let before = loads::<Snapshot>(&small().to_string());
     let patch = |change: &str, patch: Value, wanted: Option<(Code, &str)>| {
         let id = if change == "patch_layer" { "lay_a" } else { "hld_a" };
@@ -3004,14 +3018,39 @@ fn the_members_of_a_layer_or_holdout_are_bounded_and_of_its_kind() {
     let whole = Some((Code::UnknownKey, "experiments"));
     patch("patch_holdout", json!({"experiments": ["exp_a"]}), whole);
     patch("patch_layer", json!({"join": ["exp_a"]}), Some((Code::UnknownKey, "join")));
-    // Of one layer alone.
+}
+
+/// What bounds the members of a layer counts those too that a patch does not name.
+#[test]
+fn a_patch_leads_to_no_more_members_than_there_can_be() {
     let mut document = small();
-    document["layers"] = json!([
-        {"id": "lay_a", "name": "Layer", "members": {"exp_a": 1}},
-        {"id": "lay_b", "name": "Other layer", "members": {"exp_a": 1}}
-    ]);
-    let error = refuses::<Snapshot>(&document.to_string());
-    assert_eq!((error.code(), error.path()), (Code::InUse, "layers[1].members"), "{error}");
+    let all = several(102);
+    let ids: Vec<&str> = all.iter().map(|own| own["id"].as_str().unwrap()).collect();
+    document["experiments"] = json!(all);
+    let members: BTreeMap<_, _> = ids[..99].iter().map(|id| (id, 1)).collect();
+    document["layers"][0]["members"] = json!(members);
+    let before = loads::<Snapshot>(&document.to_string());
+    let check = |join: &[(usize, f64)], leave: &[usize], code: Option<Code>| {
+        let join: BTreeMap<_, _> = join.iter().map(|(own, share)| (ids[*own], share)).collect();
+        let leave: Vec<_> = leave.iter().map(|own| ids[*own]).collect();
+        let patch = json!({"members": join, "leave": leave});
+        let edit = json!({"change": "patch_layer", "id": "lay_a", "patch": patch});
+        let wanted = code.map(|code| (code, "patch.members".to_owned()));
+        check_change(&before, &edit, wanted, &edit.to_string());
+    };
+    let (many, share) = (Some(Code::LimitExceeded), Some(Code::InvalidValue));
+    check(&[(99, 0.0)], &[], None);
+    check(&[(99, 0.0), (100, 0.0)], &[], many);
+    check(&[(99, 0.0), (100, 0.0)], &[101], many);
+    check(&[(99, 0.0), (100, 0.0)], &[0], None);
+    check(&[(99, 0.0), (100, 0.0), (101, 0.0)], &[0], many);
+    // So does what bounds their shares.
+    check(&[(99, 1.0)], &[], None);
+    check(&[(99, 1.000_001)], &[], share);
+    check(&[(99, 2.0)], &[98], None);
+    check(&[(0, 2.0)], &[], None);
+    check(&[(0, 2.000_001)], &[], share);
+    check(&[(0, 3.000_001)], &[98], share);
 }
 
 /// More slices, or other ones, than a layer or a split can have.

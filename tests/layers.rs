@@ -237,7 +237,7 @@ proptest! {
             let commit = outcome.unwrap();
             check_slots(&commit.snapshot, &wanted);
             check_edit(&snapshot, &commit.snapshot);
-            let [old, new] = [&snapshot, &commit.snapshot].map(|snapshot| layer(snapshot));
+            let [old, new] = [&snapshot, &commit.snapshot].map(layer);
             for id in MEMBERS {
                 if !shares.contains_key(id) && !leave.contains(&id) {
                     prop_assert_eq!(slots(new, id), slots(old, id), "{} is not named", id);
@@ -248,7 +248,7 @@ proptest! {
             let owned = MEMBERS.iter().map(|id| overlap(&freed, &slots(new, id))).sum::<u64>();
             prop_assert_eq!(owned, taken, "freed for those who are named alone");
             let fields = commit.event.iter().flat_map(|event| &event.effects);
-            let fields: Vec<_> = fields.flat_map(|effect| effect.fields.to_vec()).collect();
+            let fields: Vec<_> = fields.flat_map(|effect| effect.fields.clone()).collect();
             prop_assert_eq!(fields, if now == wanted { vec![] } else { vec!["members"] });
             events.extend(commit.event.as_deref().cloned());
             snapshot = Snapshot::clone(&commit.snapshot);

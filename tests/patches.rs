@@ -238,22 +238,19 @@ fn take_record(document: &mut Value, id: &str) -> (u64, Value) {
 fn led_to(before: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
     let mut fields = patch.clone();
     let [members, join, leave] = ["members", "join", "leave"].map(|key| fields.remove(key));
+    let names = |key: &str| patch.contains_key(key) || patch.contains_key("leave");
     let leaves =
         |id: &str| leave.iter().flat_map(|ids| ids.as_array().unwrap()).any(|own| own == id);
-    if let Some(Value::Object(old)) =
-        before.get("members").filter(|_| (&members, &leave) != (&None, &None))
-    {
-        let mut shares = old.clone();
-        shares.extend(members.iter().flat_map(|shares| shares.as_object().unwrap().clone()));
+    if let Some(old) = before.get("members").filter(|_| names("members")) {
+        let mut shares = map(old);
+        shares.extend(members.iter().flat_map(map));
         shares.retain(|id, _| !leaves(id));
         fields.insert("members".to_owned(), json!(shares));
     }
-    if let Some(Value::Array(old)) =
-        before.get("experiments").filter(|_| (&join, &leave) != (&None, &None))
-    {
-        let ids = old.iter().chain(join.iter().flat_map(|ids| ids.as_array().unwrap()));
-        let ids: BTreeSet<&str> =
-            ids.map(|id| id.as_str().unwrap()).filter(|id| !leaves(id)).collect();
+    if let Some(old) = before.get("experiments").filter(|_| names("join")) {
+        let ids = [Some(old), join.as_ref()].into_iter().flatten();
+        let ids = ids.flat_map(|ids| ids.as_array().unwrap()).map(|id| id.as_str().unwrap());
+        let ids: BTreeSet<&str> = ids.filter(|id| !leaves(id)).collect();
         fields.insert("experiments".to_owned(), json!(ids));
     }
     fields
