@@ -168,9 +168,19 @@ fn check_last(explanation: &Explanation<'_>) {
 
 #[track_caller]
 fn check(snapshot: &Snapshot, subject: &Subject<'_>, who: &Who<'_>) {
-    const ORDER: [&str; 11] = [
-        "forced", "status", "schedule", "subject", "holdout", "layer", "kept", "audience",
-        "traffic", "segment", "split",
+    const ORDER: [&str; 12] = [
+        "passed_over",
+        "forced",
+        "status",
+        "schedule",
+        "subject",
+        "holdout",
+        "layer",
+        "kept",
+        "audience",
+        "traffic",
+        "segment",
+        "split",
     ];
     let explanation = snapshot.explain("exp_t", subject);
     let decision = snapshot.assign("exp_t", subject);
