@@ -97,7 +97,6 @@ fn a_line_is_an_id_to_the_byte() {
     let ios = ["--attribute", "platform=ios=17", "--attribute", "country="];
     check("exp_segments", &ios, b"a\n", "a\tvar_c\tsegment\n");
 
-    check("exp_user", &["--kind", "device"], b"a\n", "a\t\tmissing_subject_id\n");
     check("exp_draft", &[], b"a\n", "a\t\tdraft\n");
 }
 
@@ -160,6 +159,64 @@ fn a_line_of_json_is_a_subject() {
 }
 
 #[test]
+fn a_kind_that_the_experiment_does_not_go_by_is_told_once() {
+    let directory = Directory::new();
+    let config = directory.config(&running());
+    let check = |experiment: &str, options: &[&str], printed: &str, told: &str| {
+        let assign = ["assign", "--config", &config, "--experiment", experiment];
+        let ran = run(&[&assign[..], options].concat(), b"a\nb\n");
+        assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), printed, told));
+    };
+    let missing = "a\t\tmissing_subject_id\nb\t\tmissing_subject_id\n";
+    let told = "variate: --kind device: exp_user goes by user\n";
+    check("exp_user", &["--kind", "device"], missing, told);
+    check("exp_draft", &["--kind", "device"], "a\t\tdraft\nb\t\tdraft\n", "");
+    let fallback = "a\tvar_a\tfallback\nb\tvar_a\tfallback\n";
+    check("exp_segments", &["--kind", "device"], fallback, "");
+    let told = "variate: --kind user: exp_segments goes by device\n";
+    check("exp_segments", &["--kind", "user"], missing, told);
+    // Whoever is forced needs no id.
+    let forced = ["--kind", "user", "--forced", "var_c"];
+    check("exp_segments", &forced, "a\tvar_c\tforced\nb\tvar_c\tforced\n", told);
+}
+
+#[test]
+fn subjects_bring_variations() {
+    let directory = Directory::new();
+    let snapshot = brought_to(&world(), "exp_segments", Status::Paused);
+    let config = directory.config(&snapshot);
+    let assign = ["assign", "--config", &config, "--experiment", "exp_segments"];
+    let by_id = |options: &[&str], printed: &str| {
+        let lines = run(&[&assign[..], options].concat(), b"a\nb\n").done();
+        assert_eq!(lines, format!("a\t{printed}\nb\t{printed}\n"), "{options:?}");
+    };
+    by_id(&[], "\tpaused");
+    by_id(&["--kept", "var_b"], "var_b\tkept");
+    by_id(&["--forced", "var_b"], "var_b\tforced");
+    by_id(&["--kept", "var_b", "--forced", "var_c"], "var_c\tforced");
+    by_id(&["--kept", "var_b", "--forced", "var_d"], "var_b\tkept");
+    by_id(&["--kept", "no arm"], "\tpaused");
+
+    let lines = [
+        (json!({"kept": {}, "forced": {}}), "\tpaused"),
+        (json!({"kept": {"exp_segments": "var_b"}}), "var_b\tkept"),
+        (json!({"forced": {"exp_segments": "var_b"}}), "var_b\tforced"),
+        (
+            json!({"forced": {"exp_segments": "var_c", "exp_weights": "var_a"},
+                "kept": {"exp_segments": "var_b"}}),
+            "var_c\tforced",
+        ),
+        (json!({"kept": {"exp_weights": "var_b", "other": ""}}), "\tpaused"),
+    ];
+    let json = [&assign[..], &["--input", "json"]].concat();
+    for (mut line, printed) in lines {
+        line["ids"] = json!({"device": "a"});
+        let line = line.to_string();
+        assert_eq!(run(&json, line.as_bytes()).done(), format!("a\t{printed}\n"), "{line}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_line_is_said_with_its_number() {
     let directory = Directory::new();
     let config = directory.config(&running());
@@ -196,6 +253,14 @@ fn what_is_wrong_with_a_line_is_said_with_its_number() {
         (r#"{"ids": {}, "attributes": {"a": 1, "a": 1}}"#, "twice"),
         (r#"{"ids": {"device": 7}}"#, "7"),
         (r#"{"ids": {"device": null}}"#, "null"),
+        (r#"{"ids": {}, "forced": null}"#, "null"),
+        (r#"{"ids": {}, "forced": [["exp_segments", "var_b"]]}"#, "an object"),
+        (r#"{"ids": {}, "forced": {"exp_segments": 7}}"#, "7"),
+        (r#"{"ids": {}, "forced": {"exp_segments": "var_b", "exp_segments": "var_c"}}"#, "twice"),
+        (r#"{"ids": {}, "kept": "var_b"}"#, "an object"),
+        (r#"{"ids": {}, "kept": {"exp_segments": ["var_b"]}}"#, "sequence"),
+        (r#"{"ids": {}, "kept": {"exp_segments": "var_b", "exp_segments": "var_b"}}"#, "twice"),
+        (r#"{"ids": {}, "kept": {}, "kept": {}}"#, "`kept`"),
         (r#"{"ids": {}, "attributes": null}"#, "null"),
         (r#"{"ids": {}} {}"#, "trailing"),
         (r#"{"ids": {}"#, "EOF"),
@@ -244,6 +309,8 @@ fn what_cannot_be_done_is_refused_before_anything_is_read() {
     on(&config, &["--attribute", "a=1", "--attribute", "a=2"], 2, "--attribute a: ");
     on(&config, &["--input", "json", "--kind", "user"], 2, "--kind");
     on(&config, &["--input", "json", "--attribute", "a=1"], 2, "--attribute");
+    on(&config, &["--input", "json", "--forced", "var_a"], 2, "--forced");
+    on(&config, &["--input", "json", "--kept", "var_a"], 2, "--kept");
     on(&config, &["--input", "csv"], 2, "csv");
     on(&config, &["--at", "tomorrow"], 2, "RFC 3339");
     on(&config, &["device-1"], 2, "device-1");

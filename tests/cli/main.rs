@@ -157,13 +157,21 @@ fn help_and_version() {
     assert!(run(&[], b"").stderr.contains("Usage: variate <COMMAND>"));
     assert_eq!(run(&["assing"], b"").code, Some(2));
     let help = run(&["--help"], b"").done();
-    for code in ["0  done", "1  lint", "2  the command line", "3  what was given"] {
+    for code in [
+        "0  done",
+        "1  lint has findings; serve cannot start or go on",
+        "2  the command line",
+        "3  what was given",
+    ] {
         assert!(help.contains(code), "{code}");
     }
     for command in ["assign", "explain", "lint", "preview", "serve", "sql"] {
         assert!(help.contains(&format!("  {command} ")), "{command}");
         let own = run(&[command, "--help"], b"").done();
         assert!(own.contains(&format!("Usage: variate {command} ")), "{own}");
+        let (_, example) = own.split_once("\nExample").unwrap();
+        let line = format!("\n  variate {command} --config experiments.json");
+        assert!(example.contains(&line), "{own}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use variate::{Subject, Transaction};
+use variate::{Moves, Snapshot, Subject, Timestamp, Transaction};
 
 use super::common::apply;
 use super::{Directory, run, running};
@@ -21,6 +21,28 @@ exp_weights
   var_d (outside)  var_a  25.0000 %  moves
   var_d (outside)  var_b  25.0000 %  moves
 ";
+
+/// The running world, and what changes make of it.
+fn worlds(changes: &str) -> [Snapshot; 2] {
+    let before = running();
+    let after = apply(&before, Transaction::from_json(changes).unwrap()).unwrap();
+    [before, Snapshot::clone(&after.snapshot)]
+}
+
+/// The table of an experiment as it is printed, which begins with these lines.
+#[track_caller]
+fn table(experiment: &str, moves: &Moves, lines: &str) -> String {
+    let table = format!("{experiment}\n  {}\n", moves.to_string().trim_end().replace('\n', "\n  "));
+    assert!(table.starts_with(lines), "{table}");
+    table
+}
+
+/// The shares of whom `RAISE` moves.
+fn raised() -> String {
+    let [before, after] = worlds(&format!("{{\"changes\": [{RAISE}]}}"));
+    let moves = before.preview(&after).shares("exp_weights", Timestamp::now()).unwrap();
+    table("exp_weights", &moves, RAISED)
+}
 
 /// The document of the running world, and a file of changes.
 struct Files {
@@ -52,9 +74,7 @@ fn shares_are_exact_and_nothing_is_written() {
     ] {
         let files = Files::with(&changes);
         let document = fs::read(&files.config).unwrap();
-        assert_eq!(files.preview(&[], b"").done(), RAISED);
-        // Counting adds nothing to what is known.
-        assert_eq!(files.preview(&["--ids", "-"], b"\xff").done(), RAISED);
+        assert_eq!(files.preview(&[], b"not-read").done(), raised());
         assert_eq!(fs::read(&files.config).unwrap(), document);
         assert_eq!(files.directory.names(), ["changes.json", "experiments.json"]);
     }
@@ -67,9 +87,9 @@ fn shares_are_exact_and_nothing_is_written() {
 fn where_shares_depend_on_the_subjects_they_are_counted() {
     let files = Files::with(&format!("[{PAUSE}, {RAISE}]"));
     let open = "exp_segments\n  it depends on the subjects: --ids counts them\n";
-    assert_eq!(files.preview(&[], b"").done(), format!("{open}\n{RAISED}"));
+    assert_eq!(files.preview(&[], b"").done(), format!("{open}\n{}", raised()));
     assert_eq!(files.preview(&["--experiment", "exp_segments"], b"").done(), open);
-    assert_eq!(files.preview(&["--experiment", "exp_weights"], b"").done(), RAISED);
+    assert_eq!(files.preview(&["--experiment", "exp_weights"], b"").done(), raised());
     assert_eq!(files.preview(&["--experiment", "exp_user"], b"").done(), {
         "no assignment can differ\n"
     });
@@ -93,15 +113,16 @@ fn where_shares_depend_on_the_subjects_they_are_counted() {
         files.preview(&[&of[..], options].concat(), input)
     };
     let counted = count(&["--ids", "-"], b"a\nb\r\n\nc").done();
-    assert_eq!(
-        counted,
-        "\
+    let [before, after] = worlds(&format!("{{\"changes\": [{PAUSE}, {RAISE}]}}"));
+    let moves =
+        before.preview(&after).counts("exp_segments", ["a", "b", "", "c"].map(Subject::new));
+    let lines = "\
 exp_segments
   from     to       count  share
   var_a    nothing      3  75.0000 %  moves
   nothing  nothing      1  25.0000 %
-"
-    );
+";
+    assert_eq!(counted, table("exp_segments", &moves, lines));
     let file = files.directory.write("ids.txt", "a\nb\n\nc\n");
     assert_eq!(count(&["--ids", &file], b"").done(), counted);
     let german = count(&["--ids", &file, "--attribute", "country=DE"], b"").done();
@@ -116,6 +137,47 @@ exp_segments
 }
 
 #[test]
+fn ids_are_counted_also_where_shares_are_known() {
+    let changes = format!("{{\"changes\": [{PAUSE}, {RAISE}]}}");
+    let (files, [before, after]) = (Files::with(&changes), worlds(&changes));
+    let preview = before.preview(&after);
+    let segments = preview.counts("exp_segments", ["a", "b", "c"].map(Subject::new));
+    let segments =
+        table("exp_segments", &segments, "exp_segments\n  from   to       count  share\n");
+    let weights = preview.counts("exp_weights", ["a", "b", "c"].map(Subject::new));
+    assert_eq!(weights.count(), Some(3));
+    let weights = table("exp_weights", &weights, "exp_weights\n  from");
+    let count =
+        |options: &[&str], input: &[u8]| files.preview(&[&["--ids", "-"], options].concat(), input);
+    assert_eq!(count(&[], b"a\nb\nc\n").done(), format!("{segments}\n{weights}"));
+    assert_eq!(count(&["--experiment", "exp_weights"], b"a\nb\nc\n").done(), weights);
+    count(&["--experiment", "exp_weights"], b"\xff").refused(3, "standard input: line 1: ");
+
+    // What a subject brings counts, too.
+    let forced = Subject::new("a").forced("exp_weights", "var_b");
+    let kept = Subject::new("a").kept("exp_segments", "var_c");
+    let lines = "\
+exp_weights
+  from             to               count  share
+  var_b (outside)  var_b (outside)      1  100.0000 %
+";
+    let weights = table("exp_weights", &preview.counts("exp_weights", [forced]), lines);
+    let line = br#"{"ids": {"device": "a"}, "forced": {"exp_weights": "var_b"}}"#;
+    let json = ["--input", "json", "--experiment"];
+    assert_eq!(count(&[&json[..], &["exp_weights"]].concat(), line).done(), weights);
+    let lines = "\
+exp_segments
+  from   to     count  share
+  var_a  var_c      1  100.0000 %  moves
+";
+    let segments = table("exp_segments", &preview.counts("exp_segments", [kept]), lines);
+    let line = br#"{"ids": {"device": "a"}, "kept": {"exp_segments": "var_c"}}"#;
+    assert_eq!(count(&[&json[..], &["exp_segments"]].concat(), line).done(), segments);
+    let line = br#"{"ids": {"device": "a"}, "kept": {"exp_segments": 1}}"#;
+    count(&[&json[..], &["exp_segments"]].concat(), line).refused(3, "standard input: line 1: ");
+}
+
+#[test]
 fn counts_are_the_library_s() {
     const STARTS: &str = r#"{"change": "create_experiment", "id": "exp_new", "name": "New",
         "flag_id": "flg_a", "subject_kind": "user", "strategy": "segment", "allocations": [
@@ -123,8 +185,7 @@ fn counts_are_the_library_s() {
             {"variation_id": "var_a", "is_fallback": true, "is_control": true}]},
         {"change": "set_experiment_status", "id": "exp_new", "status": "active"}"#;
     let changes = format!("{{\"changes\": [{PAUSE}, {STARTS}, {RAISE}]}}");
-    let (files, before) = (Files::with(&changes), running());
-    let after = apply(&before, Transaction::from_json(changes).unwrap()).unwrap().snapshot;
+    let (files, [before, after]) = (Files::with(&changes), worlds(&changes));
     let preview = before.preview(&after);
 
     let numbers = 0..10_000;
@@ -142,7 +203,7 @@ fn counts_are_the_library_s() {
         printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let named: Vec<&Value> = printed.iter().map(|row| &row["experiment_id"]).collect();
     assert_eq!(named, ["exp_new", "exp_segments", "exp_weights"]);
-    for row in &printed[..2] {
+    for row in &printed {
         let experiment = row["experiment_id"].as_str().unwrap();
         let subjects = all().map(|([device, user], attributes)| {
             Subject::new(device).with_id("user", user).with_attributes(attributes)
@@ -153,14 +214,13 @@ fn counts_are_the_library_s() {
     }
     // One that the changes create can be asked for, by ids of its own kind.
     let new = files.preview(&["--experiment", "exp_new", "--ids", "-"], b"u-1\nu-2\n").done();
-    assert_eq!(
-        new,
-        "\
+    let subjects = ["u-1", "u-2"].map(|id| Subject::of("user", id));
+    let lines = "\
 exp_new
   from     to     count  share
   nothing  var_a      2  100.0000 %  moves
-"
-    );
+";
+    assert_eq!(new, table("exp_new", &preview.counts("exp_new", subjects), lines));
 }
 
 #[test]

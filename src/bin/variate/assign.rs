@@ -1,14 +1,13 @@
 //! `assign`: what subjects get from an experiment.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use variate::Decision;
 
-use crate::shared::{Document, Fault, Lines, Output};
-use crate::subjects::{Entry, SubjectOptions};
+use crate::shared::{Document, Fault, Output};
+use crate::subjects::Asked;
 
 /// Say what each of many subjects gets from an experiment.
 ///
@@ -26,11 +25,8 @@ pub struct Assign {
     /// The experiment
     #[arg(long, value_name = "ID")]
     experiment: String,
-    /// File to read instead of standard input
-    #[arg(long, value_name = "FILE", default_value = "-", hide_default_value = true)]
-    ids: PathBuf,
     #[command(flatten)]
-    subjects: SubjectOptions,
+    subjects: Asked,
     /// Print an object a line: `id` and the members of the decision
     #[arg(long)]
     json: bool,
@@ -56,10 +52,12 @@ impl Assign {
             return Err(self.document.no_experiment(id));
         };
         let own_kind = experiment.subject_kind().as_str();
-        let kind = self.subjects.common().kind(own_kind);
         let moment = self.document.moment();
 
-        let mut lines = Lines::open(&self.ids)?;
+        let mut lines = self.subjects.lines()?;
+        if let Some(message) = self.subjects.other_kind(experiment) {
+            let _ = writeln!(io::stderr(), "variate: {message}");
+        }
         if io::stdout().is_terminal() {
             lines = lines.without_progress();
         }
@@ -69,12 +67,9 @@ impl Assign {
                 Ok(entry) => entry,
                 Err(fault) => return Err(lines.fault(fault)),
             };
-            let subject = self.subjects.subject(kind, &entry).with_clock(&moment);
+            let subject = self.subjects.subject(experiment, &entry).with_clock(&moment);
             let decision = plan.assign(&subject);
-            let id = match entry {
-                Entry::Id(id) => Some(id),
-                Entry::Described(_) => subject.id(own_kind),
-            };
+            let id = entry.id(own_kind);
             if self.json {
                 output.json(&Row { id, decision })?;
             } else {

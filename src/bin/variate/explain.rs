@@ -1,18 +1,19 @@
 //! `explain`: why subjects get what they get.
 
 use std::io::Write;
+use std::mem;
 
 use clap::Args;
 use serde::Serialize;
 use variate::Explanation;
 
-use crate::shared::{Document, Fault, Lines, Output};
-use crate::subjects::Common;
+use crate::shared::{Document, Fault, Output};
+use crate::subjects::{Asked, Entry};
 
 /// Say why subjects get what they get from an experiment.
 ///
-/// Prints for each id every gate that was asked, in order: what went in and what came out. With
-/// several ids, an empty line stands between them.
+/// Prints for each subject every gate that was asked, in order: what went in and what came out. With
+/// several subjects, an empty line stands between them.
 #[derive(Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Explain {
@@ -22,53 +23,61 @@ pub struct Explain {
     #[arg(long, value_name = "ID")]
     experiment: String,
     #[command(flatten)]
-    common: Common,
+    subjects: Asked,
     /// Print an object a line: `id`, the members of the decision, and `steps`
     #[arg(long)]
     json: bool,
-    /// The subjects; if left out, read from standard input, one a line
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
+    /// The subjects; if left out, read from standard input or from --ids, one a line
+    #[arg(value_name = "ID", conflicts_with = "ids")]
+    arguments: Vec<String>,
 }
 
 const EXAMPLE: &str = "\
-Example:
-  variate explain --config experiments.json --experiment exp_signin device-42";
+Examples:
+  variate explain --config experiments.json --experiment exp_signin device-42
+  echo '{\"ids\": {\"device\": \"device-42\"}, \"attributes\": {\"age\": 36}}' |
+      variate explain --config experiments.json --experiment exp_signin --input json";
 
 #[derive(Serialize)]
 struct Row<'a> {
-    id: &'a str,
+    id: Option<&'a str>,
     #[serde(flatten)]
     explanation: Explanation<'a>,
 }
 
 impl Explain {
     pub fn run(&self) -> Result<(), Fault> {
-        self.common.check()?;
+        self.subjects.check()?;
+        self.subjects.check_arguments(&self.arguments)?;
         let snapshot = self.document.read()?;
         let experiment = self.document.experiment(&snapshot, &self.experiment)?;
-        let kind = self.common.kind(experiment.subject_kind().as_str());
+        let own_kind = experiment.subject_kind().as_str();
         let moment = self.document.moment();
 
         let mut output = Output::new();
         let mut first = true;
-        let mut explain = |id: &str, output: &mut Output| {
-            let subject = self.common.subject(kind, id).with_clock(&moment);
+        let mut explain = |entry: &Entry<'_>, output: &mut Output| {
+            let subject = self.subjects.subject(experiment, entry).with_clock(&moment);
             let explanation = snapshot.explain(experiment.id(), &subject);
             if self.json {
-                return output.json(&Row { id, explanation });
+                return output.json(&Row { id: entry.id(own_kind), explanation });
             }
-            let gap = if std::mem::take(&mut first) { "" } else { "\n" };
-            Ok(write!(output, "{gap}{explanation}")?)
+            let gap = if mem::take(&mut first) { "" } else { "\n" };
+            let text = explanation.to_string();
+            Ok(writeln!(output, "{gap}{}", text.trim_end())?)
         };
-        if self.ids.is_empty() {
-            let mut lines = Lines::standard_input().without_progress();
-            while let Some(id) = lines.next(&mut output)? {
-                explain(id, &mut output)?;
-            }
+        for id in &self.arguments {
+            explain(&Entry::Id(id), &mut output)?;
         }
-        for id in &self.ids {
-            explain(id, &mut output)?;
+        if self.arguments.is_empty() {
+            let mut lines = self.subjects.lines()?.without_progress();
+            while let Some(line) = lines.next(&mut output)? {
+                let entry = match self.subjects.understand(line) {
+                    Ok(entry) => entry,
+                    Err(fault) => return Err(lines.fault(fault)),
+                };
+                explain(&entry, &mut output)?;
+            }
         }
         Ok(output.flush()?)
     }

@@ -14,8 +14,8 @@ use crate::subjects::SubjectOptions;
 /// Say whom changes would move, without making them.
 ///
 /// Prints for each experiment whose assignment can differ a table of what subjects have before and
-/// after: as shares of all subjects, which are exact, or where these depend on attributes, as counts
-/// of the subjects that --ids lists.
+/// after: as shares of all subjects, which are exact, except where they depend on attributes; or, with
+/// --ids, as counts of the subjects that it lists.
 #[derive(Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Preview {
@@ -27,7 +27,7 @@ pub struct Preview {
     /// Only this experiment; for several, several times
     #[arg(long = "experiment", value_name = "ID")]
     experiments: Vec<String>,
-    /// File of subjects to count, one a line; `-` is standard input
+    /// File of subjects to count in every experiment, one a line; `-` is standard input
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
     #[command(flatten)]
@@ -64,30 +64,26 @@ impl Preview {
         }
 
         let preview = before.preview(after);
-        let mut rows: Vec<Row<'_>> = preview
-            .experiments()
-            .into_iter()
-            .filter(|id| self.asks_for(id))
-            .map(|id| Row { experiment_id: id, moves: preview.shares(id, moment) })
-            .collect();
-        if let Some(ids) = &self.ids {
-            let kind = |id| {
-                let experiment = before.experiment(id).or(after.experiment(id));
-                self.subjects
-                    .common()
-                    .kind(experiment.map_or("", |own| own.subject_kind().as_str()))
-            };
-            let mut open: Vec<Open<'_, '_>> = rows
-                .iter_mut()
-                .filter(|row| row.moves.is_none())
-                .map(|row| Open {
-                    kind: kind(row.experiment_id),
-                    counter: preview.counter(row.experiment_id),
-                    row,
-                })
-                .collect();
-            self.count(&mut open, ids, moment)?;
-        }
+        let experiments = preview.experiments().into_iter().filter(|id| self.asks_for(id));
+        let rows = match &self.ids {
+            None => experiments
+                .map(|id| Row { experiment_id: id, moves: preview.shares(id, moment) })
+                .collect(),
+            Some(ids) => {
+                let kind = |id| {
+                    let experiment = before.experiment(id).or(after.experiment(id));
+                    self.subjects
+                        .common()
+                        .kind(experiment.map_or("", |own| own.subject_kind().as_str()))
+                };
+                let counted = experiments.map(|id| Counted {
+                    experiment_id: id,
+                    kind: kind(id),
+                    counter: preview.counter(id),
+                });
+                self.count(counted.collect(), ids, moment)?
+            }
+        };
         self.print(&rows)
     }
 
@@ -95,25 +91,31 @@ impl Preview {
         self.experiments.is_empty() || self.experiments.iter().any(|asked| asked == id.as_str())
     }
 
-    /// Counts the subjects of a file for the experiments that arithmetic leaves open.
-    fn count(&self, open: &mut [Open<'_, '_>], ids: &Path, now: Timestamp) -> Result<(), Fault> {
+    /// Counts the subjects of a file in these experiments.
+    fn count<'s>(
+        &self,
+        mut counted: Vec<Counted<'_, 's>>,
+        ids: &Path,
+        now: Timestamp,
+    ) -> Result<Vec<Row<'s>>, Fault> {
         let mut lines = Lines::open(ids)?;
-        if open.is_empty() {
-            return Ok(());
+        if counted.is_empty() {
+            return Ok(Vec::new());
         }
         while let Some(line) = lines.next(&mut io::sink())? {
             let entry = match self.subjects.understand(line) {
                 Ok(entry) => entry,
                 Err(fault) => return Err(lines.fault(fault)),
             };
-            for Open { kind, counter, .. } in &mut *open {
+            for Counted { kind, counter, .. } in &mut counted {
                 counter.add(&self.subjects.subject(kind, &entry).with_clock(&now));
             }
         }
-        for Open { counter, row, .. } in open {
-            row.moves = Some(counter.moves());
-        }
-        Ok(())
+        let row = |Counted { experiment_id, counter, .. }: Counted<'_, 's>| Row {
+            experiment_id,
+            moves: Some(counter.moves()),
+        };
+        Ok(counted.into_iter().map(row).collect())
     }
 
     fn print(&self, rows: &[Row<'_>]) -> Result<(), Fault> {
@@ -143,10 +145,10 @@ impl Preview {
 }
 
 /// An experiment whose subjects are counted.
-struct Open<'r, 's> {
-    kind: &'r str,
+struct Counted<'k, 's> {
+    experiment_id: &'s ExperimentId,
+    kind: &'k str,
     counter: Counter<'s>,
-    row: &'r mut Row<'s>,
 }
 
 /// Reads a transaction, a list of changes or one change.

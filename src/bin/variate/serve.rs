@@ -30,6 +30,7 @@ const LAST_WRITES: Duration = Duration::from_millis(500);
 /// There is no authentication: whoever can open a connection to the port can change everything. So
 /// that a web page from elsewhere cannot, a request with an `Origin` header is refused.
 #[derive(Args)]
+#[command(after_help = EXAMPLE)]
 pub struct Serve {
     /// Snapshot document to begin with and to save every change to; created at the first change if
     /// it is not there. No other server can use it meanwhile, and when another program has changed it,
@@ -47,6 +48,10 @@ pub struct Serve {
     #[arg(long, value_enum)]
     active_limit: Option<Limit>,
 }
+
+const EXAMPLE: &str = "\
+Example:
+  variate serve --config experiments.json --port 7788";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Auth0Generation {

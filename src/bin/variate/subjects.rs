@@ -1,12 +1,83 @@
 //! Subjects, as the command line and lines of input describe them.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::Value;
-use variate::Subject;
+use variate::{Experiment, Subject};
 
-use crate::shared::Fault;
+use crate::shared::{Fault, Lines};
 use crate::strict::{Members, WholeObject};
+
+/// The subjects of whom one experiment is asked.
+#[derive(Args)]
+pub struct Asked {
+    /// File to read instead of standard input
+    #[arg(long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    ids: PathBuf,
+    #[command(flatten)]
+    options: SubjectOptions,
+    /// Variation that every subject is forced into, as by a tester's link; passed over if it is no
+    /// arm of the experiment
+    #[arg(long, value_name = "VARIATION")]
+    forced: Option<String>,
+    /// Variation that every subject once got, as from a cookie; passed over if it is no arm of the
+    /// experiment
+    #[arg(long, value_name = "VARIATION")]
+    kept: Option<String>,
+}
+
+impl Asked {
+    pub fn check(&self) -> Result<(), Fault> {
+        if self.options.input == Form::Json && (self.forced.is_some() || self.kept.is_some()) {
+            let message = "--input json: the lines say what is brought, not --forced and --kept";
+            return Err(Fault::Usage(message.to_owned()));
+        }
+        self.options.check()
+    }
+
+    /// Refuses ids that are arguments where lines of input describe the subjects.
+    pub fn check_arguments(&self, ids: &[String]) -> Result<(), Fault> {
+        match ids.first() {
+            Some(id) if self.options.input == Form::Json => Err(Fault::Usage(format!(
+                "--input json: the lines say the ids, not the argument {id:?}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn lines(&self) -> Result<Lines, Fault> {
+        Lines::open(&self.ids)
+    }
+
+    /// # Errors
+    /// What is wrong with the line.
+    pub fn understand<'l>(&self, line: &'l str) -> Result<Entry<'l>, String> {
+        self.options.understand(line)
+    }
+
+    /// What there is to say when the ids are of another kind than the experiment goes by.
+    pub fn other_kind(&self, experiment: &Experiment) -> Option<String> {
+        let own = experiment.subject_kind().as_str();
+        let kind = self.options.common.kind(own);
+        (kind != own).then(|| format!("--kind {kind}: {} goes by {own}", experiment.id()))
+    }
+
+    /// The subject of an entry, with what it brings to the experiment.
+    pub fn subject<'a>(&'a self, experiment: &'a Experiment, entry: &'a Entry<'_>) -> Subject<'a> {
+        let kind = self.options.common.kind(experiment.subject_kind().as_str());
+        let mut subject = self.options.subject(kind, entry);
+        let id = experiment.id().as_str();
+        if let Some(variation) = &self.forced {
+            subject = subject.forced(id, variation);
+        }
+        if let Some(variation) = &self.kept {
+            subject = subject.kept(id, variation);
+        }
+        subject
+    }
+}
 
 /// What a line of input is, and what holds for all of them.
 #[derive(Args)]
@@ -22,8 +93,10 @@ pub struct SubjectOptions {
 enum Form {
     /// An id as it stands; an empty line is an empty id
     Id,
-    /// An object: {"ids": {"device": "d-1"}, "attributes": {"country": "DE"}}; the attributes, of any
-    /// type, can be left out. Goes without --kind and --attribute
+    /// An object: `{"ids": {"device": "d-1"}, "attributes": {"country": "DE"}}`; the attributes, of
+    /// any type, can be left out. What the subject brings, by experiment, can be added: `"forced":
+    /// {"exp_a": "var_a"}` and `"kept": {"exp_a": "var_a"}`. Goes without the options that say these
+    /// things of all ids
     Json,
 }
 
@@ -78,12 +151,31 @@ pub enum Entry<'l> {
     Described(Described),
 }
 
+impl Entry<'_> {
+    /// The id that an answer names: what the line is, or the one of this kind; `None` if it is
+    /// missing or empty.
+    pub fn id(&self, kind: &str) -> Option<&str> {
+        match self {
+            Self::Id(id) => Some(id),
+            Self::Described(described) => {
+                described.ids.0.get(kind).map(String::as_str).filter(|id| !id.is_empty())
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Described {
     ids: Members<String>,
     #[serde(default)]
     attributes: Members<Value>,
+    /// The variation that the subject is forced into in each experiment.
+    #[serde(default)]
+    forced: Members<String>,
+    /// The variation that the subject once got in each experiment.
+    #[serde(default)]
+    kept: Members<String>,
 }
 
 impl SubjectOptions {
@@ -118,9 +210,18 @@ impl SubjectOptions {
     pub fn subject<'a>(&'a self, kind: &'a str, entry: &'a Entry<'_>) -> Subject<'a> {
         match entry {
             Entry::Id(id) => self.common.subject(kind, id),
-            Entry::Described(Described { ids, attributes }) => {
-                let subject = Subject::new("").with_attributes(&attributes.0);
-                ids.0.iter().fold(subject, |subject, (kind, id)| subject.with_id(kind, id))
+            Entry::Described(Described { ids, attributes, forced, kept }) => {
+                let mut subject = Subject::new("").with_attributes(&attributes.0);
+                for (kind, id) in &ids.0 {
+                    subject = subject.with_id(kind, id);
+                }
+                for (experiment, variation) in &forced.0 {
+                    subject = subject.forced(experiment, variation);
+                }
+                for (experiment, variation) in &kept.0 {
+                    subject = subject.kept(experiment, variation);
+                }
+                subject
             }
         }
     }
