@@ -882,7 +882,9 @@ fn values_are_what_they_are() {
     check(&json!(-7), Some(Attribute::Integer(-7)));
     check(&json!(i64::MIN), Some(Attribute::Integer(i64::MIN)));
     check(&json!(7.0), Some(Attribute::Float(7.0)));
-    check(&json!(1_u64 << 63), Some(Attribute::Float(9_223_372_036_854_775_808.0)));
+    check(&json!(1_u64 << 63), Some(Attribute::Unsigned(1 << 63)));
+    check(&u64::MAX, Some(Attribute::Unsigned(u64::MAX)));
+    check(&7_usize, Some(Attribute::Integer(7)));
     check(&list, Some(Attribute::Json(&list)));
 }
 

@@ -664,9 +664,9 @@ layers[].name: required "x"=invalid_value
 layers[].description: "x"=invalid_value
 layers[].salt: "x"
 layers[].subject_kind: "x"=invalid_value@layers[0].members
-layers[].members: {}=invalid_value@layers[0].partition[0] absent=invalid_value@layers[0].partition[0]
-layers[].members.exp_d: 7=invalid_value@layers[0].partition 1.5=invalid_value@layers[0].partition -1=invalid_value 1e300=invalid_value absent=invalid_value@layers[0].partition[2]
-layers[].members.exp_e: 7=invalid_value@layers[0].partition 1.5=invalid_value@layers[0].partition -1=invalid_value 1e300=invalid_value absent=invalid_value@layers[0].partition[0]
+layers[].members: {}=invalid_value@layers[0].partition[0].experiment_id absent=invalid_value@layers[0].partition[0].experiment_id
+layers[].members.exp_d: 7=invalid_value@layers[0].partition 1.5=invalid_value@layers[0].partition -1=invalid_value 1e300=invalid_value absent=invalid_value@layers[0].partition[2].experiment_id
+layers[].members.exp_e: 7=invalid_value@layers[0].partition 1.5=invalid_value@layers[0].partition -1=invalid_value 1e300=invalid_value absent=invalid_value@layers[0].partition[0].experiment_id
 layers[].partition: []=invalid_value
 layers[].partition[]: {}=missing_key
 layers[].partition[].start: required 7=invalid_value@layers[0].partition
@@ -2880,7 +2880,7 @@ fn a_schedule_is_in_order() {
     let before = loads::<Snapshot>(&small().to_string());
     let before = common::ok(&before, Change::from_json(scheduled.to_string()).unwrap());
     for (patch, path) in
-        [(json!({"ends_at": moment(2)}), "patch.ends_at"), (json!({"levels": [7]}), "patch.stages")]
+        [(json!({"ends_at": moment(2)}), "patch.ends_at"), (json!({"levels": [7]}), "patch.levels")]
     {
         let edit = json!({"change": "patch_experiment", "id": "exp_a", "patch": patch});
         check_change(&before, &edit, Some((invalid, path.to_owned())), path);
@@ -3077,7 +3077,7 @@ fn slots_and_splits_are_as_the_shares_say() {
     layer(json!([slot(0, own)]), invalid, "");
     layer(json!([slot(0, own), slot(0, None)]), invalid, "[1]");
     layer(json!([slot(0, own), slot(7, own), slot(half, None)]), invalid, "[1]");
-    layer(json!([slot(0, own), slot(half, Some("exp_b"))]), invalid, "[1]");
+    layer(json!([slot(0, own), slot(half, Some("exp_b"))]), invalid, "[1].experiment_id");
     let many = |count: u64| -> Value {
         let width = (1 << 32) / count;
         (0..count).map(|n| slot(n * width, own.filter(|_| n.is_multiple_of(2)))).collect()

@@ -417,3 +417,19 @@ fn experiments_join_and_leave_at_rest() {
     let error = apply(&empty, Change::patch_holdout(&p("hld_a"), join)).unwrap_err();
     assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.join"));
 }
+
+#[test]
+fn an_experiment_is_in_at_most_sixteen_holdouts() {
+    let holdout = |index: usize| {
+        let new = NewHoldout::new(format!("Holdout {index}"), "device", p("1"));
+        Change::from(new.id(p(&format!("hld_{}", "a".repeat(index)))).experiment(p("exp_weights")))
+    };
+    let full = ok(&world(), (1..=16).map(holdout).collect::<Vec<_>>());
+    assert_eq!(full.holdouts_of("exp_weights").count(), 16);
+    let error = apply(&full, holdout(17)).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::LimitExceeded, "experiments"));
+    let leave = HoldoutPatch::new().without(p("exp_weights"));
+    let left = ok(&full, Change::patch_holdout(&p("hld_a"), leave));
+    let read = Snapshot::from_json(ok(&left, holdout(17)).to_json()).unwrap();
+    assert_eq!(read.holdouts_of("exp_weights").count(), 16);
+}

@@ -146,6 +146,88 @@ fn what_is_wrong_with_layers_and_holdouts() {
     check(&ok(&world(), Change::from(of_one)), &[]);
 }
 
+#[test]
+fn experiments_that_meet_on_one_flag() {
+    let twin = |id: &str, flow: Option<&str>, kind: &str| {
+        let new = NewExperiment::by_percentage(format!("Twin {id}"), p("flg_a")).id(p(id));
+        let new = new.subject_kind(kind).allocation(arm("var_a", 50).control());
+        let new = new.allocation(arm("var_b", 50));
+        [
+            Change::from(flow.map_or(new.clone(), |flow| new.flow(flow))),
+            Change::set_experiment_status(&p(id), Status::Active),
+        ]
+    };
+    let login = ok(&world(), twin("exp_a", Some("login"), "device"));
+    check(&login, &[]);
+    check(&ok(&login, twin("exp_b", None, "device")), &[]);
+    check(&ok(&login, twin("exp_b", Some("login"), "user")), &[]);
+    let contested = [
+        "flag_contested: exp_a: exp_b vary flg_a for the same subjects, in no common layer",
+        "flag_contested: exp_b: exp_a vary flg_a for the same subjects, in no common layer",
+    ];
+    for flow in ["login", "all"] {
+        let two = ok(&login, twin("exp_b", Some(flow), "device"));
+        check(&two, &contested);
+        let pause =
+            ["exp_a", "exp_b"].map(|id| Change::set_experiment_status(&p(id), Status::Paused));
+        let paused = ok(&two, pause);
+        check(&paused, &[]);
+        let layer = NewLayer::new("A layer", "device").id(p("lay_a"));
+        let layer = layer.member(p("exp_a"), percent(50)).member(p("exp_b"), percent(50));
+        let start =
+            ["exp_a", "exp_b"].map(|id| Change::set_experiment_status(&p(id), Status::Active));
+        check(&ok(&ok(&paused, Change::from(layer)), start), &[]);
+    }
+}
+
+#[test]
+fn what_serves_whom_it_should_not() {
+    let outside = ExperimentPatch::new().outside_variation_id(p("var_b"));
+    let treated = "outside_serves_treatment: exp_weights: var_b, which is an arm, is served \
+                   outside the experiment too";
+    check(&patched(outside), &[treated]);
+    check(&patched(ExperimentPatch::new().outside_variation_id(p("var_a"))), &[]);
+    check(&patched(ExperimentPatch::new().outside_variation_id(p("var_d"))), &[]);
+    // The control of a divided fallback, and its variation in a divided segment.
+    let germany = |variation: &str, weight: u32| {
+        let arm = Allocation::segment(p(variation), p("seg_germany"), 1).unwrap();
+        arm.weighing(weight.try_into().unwrap())
+    };
+    let fallback = |variation: &str, weight: u32| {
+        Allocation::fallback(p(variation)).weighing(weight.try_into().unwrap())
+    };
+    let divided = |control: u32| {
+        let arms = [
+            germany("var_a", 10),
+            germany("var_b", 90),
+            fallback("var_a", control).control(),
+            fallback("var_c", 100 - control),
+        ];
+        let patch = ExperimentPatch::new().allocations(arms);
+        ok(&world(), Change::patch_experiment(&p("exp_segments"), patch))
+    };
+    check(&divided(50), &[]);
+    let bare = "control_without_weight: exp_segments: its control, var_a, has weight 0";
+    check(&divided(0), &[bare]);
+    let late = ExperimentPatch::new()
+        .traffic(percent(0))
+        .ends_at(at(400))
+        .stages([Stage { at: at(400), traffic: percent(50) }]);
+    check(
+        &patched(late),
+        &[
+            "stage_without_effect: exp_weights: the stage at 1970-01-01T00:06:40.000Z begins when the \
+           schedule is over, at 1970-01-01T00:06:40.000Z",
+        ],
+    );
+    let idle =
+        NewLayer::new("A layer", "device").id(p("lay_a")).member(p("exp_weights"), percent(0));
+    check(
+        &ok(&world(), Change::from(idle)),
+        &["layer_empty: lay_a: it has no member with a share"],
+    );
+}
+
 fn rule(json: &serde_json::Value) -> Rule {
     serde_json::from_value(json.clone()).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -363,14 +363,17 @@ fn what_comes_and_goes_moves_from_and_to_nothing() {
 from     to     share
 nothing  var_a  50.0000 %  moves
 nothing  var_b  50.0000 %  moves
-";
+100.0000 % move";
     for before in [&world, &gone] {
         let preview = before.preview(&running);
         assert_eq!(preview.shares("exp_weights", at(0)).unwrap().to_string(), table);
         assert_eq!(preview.experiments(), ["exp_weights"]);
     }
     let unknown = world.preview(&running).shares("exp_unknown", at(0)).unwrap();
-    assert_eq!(unknown.to_string(), "from     to       share\nnothing  nothing  100.0000 %\n");
+    assert_eq!(
+        unknown.to_string(),
+        "from     to       share\nnothing  nothing  100.0000 %\n0.0000 % move"
+    );
 }
 
 #[test]
@@ -397,4 +400,36 @@ fn counted_moves_print_as_a_table_and_as_json() {
     let line = format!("\nvar_a  nothing  {:>5}  {:.4} %  moves\n", 2, 50.0);
     assert!(moves.to_string().contains(&line), "{moves}");
     assert!(moves.to_string().starts_with("from   to       count  share\n"), "{moves}");
+}
+
+/// Holdouts with one salt are one draw: whoever is in the smaller is in the larger.
+#[test]
+fn draws_with_one_salt_are_one_draw() {
+    let salted = |id: &str, share| {
+        let new = NewHoldout::new(format!("Holdout {id}"), "device", percent(share)).id(p(id));
+        Change::from(new.salt(p("one")).experiment(p("exp_weights")))
+    };
+    let before = ok(
+        &world(),
+        vec![
+            salted("hld_a", 5),
+            salted("hld_b", 20),
+            Change::set_experiment_status(&p("exp_weights"), Status::Active),
+        ],
+    );
+    let more = HoldoutPatch::new().share(percent(40));
+    let after = ok(&before, Change::patch_holdout(&p("hld_b"), more));
+    let shares = before.preview(&after).shares("exp_weights", at(0)).unwrap();
+    let table = "\
+from     to       share
+var_a    var_a    30.0000 %
+var_a    nothing  10.0000 %  moves
+var_b    var_b    30.0000 %
+var_b    nothing  10.0000 %  moves
+nothing  nothing  20.0000 %
+20.0000 % move";
+    assert_eq!(shares.to_string(), table);
+    let same = before.preview(&before).shares("exp_weights", at(0)).unwrap();
+    assert!(same.moved().is_sign_positive() && same.moved() <= 0.0);
+    assert_eq!(serde_json::to_value(&same).unwrap()["moved"], 0.0);
 }

@@ -251,6 +251,7 @@ fn what_is_wrong_with_a_line_is_said_with_its_number() {
         (r#"{"ids": {}, "ids": {}}"#, "`ids`"),
         (r#"{"ids": {"device": "a", "device": "b"}}"#, "twice"),
         (r#"{"ids": {}, "attributes": {"a": 1, "a": 1}}"#, "twice"),
+        (r#"{"ids": {}, "attributes": {"a": [{"b": 1, "b": 1}]}}"#, "twice"),
         (r#"{"ids": {"device": 7}}"#, "7"),
         (r#"{"ids": {"device": null}}"#, "null"),
         (r#"{"ids": {}, "forced": null}"#, "null"),

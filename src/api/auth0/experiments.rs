@@ -236,8 +236,12 @@ fn check_patched(experiment: &Experiment, fields: &Fields) -> Result<(), Error> 
     let given = fields.levels.as_deref().filter(|_| status.can_change(Field::Levels));
     let levels = given.unwrap_or_else(|| experiment.levels());
     match &fields.allocations {
-        // What was shown can be sent back, also what this API cannot say.
-        Some(own) if own.as_slice() == experiment.allocations() => Ok(()),
+        // What was shown can be sent back, also weights within segments, which this API cannot say.
+        Some(own)
+            if strategy == Strategy::Segment && own.as_slice() == experiment.allocations() =>
+        {
+            check_sense(strategy, &[], levels)
+        }
         Some(allocations) => check_sense(strategy, allocations, levels),
         None if given.is_some() && !is_weightless(experiment.allocations()) => {
             let rule = "must not be given to an experiment whose allocations have weights";

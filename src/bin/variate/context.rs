@@ -4,7 +4,7 @@
 use variate::api::auth0::{Login, resolve};
 use variate::{Snapshot, Subject};
 
-use crate::strict::{Members, WholeObject};
+use crate::strict::{Members, Strict, WholeObject};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,7 +12,7 @@ struct Question {
     flow: String,
     ids: Pairs,
     #[serde(default)]
-    attributes: Pairs,
+    attributes: Members<Strict>,
     experiment_id: Option<String>,
     variation_id: Option<String>,
     segment_id: Option<String>,

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use serde_json::Value;
 use variate::{Experiment, Subject};
 
 use crate::shared::{Fault, Lines};
-use crate::strict::{Members, WholeObject};
+use crate::strict::{Members, Strict, WholeObject};
 
 /// The subjects of whom one experiment is asked.
 #[derive(Args)]
@@ -169,7 +168,7 @@ impl Entry<'_> {
 pub struct Described {
     ids: Members<String>,
     #[serde(default)]
-    attributes: Members<Value>,
+    attributes: Members<Strict>,
     /// The variation that the subject is forced into in each experiment.
     #[serde(default)]
     forced: Members<String>,
