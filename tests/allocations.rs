@@ -19,8 +19,8 @@ use std::hint::black_box;
 use common::{apply, brought_to, ok, p, share, world};
 use serde_json::{Value, json};
 use variate::{
-    Allocation, Attributes, Change, Engine, ExperimentPatch, Expression, NewExperiment, NewSegment,
-    Rule, Scratch, Snapshot, Status, Subject,
+    Allocation, Attributes, Batch, Change, Engine, ExperimentPatch, Expression, NewExperiment,
+    NewSegment, Outcome, Rule, Scratch, Snapshot, Status, Subject, Timestamp,
 };
 
 thread_local! {
@@ -393,4 +393,53 @@ fn every_way_to_ask_allocates_nothing() {
         }
     }
     assert_eq!((held.len(), failed.len()), (asked.len(), asked.len()));
+}
+
+/// Holdouts, layers, audiences, schedules, divided segments and what subjects bring, alone and as a
+/// batch.
+#[test]
+fn no_gate_and_no_batch_allocates() {
+    let read = || Snapshot::from_json(include_str!("../examples/checkout.json")).unwrap();
+    let paused = ok(&read(), Change::set_experiment_status(&p("exp_express"), Status::Paused));
+    let clock = p::<Timestamp>("2026-11-25T12:00:00Z");
+    let shapes = [
+        json!({"app": "4.10.0", "age": 36, "geo": {"country": "AT"}}),
+        json!({"app": "4.10.0", "age": "36"}),
+        json!({}),
+    ];
+    let ids: Vec<String> = (0..400).map(|n| format!("user-{n}")).collect();
+    let mut reasons = BTreeSet::new();
+    for snapshot in [read(), paused] {
+        for experiment in snapshot.experiments() {
+            let (plan, id) = (snapshot.plan(experiment.id()).unwrap(), experiment.id().as_str());
+            for (row, user) in ids.iter().enumerate() {
+                let bare = Subject::of("user", user).with_attributes(&shapes[row % 3]);
+                let bare = bare.with_clock(&clock);
+                let kept = bare.clone().kept(id, "var_express");
+                let forced = bare.clone().forced(id, "var_today");
+                for subject in [&bare, &kept, &forced] {
+                    reasons.insert(plan.assign(subject).reason().as_str());
+                    assert_eq!(allocations(|| plan.assign(subject)), 0, "{subject:?}");
+                }
+            }
+            let batch = Batch::new(&ids).with_attribute("geo", &shapes).with_clock(&clock);
+            let mut outcomes = vec![Outcome::default(); ids.len()];
+            assert_eq!(allocations(|| plan.assign_batch(&batch, &mut outcomes)), 0);
+            assert_eq!(allocations(|| plan.decisions(&batch).count()), 0);
+            assert_eq!(allocations(|| outcomes.iter().map(|one| plan.decision(*one)).count()), 0);
+        }
+    }
+    let all = [
+        "fallback",
+        "forced",
+        "held_out",
+        "kept",
+        "not_sampled",
+        "not_targeted",
+        "outside_layer_slot",
+        "paused",
+        "segment",
+        "split",
+    ];
+    assert_eq!(reasons, BTreeSet::from(all));
 }
