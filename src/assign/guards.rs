@@ -90,8 +90,8 @@ impl Guards {
         !self.holdouts.is_empty() || self.layer.is_some()
     }
 
-    /// Asks the schedule at this time, the holdouts and the layer: the first traffic point that is not in by the
-    /// schedule alone, or the reason why the subject is not let in.
+    /// Asks the schedule at this time, the holdouts and the layer: the first traffic point that is not
+    /// in by the schedule alone, or the reason why the subject is not let in.
     pub(crate) fn admit(
         &self,
         kind: &str,
