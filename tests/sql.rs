@@ -256,6 +256,13 @@ fn what_no_dialect_says_exactly_is_refused_where_it_stands() {
         "seg_germany.rules[0].any[1].not_match.country.path: must not be asked in SQL, \
          which has no exact words for path",
     );
+    // Said before that there is no column, which would not help.
+    check_no_words(
+        Rule::new().when("app", Expression::semver(p::<Semver>("1.0.0")..)),
+        ALL,
+        "seg_germany.rules[0].match.app.semver: must not be asked in SQL, \
+         which has no exact words for semver",
+    );
     let floats = [Dialect::Spark, Dialect::Trino];
     let rule = "must be less than 2^53 in magnitude for an exact comparison in SQL";
     for (number, printed) in [

@@ -55,35 +55,33 @@ impl Printer<'_> {
 
     /// Whether a condition holds; never NULL, so that no logic of three values decides.
     fn condition(&self, condition: &Condition) -> Result<String, Error> {
-        // What no column would help is said first.
-        if let Some(operator) = without_words(&condition.expression) {
-            return Err(no_words(operator));
-        }
-        let column = self.columns.of(&condition.attribute)?;
         let dialect = self.dialect;
+        // Asked for only where there are words, since no column would help where there are none.
+        let column = || self.columns.of(&condition.attribute);
         let any = |items: &[Box<str>], holds: fn(Dialect, &str, &str) -> String| {
+            let column = column()?;
             let items = items.iter().map(|item| holds(dialect, column, item));
-            items.collect::<Vec<_>>().join(" OR ")
+            Ok::<_, Error>(items.collect::<Vec<_>>().join(" OR "))
         };
         let holds = match &condition.expression {
-            Expression::Exists(true) => return Ok(format!("({column} IS NOT NULL)")),
-            Expression::Exists(false) => return Ok(format!("({column} IS NULL)")),
-            Expression::Boolean(wanted) => format!("{column} = {wanted}"),
-            Expression::Contains(parts) => any(parts, Dialect::contains),
+            Expression::Exists(true) => return Ok(format!("({} IS NOT NULL)", column()?)),
+            Expression::Exists(false) => return Ok(format!("({} IS NULL)", column()?)),
+            Expression::Boolean(wanted) => format!("{} = {wanted}", column()?),
+            Expression::Contains(parts) => any(parts, Dialect::contains)?,
             Expression::Date(bounds) => {
-                self.date(column, bounds).map_err(|error| error.at("date"))?
+                self.date(column()?, bounds).map_err(|error| error.at("date"))?
             }
-            Expression::EndsWith(ends) => any(ends, Dialect::ends_with),
-            Expression::Listed(list) => self.one_of(column, list.values()),
+            Expression::EndsWith(ends) => any(ends, Dialect::ends_with)?,
+            Expression::Listed(list) => self.one_of(column()?, list.values()),
             Expression::Number(bounds) => {
-                self.number(column, bounds).map_err(|error| error.at("number"))?
+                self.number(column()?, bounds).map_err(|error| error.at("number"))?
             }
-            Expression::OneOf(list) => self.one_of(column, list.values()),
+            Expression::OneOf(list) => self.one_of(column()?, list.values()),
             Expression::Path { .. } => return Err(no_words("path")),
             #[cfg(feature = "regex")]
             Expression::Regex(_) => return Err(no_words("regex")),
             Expression::Semver(_) => return Err(no_words("semver")),
-            Expression::StartsWith(starts) => any(starts, Dialect::starts_with),
+            Expression::StartsWith(starts) => any(starts, Dialect::starts_with)?,
         };
         Ok(format!("coalesce({holds}, false)"))
     }
@@ -155,17 +153,6 @@ impl Printer<'_> {
             }
         };
         Ok(lower.into_iter().chain(upper).collect::<Vec<_>>().join(" AND "))
-    }
-}
-
-/// The operator, if no dialect has exact words for it.
-fn without_words(expression: &Expression) -> Option<&'static str> {
-    match expression {
-        Expression::Path { .. } => Some("path"),
-        #[cfg(feature = "regex")]
-        Expression::Regex(_) => Some("regex"),
-        Expression::Semver(_) => Some("semver"),
-        _ => None,
     }
 }
 
