@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::Generation;
+use crate::api::call::BodyFault;
 use crate::error::{Code, Error, ViolationCode};
 
 /// The field names that differ between Auth0 and this crate: theirs and ours.
@@ -96,6 +97,17 @@ impl Refusal {
         match generation {
             Generation::EarlyAccess if self.senseless => StatusCode::UNPROCESSABLE_ENTITY,
             _ => self.status,
+        }
+    }
+}
+
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Unreadable(error) => Self::unreadable(&error),
+            BodyFault::MediaType(rule) => {
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", rule)
+            }
         }
     }
 }

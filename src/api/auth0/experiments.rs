@@ -4,10 +4,10 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::answer::{Answer, Refusal};
-use super::call::Call;
 use super::list::Query;
 use super::show::ShownExperiment;
 use super::{ExperimentCenter, Generation};
+use crate::api::call::Call;
 use crate::change::{Change, ExperimentPatch, Field, NewExperiment, Patch, Transaction};
 use crate::error::{Code, Error, Violation};
 use crate::id::{ExperimentId, FlagId};

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::ExperimentCenter;
 use super::answer::{Answer, Refusal};
-use super::call::Call;
 use super::list::Query;
 use super::show::ShownFlag;
+use crate::api::call::Call;
 use crate::change::{Change, FlagPatch, NewFlag, Patch, Transaction};
 use crate::error::{Code, Error};
 use crate::id::FlagId;

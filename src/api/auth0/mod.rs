@@ -119,7 +119,6 @@
 //! there is no 401, 403 or 429 here, but [`refusal`] words one.
 
 mod answer;
-mod call;
 mod experiments;
 mod flags;
 mod list;
@@ -132,11 +131,11 @@ use http::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use answer::{Answer, Refusal, respond};
-use call::Call;
 
 pub use answer::refusal;
 pub use runtime::{ExperimentContext, LogRecord, Login, Resolution, Warning, resolve};
 
+use crate::api::call::Call;
 use crate::engine::Engine;
 #[cfg(doc)]
 use crate::error::Code;

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::ExperimentCenter;
 use super::answer::{Answer, Refusal};
-use super::call::Call;
 use super::list::Query;
 use super::show::ShownSegment;
+use crate::api::call::Call;
 use crate::change::{Change, NewSegment, Patch, SegmentPatch, Transaction};
 use crate::error::Error;
 use crate::id::SegmentId;

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::{Answer, Refusal};
-use super::call::Call;
 use super::flags::{check_not_archived, flag};
 use super::list::Query;
 use super::show::ShownVariation;
 use super::{ExperimentCenter, Generation};
+use crate::api::call::Call;
 use crate::change::{Change, NewVariation, Patch, Transaction, VariationPatch};
 use crate::error::{Code, Error};
 use crate::id::VariationId;

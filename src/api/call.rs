@@ -1,11 +1,12 @@
-//! A request, as far as it is the same for all operations.
+//! A request, as far as it is the same for all operations of all surfaces.
 
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
 
-use super::answer::Refusal;
 use crate::error::{Code, Error};
-use crate::json::{Cursor, Limits, Object, read_with};
+#[cfg(feature = "auth0")]
+use crate::json::Object;
+use crate::json::{Cursor, Limits, read_with};
 
 /// Far more than the largest entity takes.
 const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 64, values: 1 << 16, patterns: 0 };
@@ -18,30 +19,43 @@ pub(super) struct Call<'r> {
     pub(super) body: &'r [u8],
 }
 
+/// Why a body cannot be read.
+#[derive(Debug)]
+pub(super) enum BodyFault {
+    /// It is said to be something else than JSON.
+    MediaType(&'static str),
+    Unreadable(Error),
+}
+
+impl From<Error> for BodyFault {
+    fn from(error: Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
 impl Call<'_> {
     /// Reads the body.
     pub(super) fn read<T>(
         &self,
         rule: impl FnOnce(Cursor<'_>) -> Result<T, Error>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, BodyFault> {
         if self.body.is_empty() {
-            let error = Error::new(Code::InvalidJson, "the request must have a body");
-            return Err(Refusal::unreadable(&error));
+            return Err(Error::new(Code::InvalidJson, "the request must have a body").into());
         }
         if !self.is_json() {
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            let message = "the content type of the body must be application/json";
-            return Err(Refusal::new(status, "unsupported_media_type", message));
+            let rule = "the content type of the body must be application/json";
+            return Err(BodyFault::MediaType(rule));
         }
-        read_with(self.body, &LIMITS, rule).map_err(|error| Refusal::unreadable(&error))
+        Ok(read_with(self.body, &LIMITS, rule)?)
     }
 
     /// Reads the body of a PATCH, which has something to say.
+    #[cfg(feature = "auth0")]
     pub(super) fn read_patch<T>(
         &self,
         keys: &[&str],
         rule: impl FnOnce(&Object<'_>) -> Result<T, Error>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, BodyFault> {
         self.read(|cursor| {
             let object = cursor.object(keys)?;
             if object.len() == 0 {
