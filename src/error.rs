@@ -18,11 +18,11 @@ pub(crate) const SHOWN: usize = 80;
 /// ```
 /// use variate::{Engine, Code, NewFlag};
 ///
-/// let error = Engine::new().commit(NewFlag::new("ab")).unwrap_err();
+/// let error = Engine::new().commit(NewFlag::new("")).unwrap_err();
 /// assert_eq!(error.code(), Code::InvalidValue);
 /// assert_eq!(error.path(), "name");
-/// assert_eq!(error.value(), Some("\"ab\""));
-/// assert_eq!(error.to_string(), "name: must have 3 to 255 characters; got \"ab\"");
+/// assert_eq!(error.value(), Some("\"\""));
+/// assert_eq!(error.to_string(), "name: must have 1 to 255 characters; got \"\"");
 /// ```
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -94,7 +94,7 @@ impl Error {
         )
     }
 
-    /// Whether the input is at odds with what others have written: a name or id taken, a version
+    /// Whether the input is at odds with what others have written: a name, key or id taken, a version
     /// that has moved on, an entity in use. To try again with the present version, look for
     /// [`Code::VersionConflict`] alone.
     pub fn is_conflict(&self) -> bool {
@@ -250,7 +250,7 @@ codes! {
     /// What kind of refusal an [`Error`] is. The names are stable.
     #[non_exhaustive]
     pub enum Code {
-        /// An entity with this id exists.
+        /// An entity with this id or key exists.
         AlreadyExists = "already_exists",
         /// A key stands twice in one JSON object.
         DuplicateKey = "duplicate_key",
@@ -367,5 +367,7 @@ codes! {
         SegmentNotActive = "segment_not_active",
         /// An allocation's variation is not one of the flag's.
         VariationNotFromFlag = "variation_not_from_flag",
+        /// The flag is off.
+        FlagOff = "flag_off",
     }
 }

@@ -39,9 +39,9 @@ pub use lint::{Finding, FindingCode};
 pub use model::Regex;
 pub use model::{
     ActiveLimit, Allocation, Bounds, Condition, Config, Description, Experiment, Expression, Flag,
-    FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Layer, Name, Number, OneOf, Parameter,
-    ParameterType, Rule, Salt, Segment, SegmentStatus, Semver, Settings, Stage, Status, Strategy,
-    SubjectKind, Tag, Variation,
+    FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer, Maintainer, Name, Number,
+    OneOf, Parameter, ParameterType, Rule, Salt, Segment, SegmentStatus, Semver, Settings, Stage,
+    Status, Strategy, SubjectKind, Tag, Variation,
 };
 pub use number::{Percentage, Weight};
 pub use partition::Partition;

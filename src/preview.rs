@@ -361,7 +361,14 @@ impl Draws {
             Some(Self { fate, ..Self::default() })
         };
         let Some(plan) = plan else { return nothing() };
-        let Gate::Open(open) = &plan.gate else { return nothing() };
+        let open = match &plan.gate {
+            Gate::Open(open) => open,
+            Gate::Off(_) => {
+                let fate = Some(Fate::Done(Place::arm(plan.off(), false)));
+                return Some(Self { fate, ..Self::default() });
+            }
+            Gate::Closed(_) | Gate::Paused(_) => return nothing(),
+        };
         let outside = Fate::Done(Place::arm(plan.outside.as_deref(), false));
         let mut draws = Self::default();
         let mut traffic_end = open.traffic_end;
@@ -373,11 +380,12 @@ impl Draws {
             if guards.audience.is_some() {
                 return None;
             }
+            let held_out = Fate::Done(Place::arm(plan.held_out(), false));
             draws.holdouts.extend(
                 guards
                     .holdouts
                     .iter()
-                    .map(|gate| Draw::below(gate.seed, gate.end, outside.clone(), Fate::Alive)),
+                    .map(|gate| Draw::below(gate.seed, gate.end, held_out.clone(), Fate::Alive)),
             );
             draws.layer.extend(guards.layer.as_ref().map(|gate| {
                 let slots = gate

@@ -163,7 +163,7 @@ impl Default for Outcome {
 }
 
 /// Every reason, in the order of their codes; that of a segment is told by the arm.
-const REASONS: [Reason<'static>; 17] = [
+const REASONS: [Reason<'static>; 18] = [
     Reason::NotFound,
     Reason::Forced,
     Reason::Draft,
@@ -181,6 +181,7 @@ const REASONS: [Reason<'static>; 17] = [
     Reason::Split,
     Reason::Fallback,
     Reason::Fallback,
+    Reason::FlagOff,
 ];
 
 /// The code of the reason that is a segment.
@@ -205,6 +206,7 @@ const fn code(reason: Reason<'_>) -> u8 {
         Reason::Split => 14,
         Reason::Fallback => 15,
         Reason::Segment(_) => SEGMENT,
+        Reason::FlagOff => 17,
     }
 }
 
@@ -237,6 +239,7 @@ impl Plan {
     pub fn decision(&self, outcome: Outcome) -> Decision<'_> {
         let served = match outcome.arm {
             Arm::OUTSIDE => self.outside.as_deref(),
+            Arm::OFF => self.off(),
             arm => self.arms.get(usize::from(arm)),
         };
         let reason = match outcome.reason {

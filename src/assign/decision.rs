@@ -49,7 +49,8 @@ impl<'s> Decision<'s> {
     }
 
     /// What is served: the assignment's variation, or outside the experiment its
-    /// [outside variation](crate::Experiment::outside_variation_id), if it has one.
+    /// [outside variation](crate::Experiment::outside_variation_id) or the
+    /// [off variation](crate::Flag::off_variation_id) of its flag, if there is one.
     pub fn variation_id(&self) -> Option<&'s VariationId> {
         self.served.map(|arm| &arm.variation_id)
     }
@@ -57,7 +58,7 @@ impl<'s> Decision<'s> {
     /// The complete config of what is served. `None` when nothing is: the experiment does not exist;
     /// it does not run, and the subject is neither forced nor kept in it; its schedule is closed;
     /// the subject has no id of its kind; or the subject is held out, or outside the layer's slots,
-    /// the audience or the traffic, and there is no outside variation.
+    /// the audience or the traffic, or the flag is off, and there is no variation for them.
     /// [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
     pub fn config(&self) -> Option<&'s Config> {
         self.served.map(|arm| &*arm.config)
@@ -138,6 +139,8 @@ pub enum Reason<'s> {
     Completed,
     /// It has been put away.
     Archived,
+    /// It is active or paused, and its [flag](crate::Flag::is_on) is off.
+    FlagOff,
     /// Its schedule has not begun.
     BeforeStart,
     /// Its schedule is over.
@@ -190,6 +193,7 @@ impl Reason<'_> {
             Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Archived => "archived",
+            Self::FlagOff => "flag_off",
             Self::BeforeStart => "before_start",
             Self::AfterEnd => "after_end",
             Self::MissingSubjectId => "missing_subject_id",

@@ -10,7 +10,7 @@ use super::guards::{HoldoutGate, LayerGate};
 use super::plan::Arm;
 use super::{Attributes, Decision, Reason, Subject};
 use crate::error::shorten;
-use crate::id::{ExperimentId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
 use crate::model::{Closed, Schedule, Segment, Status};
 use crate::number::Percentage;
 use crate::partition::Partition;
@@ -160,6 +160,14 @@ pub enum Step {
         /// The first point after that slice.
         end: u64,
         /// The arm's variation.
+        variation_id: Option<VariationId>,
+    },
+    /// The flag is off, and nothing else was asked.
+    FlagOff {
+        /// The flag.
+        flag_id: FlagId,
+        /// Its off variation; nothing if it has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
         variation_id: Option<VariationId>,
     },
 }
@@ -331,6 +339,10 @@ impl fmt::Display for Step {
             Self::Split { point, start, end, variation_id } => {
                 write!(f, "split     point {point} lies in {start}..{end}")?;
                 variation_id.iter().try_for_each(|id| write!(f, ", which is {id}'s"))
+            }
+            Self::FlagOff { flag_id, variation_id } => {
+                let served = variation_id.as_ref().map_or("nothing", VariationId::as_str);
+                write!(f, "flag      {flag_id} is off, and serves {served}")
             }
         }
     }

@@ -6,7 +6,7 @@ use super::explain::{Asked, Step, Trace};
 use super::guards::Guards;
 use super::hash::{Draw, draw_seed, point};
 use super::{Attributes, Decision, Explanation, Reason, Scratch, Subject};
-use crate::id::{ExperimentId, VariationId};
+use crate::id::{ExperimentId, FlagId, VariationId};
 use crate::model::{
     Config, Design, Experiment, Flag, Holdout, Keep, Layer, Segment, Status, Strategy, SubjectKind,
     is_weightless, targets,
@@ -28,6 +28,8 @@ pub struct Plan {
     /// As the run froze them, whatever the status; those of the present design if it never ran.
     pub(crate) arms: Box<[Arm]>,
     pub(crate) outside: Option<Box<Arm>>,
+    /// The flag's off variation as it is now; nothing while nobody can get it.
+    off: Option<Box<Arm>>,
 }
 
 /// What a subject can be served.
@@ -44,6 +46,9 @@ impl Arm {
     /// The number of what is served outside the experiment.
     pub(crate) const OUTSIDE: u8 = 254;
 
+    /// The number of the flag's off variation.
+    pub(crate) const OFF: u8 = 253;
+
     /// The number of nothing.
     pub(crate) const NONE: u8 = 255;
 }
@@ -55,6 +60,36 @@ pub(crate) enum Gate {
     /// Closed but to those who were in.
     Paused(Open),
     Open(Open),
+    /// Active or paused, on a flag that is off.
+    Off(Box<Off>),
+}
+
+/// What is to be told while the flag is off, and what decides when it is on again.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Off {
+    pub(crate) status: Status,
+    flag_id: FlagId,
+    open: Open,
+}
+
+impl Gate {
+    /// What decides when neither the status nor the flag does.
+    fn open(&self) -> Option<&Open> {
+        match self {
+            Self::Open(open) | Self::Paused(open) => Some(open),
+            Self::Off(off) => Some(&off.open),
+            Self::Closed(_) => None,
+        }
+    }
+
+    /// Whether anybody can get the flag's off variation.
+    fn serves_off(&self) -> bool {
+        match self {
+            Self::Off(_) => true,
+            Self::Open(Open { guards: Some(guards), .. }) => !guards.holdouts.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// What decides when the status does not.
@@ -126,7 +161,7 @@ impl Plan {
     /// Whether it hashes an id: if not, a subject without one gets an arm as any other.
     #[cfg(feature = "auth0")]
     pub(crate) fn hashes(&self) -> bool {
-        let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return false };
+        let Some(open) = self.gate.open() else { return false };
         open.traffic_end < Partition::POINTS
             || open.guards.as_ref().is_some_and(|guards| guards.hash())
             || match &open.route {
@@ -168,7 +203,7 @@ impl Plan {
         let keeps = match &self.gate {
             Gate::Open(_) => self.keep == Keep::Always,
             Gate::Paused(_) => self.keep != Keep::Never,
-            Gate::Closed(_) => false,
+            Gate::Closed(_) | Gate::Off(_) => false,
         };
         if let Some(arm) = kept.take_if(|_| !keeps) {
             trace.note(|| Step::passed_over(arm.variation_id.as_str(), false, true));
@@ -191,13 +226,20 @@ impl Plan {
             Gate::Open(open) => self.draw(open, subject, now, kept, contains, trace),
             Gate::Paused(open) => self.stay(open, subject, now(), kept, trace),
             Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
+            Gate::Off(off) => {
+                trace.note(|| Step::FlagOff {
+                    flag_id: off.flag_id.clone(),
+                    variation_id: self.off().map(|arm| arm.variation_id.clone()),
+                });
+                self.serve(self.off(), Reason::FlagOff)
+            }
         }
     }
 
     /// The time, read once for all that a decision takes, if it depends on it.
     #[inline]
     fn now(&self, subject: &Subject<'_>) -> Option<Timestamp> {
-        let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return None };
+        let open = self.gate.open()?;
         open.guards.as_ref()?.schedule.as_ref().map(|_| subject.now())
     }
 
@@ -297,7 +339,11 @@ impl Plan {
             match guards.admit(self.subject_kind.as_str(), subject, now, trace) {
                 Ok(staged) => traffic_end = traffic_end.max(staged),
                 Err(reason) => {
-                    let served = if reason.is_outside() { outside() } else { None };
+                    let served = match reason {
+                        Reason::HeldOut => self.held_out(),
+                        reason if reason.is_outside() => outside(),
+                        _ => None,
+                    };
                     return self.serve(served, reason);
                 }
             }
@@ -382,7 +428,7 @@ impl Plan {
     fn arm(&self, variation: &str, subject: &Subject<'_>, now: Option<Timestamp>) -> Option<&Arm> {
         let same = |arm: &&Arm| arm.variation_id == *variation;
         let first = self.arms.iter().find(same)?;
-        let (Gate::Open(open) | Gate::Paused(open)) = &self.gate else { return Some(first) };
+        let Some(open) = self.gate.open() else { return Some(first) };
         let contains =
             |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
         let drawn = self.draw(open, subject, || now, None, contains, &mut ());
@@ -403,7 +449,18 @@ impl Plan {
             Gate::Open(_) => Status::Active,
             Gate::Paused(_) => Status::Paused,
             Gate::Closed(status) => *status,
+            Gate::Off(off) => off.status,
         }
+    }
+
+    /// What the flag serves while it is off.
+    pub(crate) fn off(&self) -> Option<&Arm> {
+        self.off.as_deref()
+    }
+
+    /// What those get who are held out.
+    pub(crate) fn held_out(&self) -> Option<&Arm> {
+        self.off().or(self.outside.as_deref())
     }
 
     #[inline]
@@ -416,6 +473,10 @@ impl Plan {
         let design = experiment.iteration.design.as_deref();
         let open = |design| Open::new(experiment, design, around);
         let gate = match (experiment.status, design) {
+            (status @ (Status::Active | Status::Paused), Some(design)) if !around.is_on => {
+                let flag_id = experiment.flag_id.clone();
+                Gate::Off(Box::new(Off { status, flag_id, open: open(design) }))
+            }
             (Status::Active, Some(design)) => Gate::Open(open(design)),
             (Status::Paused, Some(design)) => Gate::Paused(open(design)),
             // One that has started always has a design.
@@ -429,6 +490,9 @@ impl Plan {
             None => (around.flag, &experiment.allocations, &experiment.outside_variation_id),
         };
         let arm = |id: &VariationId, is_control, number| Arm::new(flag?, id, is_control, number);
+        let off = around.flag.filter(|_| gate.serves_off()).and_then(|flag| {
+            Arm::new(flag, flag.off_variation_id.as_ref()?, false, Arm::OFF).map(Box::new)
+        });
         let arms = allocations.iter().zip(0..);
         let arms = arms.filter_map(|(own, number)| arm(&own.variation_id, own.is_control, number));
         Self {
@@ -438,17 +502,20 @@ impl Plan {
             gate,
             arms: arms.collect(),
             outside: outside.as_ref().and_then(|id| arm(id, false, Arm::OUTSIDE)).map(Box::new),
+            off,
         }
     }
 }
 
 /// What a plan depends on besides its experiment.
-#[derive(Default)]
 pub(crate) struct Surroundings<'a> {
-    /// For an experiment that never ran.
+    /// As it is now: for its off variation, and for an experiment that never ran.
     pub(crate) flag: Option<&'a Flag>,
     pub(crate) layer: Option<&'a Arc<Layer>>,
+    /// Those that have not ended.
     pub(crate) holdouts: Vec<&'a Arc<Holdout>>,
+    /// Whether the flag is on, or taken to be.
+    pub(crate) is_on: bool,
 }
 
 impl Open {

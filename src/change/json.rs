@@ -44,6 +44,7 @@ impl FromJson for Change {
             "delete_experiment",
             "delete_layer",
             "delete_holdout",
+            "end_holdout",
         ];
         Ok(match cursor.tag("change")?.one_of(NAMES, |name| name)? {
             "create_flag" => Self::CreateFlag(NewFlag::tagged(cursor, TAG)?),
@@ -69,6 +70,7 @@ impl FromJson for Change {
             "delete_segment" => change!(DeleteSegment id if_version),
             "delete_experiment" => change!(DeleteExperiment id if_version),
             "delete_layer" => change!(DeleteLayer id if_version),
+            "end_holdout" => change!(EndHoldout id if_version),
             _ => change!(DeleteHoldout id if_version),
         })
     }

@@ -71,7 +71,8 @@ pub enum Change {
         /// The variation.
         variation: NewVariation,
     },
-    /// Edits a flag that is not archived. Moves nobody in a running experiment.
+    /// Edits a flag that is not archived. Moves nobody in a running experiment, but for its switch
+    /// and its off variation, which take effect at once; see [`Flag`](crate::Flag).
     PatchFlag {
         /// Which.
         id: FlagId,
@@ -202,7 +203,8 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         if_version: Option<u64>,
     },
-    /// Deletes a variation. Refused while an experiment that is not archived names it.
+    /// Deletes a variation. Refused while an experiment that is not archived names it, and while it is
+    /// its flag's off variation.
     DeleteVariation {
         /// Which.
         id: VariationId,
@@ -236,6 +238,14 @@ pub enum Change {
     },
     /// Deletes a holdout that has no experiments.
     DeleteHoldout {
+        /// Which.
+        id: HoldoutId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+    },
+    /// Ends a holdout, for good: from now on it holds nobody out. One that has ended stays as it is.
+    EndHoldout {
         /// Which.
         id: HoldoutId,
         /// The version that the change was made for.
@@ -352,6 +362,11 @@ impl Change {
         Self::DeleteHoldout { id: id.clone(), if_version: None }
     }
 
+    /// Ends a holdout.
+    pub fn end_holdout(id: &HoldoutId) -> Self {
+        Self::EndHoldout { id: id.clone(), if_version: None }
+    }
+
     /// The same change, refused unless the entity is of this version. In a transaction every change
     /// counts, so only the first of an entity can carry the version that its author saw. Creations
     /// and settings have no version and stay as they are.
@@ -373,7 +388,8 @@ impl Change {
             | Self::DeleteSegment { if_version, .. }
             | Self::DeleteExperiment { if_version, .. }
             | Self::DeleteLayer { if_version, .. }
-            | Self::DeleteHoldout { if_version, .. } => *if_version = Some(version),
+            | Self::DeleteHoldout { if_version, .. }
+            | Self::EndHoldout { if_version, .. } => *if_version = Some(version),
             Self::CreateFlag(_)
             | Self::CreateSegment(_)
             | Self::CreateExperiment(_)

@@ -42,6 +42,10 @@ codes! {
         /// The share of subjects that enters; in a ramp it changes by
         /// [`Change::AdvanceRamp`](crate::Change::AdvanceRamp).
         Traffic = "traffic",
+        /// What programs call it by; fixed when the experiment is created.
+        Key = "key",
+        /// Who looks after it.
+        Maintainer = "maintainer",
     }
 }
 
@@ -50,15 +54,17 @@ impl Field {
     ///
     /// | field | in |
     /// |---|---|
-    /// | `name`, `description`, `tags` | `draft`, `active`, `paused`, `completed` |
+    /// | `name`, `description`, `tags`, `maintainer` | `draft`, `active`, `paused`, `completed` |
     /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages` | `draft`, `active`, `paused` |
     /// | `allocations`, `audience_id`, `outside_variation_id`, `salt` | `draft`, `paused` |
     /// | `flow`, `levels`, `subject_kind` | `draft` |
-    /// | `flag_id`, `strategy` | never |
+    /// | `flag_id`, `strategy`, `key` | never |
     pub const fn changes_in(self) -> &'static [Status] {
         use Status::{Active, Completed, Draft, Paused};
         match self {
-            Self::Name | Self::Description | Self::Tags => &[Draft, Active, Paused, Completed],
+            Self::Name | Self::Description | Self::Tags | Self::Maintainer => {
+                &[Draft, Active, Paused, Completed]
+            }
             Self::Traffic | Self::Keep | Self::StartsAt | Self::EndsAt | Self::Stages => {
                 &[Draft, Active, Paused]
             }
@@ -66,7 +72,7 @@ impl Field {
                 &[Draft, Paused]
             }
             Self::Flow | Self::Levels | Self::SubjectKind => &[Draft],
-            Self::FlagId | Self::Strategy => &[],
+            Self::FlagId | Self::Strategy | Self::Key => &[],
         }
     }
 }

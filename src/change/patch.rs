@@ -165,10 +165,15 @@ patches! {
             name: String = impl Into<String>,
             /// All parameters, in place of those that there are.
             parameters: BTreeMap<String, Parameter> = BTreeMap<String, Parameter>,
+            /// Whether it is switched on. Takes effect at once on every experiment on the flag.
+            on: bool = bool,
         }
         patch {
             /// What it is about.
             description / clear_description: String = impl Into<String>,
+            /// What subjects are served while the flag is off, and those who are held out. Takes
+            /// effect at once.
+            off_variation_id / clear_off_variation_id: VariationId = VariationId,
         }
     }
 
@@ -233,6 +238,8 @@ patches! {
             ends_at / clear_ends_at: Timestamp = Timestamp,
             /// What subjects outside the experiment are served.
             outside_variation_id / clear_outside_variation_id: VariationId = VariationId,
+            /// Who looks after it.
+            maintainer / clear_maintainer: String = impl Into<String>,
         }
     }
 
@@ -275,6 +282,13 @@ patches! {
         set {
             /// How many experiments can be active at once.
             active_limit: ActiveLimit = ActiveLimit,
+            /// All kinds of subjects that experiments go by, in place of those that there are; none
+            /// stand for any.
+            subject_kinds: Vec<String> = impl Into<Vec<String>>,
+        }
+        patch {
+            /// The kind that a creation gets which names none.
+            default_subject_kind / clear_default_subject_kind: String = impl Into<String>,
         }
     }
 }

@@ -96,7 +96,7 @@ codes! {
 
 impl Snapshot {
     /// What is legal and surely not meant, at this moment: by kind of entity, then by id. Archived
-    /// and completed experiments and archived segments are left out.
+    /// and completed experiments, archived segments and holdouts that have ended are left out.
     ///
     /// It finds what it can prove: that nothing is found of a segment does not mean that somebody
     /// can reach it.
@@ -129,7 +129,8 @@ impl Snapshot {
             list.rules(segment);
         }
         list.layers(self);
-        for holdout in self.holdouts().filter(|own| own.experiments().is_empty()) {
+        let current = self.holdouts().filter(|own| own.ended_at().is_none());
+        for holdout in current.filter(|own| own.experiments().is_empty()) {
             let id = holdout.id().as_str();
             list.add(EntityKind::Holdout, id, FindingCode::HoldoutEmpty, "it has no experiments");
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Strategy, check_count};
+use super::{Name, Strategy, check_count};
 use crate::error::Error;
 use crate::id::{SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
@@ -58,11 +58,14 @@ pub struct Allocation {
     /// Strategy `segment`: whether this is what subjects get whom no segment matches. Exactly one
     /// is, or several that divide them by weight.
     pub is_fallback: bool,
+    /// What the arm is called. For people alone: it decides nothing, and two designs do not differ by
+    /// it.
+    pub name: Option<Name>,
 }
 
 impl Allocation {
-    pub(crate) const KEYS: &[&str] =
-        &["variation_id", "weight", "segment_id", "priority", "is_control", "is_fallback"];
+    const KEYS: &[&str] =
+        &["variation_id", "weight", "segment_id", "priority", "is_control", "is_fallback", "name"];
 
     /// An arm by weight.
     pub fn share(variation_id: VariationId, weight: Weight) -> Self {
@@ -106,6 +109,11 @@ impl Allocation {
         Self { weight: Some(weight), ..self }
     }
 
+    /// The same arm with a name.
+    pub fn named(self, name: Name) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
     fn bare(variation_id: VariationId) -> Self {
         Self {
             variation_id,
@@ -114,6 +122,7 @@ impl Allocation {
             segment_id: None,
             priority: None,
             is_fallback: false,
+            name: None,
         }
     }
 
@@ -235,6 +244,9 @@ impl Serialize for Allocation {
         if self.is_fallback {
             map.serialize_entry("is_fallback", &true)?;
         }
+        if let Some(name) = &self.name {
+            map.serialize_entry("name", name)?;
+        }
         map.end()
     }
 }
@@ -257,6 +269,7 @@ impl FromJson for Allocation {
             segment_id: object.optional("segment_id")?,
             priority,
             is_fallback: object.or_default("is_fallback")?,
+            name: object.optional("name")?,
         })
     }
 }

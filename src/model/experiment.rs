@@ -9,8 +9,8 @@ use super::allocation::check_allocations;
 use super::iteration::{DesignRef, Iteration};
 use super::schedule::{Schedule, Stage, check_schedule};
 use super::{
-    Allocation, Description, Flow, Name, Record, Salt, Status, SubjectKind, Tag, check_count,
-    check_distinct, checked, entity, keys,
+    Allocation, Description, Flow, Key, Maintainer, Name, Record, Salt, Status, SubjectKind, Tag,
+    check_count, check_distinct, checked, entity, keyed, keys,
 };
 use crate::error::{Error, codes};
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
@@ -31,7 +31,8 @@ const MAX_LEVELS: usize = 101;
 /// it was activated. While it runs, the iteration decides who gets what, not the design; only the
 /// traffic, the schedule and what is kept take effect at once.
 ///
-/// Its name is its own among all experiments, archived ones included.
+/// Without a [key](Self::key), its name is its own among all experiments without one, archived ones
+/// included.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
     pub(crate) id: ExperimentId,
@@ -54,14 +55,22 @@ pub struct Experiment {
     pub(crate) status: Status,
     pub(crate) iteration: Iteration,
     pub(crate) record: Record,
+    pub(crate) key: Option<Key>,
+    pub(crate) maintainer: Option<Maintainer>,
 }
 
 entity!(Experiment ExperimentId);
+keyed!(Experiment);
 
 impl Experiment {
     /// Words to find it by, at most 100, none twice.
     pub fn tags(&self) -> &[Tag] {
         &self.tags
+    }
+
+    /// Who looks after it.
+    pub fn maintainer(&self) -> Option<&Maintainer> {
+        self.maintainer.as_ref()
     }
 
     /// The flag that it varies; fixed when it is created.
@@ -168,7 +177,8 @@ impl Experiment {
 
     /// What subjects are served who are held out, outside the layer's slots, outside the audience or
     /// outside the traffic, as no part of the experiment; by default nothing. In a ramp without
-    /// weights nobody is outside the traffic.
+    /// weights nobody is outside the traffic. Those who are held out get the flag's
+    /// [off variation](crate::Flag::off_variation_id) instead, if it has one.
     pub fn outside_variation_id(&self) -> Option<&VariationId> {
         self.outside_variation_id.as_ref()
     }
@@ -217,6 +227,8 @@ impl Experiment {
             "salt",
             "status",
             "iteration",
+            "key",
+            "maintainer",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
@@ -268,6 +280,8 @@ impl Experiment {
             status,
             iteration,
             record: Record::from_json(&object)?,
+            key: object.optional("key")?,
+            maintainer: object.optional("maintainer")?,
             id,
         };
         experiment.set_schedule(schedule);
@@ -354,6 +368,12 @@ impl Serialize for Experiment {
         map.serialize_entry("name", &self.name)?;
         if let Some(description) = &self.description {
             map.serialize_entry("description", description)?;
+        }
+        if let Some(key) = &self.key {
+            map.serialize_entry("key", key)?;
+        }
+        if let Some(maintainer) = &self.maintainer {
+            map.serialize_entry("maintainer", maintainer)?;
         }
         if !self.tags.is_empty() {
             map.serialize_entry("tags", &self.tags)?;

@@ -7,7 +7,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Description, FlagStatus, Name, Record, check_distinct, checked, entity, keys};
+use super::{
+    Description, FlagStatus, Key, Name, Record, check_distinct, checked, entity, keyed, keys,
+};
 use crate::error::{Code, Error, codes};
 use crate::id::{FlagId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
@@ -29,9 +31,38 @@ const MAX_PARAMETER_TEXT: usize = 255;
 
 /// What is being varied: typed parameters with defaults, and variations that override them.
 ///
-/// A flag has 1 to 10 parameters and at most 100 variations. Its name is its own among all flags,
-/// archived ones included. It can be activated with two variations or more; archived, it no longer
-/// changes. A change of one of its variations is a change of the flag, and counts in its version.
+/// A flag has 1 to 10 parameters and at most 100 variations. Without a [key](Self::key), its name is
+/// its own among all flags without one, archived ones included. It can be activated with two
+/// variations or more; archived, it no longer changes. A change of one of its variations is a change
+/// of the flag, and counts in its version.
+///
+/// # The switch
+/// A flag is on unless it is switched [off](Self::is_on). No run freezes the switch: it takes effect at
+/// once on every experiment on the flag. While the flag is off, none of these can start, and those that
+/// are active or paused give everyone who is not [forced](crate::Subject::forced) the
+/// [off variation](Self::off_variation_id), as no part of the experiment. Switching it on again
+/// gives everyone what they had.
+///
+/// ```
+/// # use variate::{Change, Engine, FlagPatch, Subject};
+/// # let engine = Engine::from_json(r#"{"format": "variate/1",
+/// #     "flags": [{"id": "flg_a", "name": "A flag", "status": "active",
+/// #         "parameters": {"x": {"type": "number", "value": 1}},
+/// #         "variations": [{"id": "var_today", "name": "one"}, {"id": "var_short", "name": "two"}]}],
+/// #     "experiments": [{"id": "exp_signin", "name": "Sign-in", "flag_id": "flg_a",
+/// #         "strategy": "percentage", "status": "active",
+/// #         "allocations": [{"variation_id": "var_today", "weight": 90, "is_control": true},
+/// #             {"variation_id": "var_short", "weight": 10}]}]}"#)?;
+/// let off = FlagPatch::new().on(false).off_variation_id("var_today".parse()?);
+/// engine.commit(Change::patch_flag(&"flg_a".parse()?, off))?;
+///
+/// let snapshot = engine.snapshot();
+/// let decision = snapshot.assign("exp_signin", &Subject::new("device-42"));
+/// assert_eq!(decision.reason().as_str(), "flag_off");
+/// assert_eq!(decision.variation_id().unwrap(), "var_today");
+/// assert!(!decision.in_experiment());
+/// # Ok::<(), variate::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flag {
     pub(crate) id: FlagId,
@@ -42,9 +73,13 @@ pub struct Flag {
     pub(crate) variations: BTreeMap<VariationId, Variation>,
     pub(crate) record: Record,
     pub(crate) defaults: Arc<Config>,
+    pub(crate) key: Option<Key>,
+    pub(crate) on: bool,
+    pub(crate) off_variation_id: Option<VariationId>,
 }
 
 entity!(Flag FlagId);
+keyed!(Flag);
 
 impl Flag {
     /// Where it stands in its life.
@@ -65,6 +100,30 @@ impl Flag {
     /// The default of every parameter: what to serve when no experiment decides.
     pub fn defaults(&self) -> &Config {
         &self.defaults
+    }
+
+    /// Whether it is switched on, as at first.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// What subjects are served while the flag is off, and those whom a [holdout](crate::Holdout)
+    /// keeps out of an experiment on it: one of its variations, as it is now; nothing unless there is
+    /// one. It goes before the [outside variation](crate::Experiment::outside_variation_id).
+    pub fn off_variation_id(&self) -> Option<&VariationId> {
+        self.off_variation_id.as_ref()
+    }
+
+    /// Checks that the off variation is one of its own.
+    pub(crate) fn check_off_variation(&self) -> Result<(), Error> {
+        match &self.off_variation_id {
+            Some(id) if !self.variations.contains_key(id) => {
+                let rule = "must be a variation of the flag";
+                let error = Error::new(Code::UnknownReference, rule).with_value(id);
+                Err(error.at("off_variation_id"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Works out the complete configs: the defaults, overlaid with each variation's overrides.
@@ -315,7 +374,16 @@ impl Serialize for Flag {
         if let Some(description) = &self.description {
             map.serialize_entry("description", description)?;
         }
+        if let Some(key) = &self.key {
+            map.serialize_entry("key", key)?;
+        }
         map.serialize_entry("status", &self.status)?;
+        if !self.on {
+            map.serialize_entry("on", &self.on)?;
+        }
+        if let Some(variation) = &self.off_variation_id {
+            map.serialize_entry("off_variation_id", variation)?;
+        }
         map.serialize_entry("parameters", &self.parameters)?;
         let variations: Vec<&Variation> = self.variations.values().collect();
         map.serialize_entry("variations", &variations)?;
@@ -346,7 +414,10 @@ impl FromJson for Flag {
             "description",
             "status",
             "parameters",
-            "variations"
+            "variations",
+            "key",
+            "on",
+            "off_variation_id",
         ])?;
         let parameters: BTreeMap<Arc<str>, Parameter> =
             checked(&object, "parameters", check_parameters)?;
@@ -367,7 +438,11 @@ impl FromJson for Flag {
             variations: variations.into_iter().map(|v| (v.id.clone(), v)).collect(),
             record: Record::from_json(&object)?,
             defaults: Arc::default(),
+            key: object.optional("key")?,
+            on: object.optional("on")?.unwrap_or(true),
+            off_variation_id: object.optional("off_variation_id")?,
         };
+        flag.check_off_variation().map_err(|error| object.locate(error))?;
         flag.merge();
         Ok(flag)
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Description, Name, Record, Salt, SubjectKind, checked, entity, keys};
+use super::{Description, Key, Name, Record, Salt, SubjectKind, checked, entity, keyed, keys};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, HoldoutId};
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::number::Percentage;
+use crate::time::Timestamp;
 
 /// The most experiments of a holdout.
 const MAX_EXPERIMENTS: usize = 10_000;
@@ -21,13 +22,17 @@ const MAX_EXPERIMENTS: usize = 10_000;
 /// one of its experiments is held out of all, and of the same ones, however they are edited. It goes
 /// before everything that an experiment decides, also before an assignment that the subject
 /// [keeps](crate::Subject::kept); only one that is [forced](crate::Subject::forced) goes before it.
-/// Who is held out gets what subjects outside the experiment get.
+/// Who is held out gets the [off variation](crate::Flag::off_variation_id) of the experiment's flag or, if
+/// it has none, what subjects outside the experiment get.
 ///
 /// All its experiments go by its kind of subject. An experiment can be in up to 16 holdouts. It joins
 /// and leaves while it is not active, and leaves before it is deleted.
 ///
 /// The share takes effect at once. Raising it only adds to those held out, lowering it only
 /// removes some.
+///
+/// A holdout [ends](crate::Change::EndHoldout) for good: from then on it holds nobody out, its share
+/// stays as it is, and its experiments can only leave, whatever their status.
 ///
 /// ```
 /// use variate::NewHoldout;
@@ -47,9 +52,12 @@ pub struct Holdout {
     pub(crate) share: Percentage,
     pub(crate) experiments: BTreeSet<ExperimentId>,
     pub(crate) record: Record,
+    pub(crate) key: Option<Key>,
+    pub(crate) ended_at: Option<Timestamp>,
 }
 
 entity!(Holdout HoldoutId);
+keyed!(Holdout);
 
 impl Holdout {
     /// What it mixes into its hash; fixed when it is created.
@@ -70,6 +78,11 @@ impl Holdout {
     /// The experiments that they are held out of; at most 10,000.
     pub fn experiments(&self) -> &BTreeSet<ExperimentId> {
         &self.experiments
+    }
+
+    /// When it ended. One that has ended holds nobody out, at whatever moment is asked.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
     }
 }
 
@@ -109,6 +122,8 @@ impl FromJson for Holdout {
             "subject_kind",
             "share",
             "experiments",
+            "key",
+            "ended_at",
         ])?;
         let id: HoldoutId = object.read("id")?;
         Ok(Self {
@@ -122,6 +137,8 @@ impl FromJson for Holdout {
                 None => BTreeSet::new(),
             },
             record: Record::from_json(&object)?,
+            key: object.optional("key")?,
+            ended_at: object.optional("ended_at")?,
             id,
         })
     }
@@ -135,10 +152,16 @@ impl Serialize for Holdout {
         if let Some(description) = &self.description {
             map.serialize_entry("description", description)?;
         }
+        if let Some(key) = &self.key {
+            map.serialize_entry("key", key)?;
+        }
         map.serialize_entry("salt", &self.salt)?;
         map.serialize_entry("subject_kind", &self.subject_kind)?;
         map.serialize_entry("share", &self.share)?;
         map.serialize_entry("experiments", &self.experiments)?;
+        if let Some(at) = &self.ended_at {
+            map.serialize_entry("ended_at", at)?;
+        }
         self.record.serialize_into(&mut map)?;
         map.end()
     }

@@ -232,9 +232,10 @@ impl Design {
 
     /// The first field in which the experiment's own design has moved on from this one.
     pub(crate) fn difference(&self, experiment: &Experiment) -> Option<&'static str> {
-        // The order in which arms are listed is nothing that they differ by.
+        // Nor the order in which arms are listed nor their names are anything that they differ by.
         let sorted = |arms: &[Allocation]| {
-            let mut arms = arms.to_vec();
+            let unnamed = arms.iter().map(|arm| Allocation { name: None, ..arm.clone() });
+            let mut arms: Vec<Allocation> = unnamed.collect();
             arms.sort_unstable();
             arms
         };

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::{Description, Name, Record, Salt, SubjectKind, checked, entity, keys};
+use super::{Description, Key, Name, Record, Salt, SubjectKind, checked, entity, keyed, keys};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, LayerId};
 use crate::json::{Cursor, FromJson, deserialize};
@@ -64,6 +64,7 @@ pub struct Layer {
     pub(crate) subject_kind: SubjectKind,
     pub(crate) slots: Slots,
     pub(crate) record: Record,
+    pub(crate) key: Option<Key>,
 }
 
 /// Who owns which points of a layer.
@@ -75,6 +76,7 @@ pub(crate) struct Slots {
 }
 
 entity!(Layer LayerId);
+keyed!(Layer);
 
 impl Layer {
     /// What it mixes into its hash; fixed when it is created.
@@ -226,6 +228,7 @@ impl FromJson for Layer {
             "subject_kind",
             "members",
             "partition",
+            "key",
         ])?;
         let id: LayerId = object.read("id")?;
         let members: BTreeMap<ExperimentId, Percentage> = match object.get("members") {
@@ -246,6 +249,7 @@ impl FromJson for Layer {
             subject_kind: object.or_default("subject_kind")?,
             slots,
             record: Record::from_json(&object)?,
+            key: object.optional("key")?,
             id,
         })
     }
@@ -258,6 +262,9 @@ impl Serialize for Layer {
         map.serialize_entry("name", &self.name)?;
         if let Some(description) = &self.description {
             map.serialize_entry("description", description)?;
+        }
+        if let Some(key) = &self.key {
+            map.serialize_entry("key", key)?;
         }
         map.serialize_entry("salt", &self.salt)?;
         map.serialize_entry("subject_kind", &self.subject_kind)?;

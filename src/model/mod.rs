@@ -24,7 +24,7 @@ pub use segment::Regex;
 pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, Semver};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
-pub use text::{Description, Flow, Name, Salt, SubjectKind, Tag};
+pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag};
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;
@@ -38,6 +38,9 @@ pub(crate) use schedule::{Closed, Schedule, check_schedule};
 #[cfg(feature = "auth0")]
 pub(crate) use segment::PlainRules;
 pub(crate) use segment::{Nested, SemverReading, check_rules};
+pub(crate) use settings::check_kinds;
+#[cfg(feature = "auth0")]
+pub(crate) use text::check_published;
 
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Object};
@@ -129,12 +132,36 @@ macro_rules! entity {
 }
 pub(crate) use entity;
 
+/// What every entity that can have a key can be asked.
+macro_rules! keyed {
+    ($name:ident) => {
+        impl $name {
+            /// What programs call it by, if it was created with one; fixed then.
+            pub fn key(&self) -> Option<&crate::model::Key> {
+                self.key.as_ref()
+            }
+        }
+    };
+}
+pub(crate) use keyed;
+
 /// Checks that a name is free, or the entity's own.
 pub(crate) fn check_name_free(taken: Option<&str>, own: &str, name: &str) -> Result<(), Error> {
     match taken {
         Some(other) if other != own => {
             let rule = format!("must not be the name of {other}");
             Err(Error::new(Code::NameTaken, rule).with_value(name).at("name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a key is free, or the entity's own.
+pub(crate) fn check_key_free(taken: Option<&str>, own: &str, key: &Key) -> Result<(), Error> {
+    match taken {
+        Some(other) if other != own => {
+            let rule = format!("must not be the key of {other}");
+            Err(Error::new(Code::AlreadyExists, rule).with_value(key).at("key"))
         }
         _ => Ok(()),
     }

@@ -46,6 +46,26 @@ fn check_kind(text: &str) -> Result<(), &'static str> {
     }
 }
 
+fn check_key(text: &str) -> Result<(), &'static str> {
+    match text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        true => check_kind(text),
+        false => Err("must begin with a letter or digit"),
+    }
+}
+
+/// Checks a text by the rule of a [`Name`], but for its length.
+#[cfg(feature = "auth0")]
+pub(crate) fn check_published(text: &str, min: usize, max: usize) -> Result<(), Error> {
+    let rule = match check_length(text, min, max) {
+        Err(_) => format!("must have {min} to {max} characters"),
+        Ok(()) => match check_line(text) {
+            Err(rule) => rule.to_owned(),
+            Ok(()) => return Ok(()),
+        },
+    };
+    Err(Error::invalid(rule).with_value(text))
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "the signature of the other checks")]
 fn check_nothing(_: &str) -> Result<(), &'static str> {
     Ok(())
@@ -126,12 +146,15 @@ macro_rules! texts {
 }
 
 texts! {
-    /// The name of an entity: 3 to 255 characters on one line, neither beginning nor ending with a
+    /// The name of an entity: 1 to 255 characters on one line, neither beginning nor ending with a
     /// space, without NUL. Characters are code points. Free text, compared as it is written.
-    Name 3..=255 check_line;
+    ///
+    /// It is the entity's own among those of its kind without a [`Key`]; one with a key can share its
+    /// name.
+    Name 1..=255 check_line;
 
-    /// What an entity is about: 3 to 1024 characters by the same rule as a [`Name`].
-    Description 3..=1024 check_line;
+    /// What an entity is about: 1 to 2048 characters by the same rule as a [`Name`].
+    Description 1..=2048 check_line;
 
     /// The surface that an experiment applies to, such as `password_reset`: 1 to 255 characters on
     /// one line, neither beginning nor ending with a space.
@@ -153,6 +176,16 @@ texts! {
     /// edited, exported or restored; only a [`Change::Reshuffle`](crate::Change::Reshuffle) changes
     /// it, and with it who gets what. Two experiments with one salt split their subjects alike.
     Salt 1..=255 check_nothing;
+
+    /// What programs call an entity by: 1 to 256 letters, digits and `. _ -`, beginning with a letter
+    /// or digit. Case counts.
+    ///
+    /// An experiment, flag, layer or holdout has one if it was created with one, for good, and no
+    /// other of its kind has it, archived ones included.
+    Key 1..=256 check_key;
+
+    /// Who looks after an experiment: 1 to 255 characters by the same rule as a [`Name`].
+    Maintainer 1..=255 check_line;
 }
 
 impl SubjectKind {
@@ -194,7 +227,7 @@ mod tests {
             let error = text.parse::<Name>().err();
             assert_eq!(error.as_ref().map(Error::rule), rule, "{text:?}");
         }
-        let length = Some("must have 3 to 255 characters");
+        let length = Some("must have 1 to 255 characters");
         let space = Some("must not begin or end with a space");
         let line = Some("must be one line");
         check("abc", None);
@@ -202,10 +235,10 @@ mod tests {
         check("äöü", None);
         check("a\u{85}b", None);
         check("\u{85}ab", None);
-        check("ab", length);
+        check("a", None);
         check("", length);
         check("👩‍🚀", None);
-        check("👩", length);
+        check(" ", space);
         check(&"é".repeat(255), None);
         check(&"é".repeat(256), length);
         check(&"x".repeat(1 << 20), length);
@@ -218,5 +251,29 @@ mod tests {
         check("a\u{2028}c", line);
         check("abc\n", line);
         check("a\0c", Some("must not have a NUL character"));
+    }
+
+    #[test]
+    fn keys_are_words_of_ascii() {
+        fn check(text: &str, rule: Option<&str>) {
+            let error = text.parse::<Key>().err();
+            assert_eq!(error.as_ref().map(Error::rule), rule, "{text:?}");
+        }
+        let length = Some("must have 1 to 256 characters");
+        let first = Some("must begin with a letter or digit");
+        let letters = Some("must have only letters, digits and . _ -");
+        check("a", None);
+        check("7", None);
+        check("Checkout.button_2-b", None);
+        check("a...", None);
+        check("", length);
+        check(&"x".repeat(256), None);
+        check(&"x".repeat(257), length);
+        for text in [".a", "_a", "-a", " a", "äa", "."] {
+            check(text, first);
+        }
+        for text in ["a b", "a/b", "aä", "a\n", "a\0", "a:b"] {
+            check(text, letters);
+        }
     }
 }

@@ -263,9 +263,8 @@ pub(super) fn each(
 
 impl Snapshot {
     fn check_new_flag(&self, flag: &Flag) -> Result<(), Error> {
-        let taken = self.flag_named(flag.name());
         check_id_free(self.flag(flag.id()).is_some(), flag.id().as_str())?;
-        check_name_free(taken, "", flag.name().as_str())?;
+        self.check_flag_free(flag)?;
         for id in flag.variations().keys() {
             if let Some(other) = self.flag_of_variation(id) {
                 let rule = format!("must not have a variation of {other}");
@@ -278,13 +277,13 @@ impl Snapshot {
 
     fn check_new_layer(&self, layer: &Layer) -> Result<(), Error> {
         check_id_free(self.layer(layer.id()).is_some(), layer.id().as_str())?;
-        check_name_free(self.layer_named(layer.name()), "", layer.name().as_str())?;
+        self.check_layer_free(layer)?;
         self.check_members(layer)
     }
 
     fn check_new_holdout(&self, holdout: &Holdout) -> Result<(), Error> {
         check_id_free(self.holdout(holdout.id()).is_some(), holdout.id().as_str())?;
-        check_name_free(self.holdout_named(holdout.name()), "", holdout.name().as_str())?;
+        self.check_holdout_free(holdout)?;
         self.check_held(holdout).map_err(|error| error.at("experiments"))
     }
 
@@ -295,10 +294,9 @@ impl Snapshot {
         design: Option<DesignRef>,
         past: &Past,
     ) -> Result<(), Error> {
-        let taken = self.experiment_named(experiment.name());
         let known = self.experiment(experiment.id()).is_some();
         check_id_free(known, experiment.id().as_str())?;
-        check_name_free(taken, "", experiment.name().as_str())?;
+        self.check_experiment_free(experiment)?;
         // What only an archived experiment names may have been deleted.
         if experiment.status != Status::Archived {
             self.check_references(experiment)?;

@@ -2,6 +2,7 @@
 
 mod design;
 mod json;
+mod keys;
 mod membership;
 mod readiness;
 mod revisions;
@@ -17,10 +18,11 @@ pub use readiness::Readiness;
 pub(crate) use json::not_ready;
 use readiness::check_shape;
 
-use crate::assign::{Decision, Explanation, Plan, Scratch, Subject};
+use crate::assign::{Decision, Explanation, Plan, Scratch, Subject, Surroundings};
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
 use crate::model::{Experiment, Flag, Holdout, Layer, Name, Segment, Settings, Status, Variation};
 use crate::time::Timestamp;
+use keys::Keys;
 use table::Table;
 
 /// Everything that an engine holds, at one moment: immutable, complete, consistent.
@@ -80,6 +82,7 @@ pub struct Snapshot {
     runs: Users,
     /// The active experiments by flow.
     flows: Users,
+    keys: Keys,
 }
 
 /// Experiments by the id of what they use.
@@ -100,7 +103,7 @@ struct Membership {
     holdouts: BTreeSet<HoldoutId>,
 }
 
-/// Who has which name.
+/// Who has which name, of those without a key.
 #[derive(Debug, Clone, Default)]
 struct Names {
     flags: Table<Name, Arc<str>>,
@@ -183,7 +186,8 @@ impl Snapshot {
     }
 
     /// The plan by which an experiment would assign if it were active, whatever its status: what its
-    /// run froze or, before it ever ran, its present design. To try out a draft.
+    /// run froze or, before it ever ran, its present design. To try out a draft. It assigns as if the
+    /// flag were on.
     ///
     /// What was edited while it is paused is not what its run froze: to try that, take the plan of
     /// the resumption's [dry run](crate::Engine::dry_run).
@@ -200,7 +204,7 @@ impl Snapshot {
             trial.iteration.design = Some(Arc::new(self.freeze(&trial).ok()?));
         }
         trial.status = Status::Active;
-        Some(Plan::compile(&trial, &self.around(&trial)))
+        Some(Plan::compile(&trial, &Surroundings { is_on: true, ..self.around(&trial) }))
     }
 
     /// An experiment by id.
@@ -269,7 +273,8 @@ impl Snapshot {
         self.holdouts.values().map(|holdout| &**holdout)
     }
 
-    /// The holdouts that keep subjects out of an experiment, in the order of their ids.
+    /// The holdouts that keep subjects out of an experiment, in the order of their ids, with those
+    /// that have ended.
     pub fn holdouts_of(&self, experiment: impl AsRef<str>) -> impl Iterator<Item = &Holdout> {
         let membership = self.memberships.get(experiment.as_ref());
         let ids = membership.into_iter().flat_map(|membership| &membership.holdouts);
@@ -311,7 +316,7 @@ impl Snapshot {
         self.variations.get(id.as_str())
     }
 
-    /// Who has this name among the flags.
+    /// Who has this name among the flags without a key.
     pub(crate) fn flag_named(&self, name: &Name) -> Option<&str> {
         self.names.flags.get(name.as_str()).map(|id| &**id)
     }
@@ -321,17 +326,17 @@ impl Snapshot {
         self.names.segments.get(name.as_str()).map(|id| &**id)
     }
 
-    /// Who has this name among the experiments.
+    /// Who has this name among the experiments without a key.
     pub(crate) fn experiment_named(&self, name: &Name) -> Option<&str> {
         self.names.experiments.get(name.as_str()).map(|id| &**id)
     }
 
-    /// Who has this name among the layers.
+    /// Who has this name among the layers without a key.
     pub(crate) fn layer_named(&self, name: &Name) -> Option<&str> {
         self.names.layers.get(name.as_str()).map(|id| &**id)
     }
 
-    /// Who has this name among the holdouts.
+    /// Who has this name among the holdouts without a key.
     pub(crate) fn holdout_named(&self, name: &Name) -> Option<&str> {
         self.names.holdouts.get(name.as_str()).map(|id| &**id)
     }

@@ -19,7 +19,7 @@ const WHOLE: u64 = 100_000_000;
 /// is the gate of activation and of resumption. It says nothing of the lifecycle: whether a status
 /// leads to `active` is [`Status::can_become`](crate::Status::can_become)'s to say.
 ///
-/// Rules, for both strategies: the flag is active; there is an allocation; each variation, the
+/// Rules, for both strategies: the flag is active and on; there is an allocation; each variation, the
 /// outside one included, is of the flag; exactly one allocation is the control; the snapshot's
 /// [`ActiveLimit`] has room.
 ///
@@ -125,6 +125,10 @@ impl List {
         if flag.is_none_or(|flag| flag.status != FlagStatus::Active) {
             let message = format!("flag {} is not active", experiment.flag_id);
             self.add(ViolationCode::FeatureFlagNotActive, message);
+        }
+        if flag.is_some_and(|flag| !flag.is_on()) {
+            let message = format!("flag {} is off", experiment.flag_id);
+            self.add(ViolationCode::FlagOff, message);
         }
         let arms = experiment.allocations().iter().map(|arm| &arm.variation_id);
         for id in arms.chain(experiment.outside_variation_id()) {

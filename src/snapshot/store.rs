@@ -8,16 +8,20 @@ use super::table::Table;
 use super::{Held, Membership, Snapshot};
 use crate::assign::{Plan, Surroundings};
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
-use crate::model::{Experiment, Flag, Holdout, Layer, Name, Segment, Status};
+use crate::model::{Experiment, Flag, Holdout, Key, Layer, Name, Segment, Status};
 
 impl Snapshot {
     /// Puts a flag in place of the one with its id, if there is one.
     pub(crate) fn put_flag(&mut self, flag: Flag) {
         let flag = Arc::new(flag);
         let before = self.flags.insert(flag.id.clone(), Arc::clone(&flag));
-        self.recompile_users(&flag.id);
-        let named = before.as_ref().map(|before| &before.name);
-        rename(&mut self.names.flags, named, Some((&flag.name, flag.id.shared())));
+        self.recompile_users(
+            &flag.id,
+            before.as_deref().is_none_or(|before| switched(before, &flag)),
+        );
+        let old = before.as_ref().map(|before| (&before.key, &before.name));
+        let new = Some((&flag.key, &flag.name, flag.id.shared()));
+        recall(&mut self.keys.flags, &mut self.names.flags, old, new);
         for gone in before.iter().flat_map(|before| before.variations.keys()) {
             if !flag.variations.contains_key(gone) {
                 self.variations.remove(gone.as_str());
@@ -31,26 +35,27 @@ impl Snapshot {
     }
 
     /// Gives the experiments on a flag that never ran its present configs, which nothing froze for
-    /// them.
-    fn recompile_users(&mut self, flag: &FlagId) {
+    /// them, and all of them its switch if that has become different.
+    fn recompile_users(&mut self, flag: &FlagId, switched: bool) {
         let users = self.users.get(flag.as_str()).into_iter().flat_map(Table::iter);
-        let never_ran: Vec<ExperimentId> = users
+        let stale: Vec<ExperimentId> = users
             .filter_map(|(id, ())| self.experiment(id))
-            .filter(|experiment| experiment.iteration.design.is_none())
+            .filter(|experiment| switched || experiment.iteration.design.is_none())
             .map(|experiment| experiment.id.clone())
             .collect();
-        self.recompile(never_ran);
+        self.recompile(stale);
     }
 
     pub(crate) fn remove_flag(&mut self, id: &FlagId) {
         let Some(before) = self.flags.remove(id.as_str()) else {
             return;
         };
-        rename(&mut self.names.flags, Some(&before.name), None);
+        let old = Some((&before.key, &before.name));
+        recall(&mut self.keys.flags, &mut self.names.flags, old, None);
         for id in before.variations.keys() {
             self.variations.remove(id.as_str());
         }
-        self.recompile_users(id);
+        self.recompile_users(id, true);
     }
 
     /// Puts a segment in place of the one with its id, if there is one.
@@ -74,8 +79,9 @@ impl Snapshot {
         let held = Arc::new(Held { experiment, plan });
         let id = &held.experiment.id;
         let before = self.experiments.insert(id.clone(), Arc::clone(&held));
-        let named = before.as_ref().map(|before| &before.experiment.name);
-        rename(&mut self.names.experiments, named, Some((&held.experiment.name, id.shared())));
+        let old = before.as_ref().map(|before| (&before.experiment.key, &before.experiment.name));
+        let new = Some((&held.experiment.key, &held.experiment.name, id.shared()));
+        recall(&mut self.keys.experiments, &mut self.names.experiments, old, new);
         if held.experiment.status == Status::Active {
             self.active.insert(id.clone(), Arc::clone(&held));
         } else {
@@ -88,7 +94,8 @@ impl Snapshot {
         let Some(before) = self.experiments.remove(id.as_str()) else {
             return;
         };
-        rename(&mut self.names.experiments, Some(&before.experiment.name), None);
+        let old = Some((&before.experiment.key, &before.experiment.name));
+        recall(&mut self.keys.experiments, &mut self.names.experiments, old, None);
         self.active.remove(id.as_str());
         self.reuse(Some(&before.experiment), None);
     }
@@ -98,10 +105,13 @@ impl Snapshot {
         let membership = self.memberships.get(experiment.id.as_str());
         let layer = membership.and_then(|membership| membership.layer.as_ref());
         let holdouts = membership.into_iter().flat_map(|membership| &membership.holdouts);
+        let holdouts = holdouts.filter_map(|id| self.holdouts.get(id.as_str()));
+        let flag = self.flag(&experiment.flag_id);
         Surroundings {
-            flag: self.flag(&experiment.flag_id),
+            flag,
             layer: layer.and_then(|id| self.layers.get(id.as_str())),
-            holdouts: holdouts.filter_map(|id| self.holdouts.get(id.as_str())).collect(),
+            holdouts: holdouts.filter(|holdout| holdout.ended_at.is_none()).collect(),
+            is_on: flag.is_none_or(Flag::is_on),
         }
     }
 
@@ -109,14 +119,16 @@ impl Snapshot {
     pub(crate) fn put_layer(&mut self, layer: Layer) {
         let layer = Arc::new(layer);
         let before = self.layers.insert(layer.id.clone(), Arc::clone(&layer));
-        let named = before.as_ref().map(|before| &before.name);
-        rename(&mut self.names.layers, named, Some((&layer.name, layer.id.shared())));
+        let old = before.as_ref().map(|before| (&before.key, &before.name));
+        let new = Some((&layer.key, &layer.name, layer.id.shared()));
+        recall(&mut self.keys.layers, &mut self.names.layers, old, new);
         self.rejoin_layer(before.as_deref(), Some(&layer));
     }
 
     pub(crate) fn remove_layer(&mut self, id: &LayerId) {
         let Some(before) = self.layers.remove(id.as_str()) else { return };
-        rename(&mut self.names.layers, Some(&before.name), None);
+        let old = Some((&before.key, &before.name));
+        recall(&mut self.keys.layers, &mut self.names.layers, old, None);
         self.rejoin_layer(Some(&before), None);
     }
 
@@ -134,14 +146,16 @@ impl Snapshot {
     pub(crate) fn put_holdout(&mut self, holdout: Holdout) {
         let holdout = Arc::new(holdout);
         let before = self.holdouts.insert(holdout.id.clone(), Arc::clone(&holdout));
-        let named = before.as_ref().map(|before| &before.name);
-        rename(&mut self.names.holdouts, named, Some((&holdout.name, holdout.id.shared())));
+        let old = before.as_ref().map(|before| (&before.key, &before.name));
+        let new = Some((&holdout.key, &holdout.name, holdout.id.shared()));
+        recall(&mut self.keys.holdouts, &mut self.names.holdouts, old, new);
         self.rejoin_holdout(before.as_deref(), Some(&holdout));
     }
 
     pub(crate) fn remove_holdout(&mut self, id: &HoldoutId) {
         let Some(before) = self.holdouts.remove(id.as_str()) else { return };
-        rename(&mut self.names.holdouts, Some(&before.name), None);
+        let old = Some((&before.key, &before.name));
+        recall(&mut self.keys.holdouts, &mut self.names.holdouts, old, None);
         self.rejoin_holdout(Some(&before), None);
     }
 
@@ -203,6 +217,15 @@ impl Snapshot {
     }
 }
 
+/// Whether what a flag serves while it is off, or that it is off, has become different.
+fn switched(before: &Flag, after: &Flag) -> bool {
+    let switch = |flag: &Flag| {
+        let off = flag.off_variation_id.as_ref().and_then(|id| flag.variations.get(id));
+        (flag.on, off.map(|off| (off.id.clone(), Arc::clone(&off.config))))
+    };
+    switch(before) != switch(after)
+}
+
 /// The flag, variations and segments that an experiment's design names.
 fn used(experiment: &Experiment) -> Vec<Arc<str>> {
     let mut ids = vec![experiment.flag_id.shared()];
@@ -237,16 +260,29 @@ fn members<'e, E, I: Iterator<Item = &'e ExperimentId>>(
     before.into_iter().chain(after).flat_map(of).cloned().collect()
 }
 
-fn rename(
+/// Notes what an entity is told by: its key or, if it has none, its name.
+fn recall(
+    keys: &mut Table<Key, Arc<str>>,
     names: &mut Table<Name, Arc<str>>,
-    before: Option<&Name>,
-    after: Option<(&Name, Arc<str>)>,
+    before: Option<(&Option<Key>, &Name)>,
+    after: Option<(&Option<Key>, &Name, Arc<str>)>,
+) {
+    let key = after.as_ref().and_then(|(key, _, id)| Some((key.as_ref()?, Arc::clone(id))));
+    rename(keys, before.and_then(|(key, _)| key.as_ref()), key);
+    let name = after.filter(|(key, ..)| key.is_none()).map(|(_, name, id)| (name, id));
+    rename(names, before.filter(|(key, _)| key.is_none()).map(|(_, name)| name), name);
+}
+
+fn rename<K: AsRef<str> + Ord + Clone>(
+    names: &mut Table<K, Arc<str>>,
+    before: Option<&K>,
+    after: Option<(&K, Arc<str>)>,
 ) {
     if before == after.as_ref().map(|(name, _)| *name) {
         return;
     }
     if let Some(before) = before {
-        names.remove(before.as_str());
+        names.remove(before.as_ref());
     }
     if let Some((after, id)) = after {
         names.insert(after.clone(), id);

@@ -22,8 +22,8 @@ impl Snapshot {
     /// assigned to what, of logs that do not say so. [`Plan::sql`] does it for a draft, by its
     /// [trial plan](Self::trial_plan).
     ///
-    /// It is one `CASE` expression, to stand in a `SELECT` list or a `WHERE` clause, and gives for
-    /// every row the variation of [`Decision::assignment`](crate::Decision::assignment) of a subject
+    /// It is one `CASE` expression, or NULL as a text while the flag is off, to stand in a `SELECT` list
+    /// or a `WHERE` clause, and gives for every row the variation of [`Decision::assignment`](crate::Decision::assignment) of a subject
     /// with this id and these attributes. It knows nothing of what a subject can bring: whoever was
     /// [forced](crate::Subject::forced) is drawn like anybody else. It says what the snapshot says
     /// now; after the next change of the experiment, print it anew.
@@ -94,7 +94,11 @@ impl Plan {
     pub fn sql(&self, dialect: Dialect, columns: &SqlColumns<'_>) -> Result<String, Error> {
         let open = match &self.gate {
             Gate::Open(open) => open,
-            Gate::Paused(_) => return Err(not_active(Status::Paused)),
+            Gate::Off(off) if off.status == Status::Active => {
+                columns.quote(dialect)?;
+                return Ok(dialect.as_text("NULL"));
+            }
+            Gate::Paused(_) | Gate::Off(_) => return Err(not_active(Status::Paused)),
             Gate::Closed(status) => return Err(not_active(*status)),
         };
         let quoted = columns.quote(dialect)?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::answer::{Answer, Refusal};
 use super::list::Query;
 use super::show::ShownExperiment;
+use super::texts::{check_new, check_texts};
 use super::{ExperimentCenter, Generation};
 use crate::api::call::Call;
 use crate::change::{Change, ExperimentPatch, Field, NewExperiment, Patch, Transaction};
@@ -13,7 +14,8 @@ use crate::error::{Code, Error, Violation};
 use crate::id::{ExperimentId, FlagId};
 use crate::json::{Cursor, FromJson, Object};
 use crate::model::{
-    Allocation, Experiment, Status, Strategy, SubjectKind, check_strategy, is_weightless,
+    Allocation, Experiment, Status, Strategy, SubjectKind, check_levels, check_strategy,
+    is_weightless,
 };
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -27,6 +29,10 @@ const FLOWS: &[&str] = &[
     "passkey_enrollment",
     "all",
 ];
+
+/// The members of an allocation; its name is the program's own.
+const ALLOCATION_KEYS: &[&str] =
+    &["variation_id", "weight", "segment_id", "priority", "is_control", "is_fallback"];
 
 /// The states that a transition can lead to.
 const TARGETS: &[Status] = &[Status::Active, Status::Paused, Status::Completed, Status::Archived];
@@ -95,7 +101,10 @@ impl ExperimentCenter {
         let levels = fields.levels.as_deref().unwrap_or_default();
         check_sense(new.strategy, present, levels).map_err(Refusal::senseless)?;
         check_no_default_config(&fields)?;
+        check_levels(levels, new.strategy).map_err(|error| error.at("levels"))?;
+        check_new(&new.name, new.description.as_deref())?;
         let new = NewExperiment {
+            subject_kind: Some(SubjectKind::DEFAULT.to_owned()),
             flow: fields.flow,
             allocations: fields.allocations.unwrap_or_default(),
             levels: fields.levels.unwrap_or_default(),
@@ -140,10 +149,12 @@ impl ExperimentCenter {
     fn update_experiment(&self, id: &str, patched: Patched) -> Result<Answer, Refusal> {
         let commit = self.engine.commit_with(|snapshot| {
             let experiment = experiment(snapshot, id)?;
-            let Patched { name, description, fields, status } = patched;
+            let Patched { name, description, mut fields, status } = patched;
+            keep_names(experiment, &mut fields);
             check_halted(experiment, fields.allocations.as_deref())?;
             check_patched(experiment, &fields).map_err(Refusal::senseless)?;
             check_no_default_config(&fields)?;
+            check_texts(experiment.name(), &name, experiment.description(), &description)?;
             let patch = ExperimentPatch {
                 name,
                 description,
@@ -201,6 +212,17 @@ impl ExperimentCenter {
         id: &str,
     ) -> Result<ShownExperiment<'s>, Refusal> {
         Ok(self.generation.experiment(snapshot, experiment(snapshot, id)?))
+    }
+}
+
+/// Gives the arms that the experiment has the names by which the program calls them.
+fn keep_names(experiment: &Experiment, fields: &mut Fields) {
+    for arm in fields.allocations.iter_mut().flatten() {
+        let same = |own: &&Allocation| {
+            (&own.variation_id, &own.segment_id) == (&arm.variation_id, &arm.segment_id)
+        };
+        let own = experiment.allocations().iter().find(same);
+        arm.name = own.and_then(|own| own.name.clone());
     }
 }
 
@@ -364,8 +386,8 @@ fn read_list<T>(
 }
 
 fn read_allocation(cursor: Cursor<'_>, generation: Generation) -> Result<Allocation, Error> {
+    let object = cursor.object(ALLOCATION_KEYS)?;
     let allocation = Allocation::from_json(cursor)?;
-    let object = cursor.object(Allocation::KEYS)?;
     object.required("is_control")?;
     match allocation.weight {
         Some(weight) if generation == Generation::EarlyAccess && !is_whole(weight.millionths()) => {

@@ -9,6 +9,7 @@ use super::ExperimentCenter;
 use super::answer::{Answer, Refusal};
 use super::list::Query;
 use super::show::ShownFlag;
+use super::texts::{check_new, check_texts};
 use crate::api::call::Call;
 use crate::change::{Change, FlagPatch, NewFlag, Patch, Transaction};
 use crate::error::{Code, Error};
@@ -46,6 +47,7 @@ impl ExperimentCenter {
                 ..NewFlag::new(object.read::<String>("name")?)
             })
         })?;
+        check_new(&new.name, new.description.as_deref())?;
         let commit = self.engine.commit(new).map_err(Refusal::from)?;
         let id = commit.flag().map_or("", FlagId::as_str);
         Ok(Answer::created(&ShownFlag::new(flag(&commit.snapshot, id)?)))
@@ -62,6 +64,7 @@ impl ExperimentCenter {
                 name: object.set("name")?,
                 description: Patch::read(object, "description")?,
                 parameters: object.set::<BTreeMap<String, Parameter>>("parameters")?,
+                ..FlagPatch::new()
             };
             Ok((patch, object.set("status")?))
         })?;
@@ -80,7 +83,9 @@ impl ExperimentCenter {
         status: Option<FlagStatus>,
     ) -> Result<Answer, Refusal> {
         let commit = self.engine.commit_with(|snapshot| {
-            let id = flag(snapshot, id)?.id();
+            let flag = flag(snapshot, id)?;
+            let id = flag.id();
+            check_texts(flag.name(), &patch.name, flag.description(), &patch.description)?;
             let transition = status.map(|status| Change::set_flag_status(id, status));
             let changes = [Change::patch_flag(id, patch)].into_iter().chain(transition);
             Ok::<_, Refusal>(changes.collect::<Transaction>())

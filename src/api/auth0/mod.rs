@@ -125,6 +125,7 @@ mod list;
 mod runtime;
 mod segments;
 mod show;
+mod texts;
 mod variations;
 
 use http::{Method, Request, Response};

@@ -6,6 +6,7 @@ use super::ExperimentCenter;
 use super::answer::{Answer, Refusal};
 use super::list::Query;
 use super::show::ShownSegment;
+use super::texts::{check_new, check_texts};
 use crate::api::call::Call;
 use crate::change::{Change, NewSegment, Patch, SegmentPatch, Transaction};
 use crate::error::Error;
@@ -40,6 +41,7 @@ impl ExperimentCenter {
                 ..NewSegment::new(object.read::<String>("name")?)
             })
         })?;
+        check_new(&new.name, new.description.as_deref())?;
         let commit = self.engine.commit(new).map_err(Refusal::from)?;
         let id = commit.segment().map_or("", SegmentId::as_str);
         Ok(Answer::created(&self.generation.segment(segment(&commit.snapshot, id)?)))
@@ -60,7 +62,9 @@ impl ExperimentCenter {
             Ok((patch, object.set::<SegmentStatus>("status")?))
         })?;
         let commit = self.engine.commit_with(|snapshot| {
-            let id = segment(snapshot, id)?.id();
+            let segment = segment(snapshot, id)?;
+            let id = segment.id();
+            check_texts(segment.name(), &patch.name, segment.description(), &patch.description)?;
             let transition = status.map(|status| Change::set_segment_status(id, status));
             let changes = [Change::patch_segment(id, patch)].into_iter().chain(transition);
             Ok::<_, Refusal>(changes.collect::<Transaction>())

@@ -10,12 +10,13 @@ use super::answer::{Answer, Refusal};
 use super::flags::{check_not_archived, flag};
 use super::list::Query;
 use super::show::ShownVariation;
+use super::texts::{check_new, check_texts};
 use super::{ExperimentCenter, Generation};
 use crate::api::call::Call;
 use crate::change::{Change, NewVariation, Patch, Transaction, VariationPatch};
 use crate::error::{Code, Error};
 use crate::id::VariationId;
-use crate::model::{Flag, Parameter, ParameterType, Variation};
+use crate::model::{Flag, Parameter, ParameterType, Variation, check_variation_count};
 
 /// Overrides by parameter, as they are written.
 type Overrides = BTreeMap<String, Value>;
@@ -56,6 +57,8 @@ impl ExperimentCenter {
             for (name, value) in new.overrides {
                 overrides.insert(name.clone(), unwrap(flag, &name, value)?);
             }
+            check_variation_count(flag.variations().len() + 1).map_err(|e| e.at("variations"))?;
+            check_new(&new.name, new.description.as_deref())?;
             let new = NewVariation { overrides, ..new };
             Ok::<_, Refusal>(Change::create_variation(flag.id(), new))
         })?;
@@ -89,6 +92,8 @@ impl ExperimentCenter {
             let flag = flag(snapshot, flag_id)?;
             let variation = variation(flag, id)?;
             let overrides = merge(flag, variation, overrides)?;
+            let (name, description) = (variation.name(), variation.description());
+            check_texts(name, &patch.name, description, &patch.description)?;
             let patch = VariationPatch { overrides, ..patch };
             Ok::<_, Refusal>(Change::patch_variation(variation.id(), patch))
         })?;

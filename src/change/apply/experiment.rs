@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
     Experiment, Iteration, Record, Salt, Schedule, Status, Tag, check_allocations, check_id_free,
-    check_levels, check_name_free, check_schedule, check_tags, initial_traffic,
+    check_levels, check_schedule, check_tags, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -43,7 +43,7 @@ impl Work<'_> {
             tags: tags(&new.tags)?,
             flag_id: new.flag_id.clone(),
             flow: given("flow", new.flow.as_ref())?,
-            subject_kind: given("subject_kind", new.subject_kind.as_ref())?.unwrap_or_default(),
+            subject_kind: self.subject_kind(new.subject_kind.as_ref())?,
             strategy: new.strategy,
             allocations: new.allocations.as_slice().into(),
             traffic: new.traffic.unwrap_or_else(|| initial_traffic(&new.stages)),
@@ -57,9 +57,11 @@ impl Work<'_> {
             status: Status::Draft,
             iteration: Iteration::first(),
             record: Record::new(self.now),
+            key: given("key", new.key.as_ref())?,
+            maintainer: given("maintainer", new.maintainer.as_ref())?,
             id: id.clone(),
         };
-        check_name_free(self.next.experiment_named(&experiment.name), "", &new.name)?;
+        self.next.check_experiment_free(&experiment)?;
         check_allocations(&new.allocations, new.strategy)
             .map_err(|error| error.at("allocations"))?;
         experiment.set_schedule(schedule);
@@ -99,7 +101,12 @@ impl Work<'_> {
         edit.set("tags", &mut experiment.tags, tags)?;
         edit.set("flow", &mut experiment.flow, patched("flow", &patch.flow)?)?;
         let kind = given("subject_kind", patch.subject_kind.as_ref())?;
+        let before = experiment.subject_kind.clone();
         edit.set("subject_kind", &mut experiment.subject_kind, kind)?;
+        if experiment.subject_kind != before {
+            let settings = &self.next.settings;
+            settings.check_kind(&experiment.subject_kind).map_err(|e| e.at("subject_kind"))?;
+        }
         if let Some(allocations) = &patch.allocations {
             check_allocations(allocations, experiment.strategy)
                 .map_err(|error| error.at("allocations"))?;
@@ -121,6 +128,8 @@ impl Work<'_> {
         let outside = settled(&patch.outside_variation_id);
         edit.set("outside_variation_id", &mut experiment.outside_variation_id, outside)?;
         edit.set("keep", &mut experiment.keep, patch.keep)?;
+        let maintainer = patched("maintainer", &patch.maintainer)?;
+        edit.set("maintainer", &mut experiment.maintainer, maintainer)?;
         let mut schedule = experiment.schedule();
         edit.set("starts_at", &mut schedule.starts_at, settled(&patch.starts_at))?;
         edit.set("ends_at", &mut schedule.ends_at, settled(&patch.ends_at))?;
@@ -128,8 +137,7 @@ impl Work<'_> {
         check_schedule_edit(&schedule, experiment, patch)?;
         experiment.set_schedule(schedule);
         let Some(fields) = edit.into_fields() else { return Ok(None) };
-        let taken = self.next.experiment_named(&experiment.name);
-        check_name_free(taken, experiment.id.as_str(), experiment.name.as_str())?;
+        self.next.check_experiment_free(experiment)?;
         self.next.check_references(experiment)?;
         self.next.check_kind(experiment)?;
         Ok(Some(fields))

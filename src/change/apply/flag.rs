@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::lifecycle::not_allowed;
 use super::super::{EffectKind, EntityKind, FlagPatch, NewFlag, NewVariation, VariationPatch};
-use super::{Edit, Work, archived, given, not_found, patched, text};
+use super::{Edit, Work, archived, given, not_found, patched, settled, text};
 use crate::error::{Code, Error};
 use crate::id::{FlagId, VariationId};
 use crate::model::{
@@ -31,9 +31,12 @@ impl Work<'_> {
             variations: BTreeMap::new(),
             record: Record::new(self.now),
             defaults: Arc::default(),
+            key: given("key", new.key.as_ref())?,
+            on: new.on.unwrap_or(true),
+            off_variation_id: new.off_variation_id.clone(),
             id,
         };
-        check_name_free(self.next.flag_named(&flag.name), "", &new.name)?;
+        self.next.check_flag_free(&flag)?;
         check_variation_count(new.variations.len()).map_err(|error| error.at("variations"))?;
         for (index, variation) in new.variations.iter_mut().enumerate() {
             let made = self
@@ -41,6 +44,7 @@ impl Work<'_> {
                 .map_err(|error| error.at_index(index).at("variations"))?;
             flag.variations.insert(made.id.clone(), made);
         }
+        flag.check_off_variation()?;
         flag.merge();
         new.id = Some(flag.id.clone());
         self.note(EffectKind::Created, EntityKind::Flag, flag.id.as_str(), 1);
@@ -69,7 +73,10 @@ impl Work<'_> {
         edit.set("description", &mut flag.description, description)?;
         let parameters = patch.parameters.as_ref().map(parameters).transpose()?;
         edit.set("parameters", &mut flag.parameters, parameters)?;
-        check_name_free(self.next.flag_named(&flag.name), flag.id.as_str(), flag.name.as_str())?;
+        edit.set("on", &mut flag.on, patch.on)?;
+        edit.set("off_variation_id", &mut flag.off_variation_id, settled(&patch.off_variation_id))?;
+        flag.check_off_variation()?;
+        self.next.check_flag_free(flag)?;
         for variation in flag.variations.values() {
             check_overrides(&flag.parameters, &variation.overrides).map_err(|error| {
                 let rule = format!("must fit the overrides of variation {}: {error}", variation.id);
@@ -163,6 +170,10 @@ impl Work<'_> {
         let (mut flag, variation) = self.variation(id, if_version)?;
         (editing(&flag).check)("id")?;
         self.check_unused(id.as_str())?;
+        if flag.off_variation_id.as_ref() == Some(id) {
+            let rule = format!("must not be used, but is the off variation of {}", flag.id);
+            return Err(Error::new(Code::InUse, rule).with_value(id).at("id"));
+        }
         flag.variations.remove(id);
         self.put_flag(flag, |work, _| {
             let version = variation.version();

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::super::{EffectKind, EntityKind, HoldoutPatch, NewHoldout};
 use super::layer::{check_apart, check_empty};
 use super::{Edit, Work, given, not_found, patched, text};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::id::{ExperimentId, HoldoutId};
-use crate::model::{Holdout, Record, Salt, check_held, check_id_free, check_name_free};
+use crate::model::{Holdout, Record, Salt, check_held, check_id_free};
 
 impl Work<'_> {
     pub(super) fn create_holdout(&mut self, mut new: NewHoldout) -> Result<NewHoldout, Error> {
@@ -21,13 +21,15 @@ impl Work<'_> {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
             salt: salt.clone(),
-            subject_kind: given("subject_kind", new.subject_kind.as_ref())?.unwrap_or_default(),
+            subject_kind: self.subject_kind(new.subject_kind.as_ref())?,
             share: new.share,
             experiments: new.experiments.clone(),
             record: Record::new(self.now),
+            key: given("key", new.key.as_ref())?,
+            ended_at: None,
             id: id.clone(),
         };
-        check_name_free(self.next.holdout_named(&holdout.name), "", &new.name)?;
+        self.next.check_holdout_free(&holdout)?;
         check_held(&holdout.experiments).map_err(|error| error.at("experiments"))?;
         self.next.check_held(&holdout).map_err(|error| error.at("experiments"))?;
         self.check_halted(holdout.experiments.iter(), "joins")
@@ -59,7 +61,11 @@ impl Work<'_> {
         holdout: &mut Holdout,
         patch: &HoldoutPatch,
     ) -> Result<Option<Vec<String>>, Error> {
-        let mut edit = Edit::new(|_| Ok(()));
+        let ended = holdout.ended_at.is_some();
+        let mut edit = Edit::new(|field| match field {
+            "share" if ended => Err(over("never changes once the holdout has ended").at(field)),
+            _ => Ok(()),
+        });
         edit.set("name", &mut holdout.name, given("name", patch.name.as_ref())?)?;
         let description = patched("description", &patch.description)?;
         edit.set("description", &mut holdout.description, description)?;
@@ -67,18 +73,39 @@ impl Work<'_> {
         let none = BTreeSet::new();
         let [join, leave] = [&patch.join, &patch.leave].map(|ids| ids.as_ref().unwrap_or(&none));
         check_apart(leave.iter(), |id| join.contains(id), "join")?;
-        let joining = join.difference(&holdout.experiments);
+        let mut joining = join.difference(&holdout.experiments);
+        if ended && let Some(id) = joining.next() {
+            let rule = "must not join a holdout that has ended";
+            return Err(over(rule).with_value(id).at("join"));
+        }
         self.check_halted(joining, "joins").map_err(|error| error.at("join"))?;
-        let leaving = leave.intersection(&holdout.experiments);
+        // Leaving one that has ended changes nothing for anybody.
+        let leaving = leave.intersection(&holdout.experiments).filter(|_| !ended);
         self.check_halted(leaving, "leaves").map_err(|error| error.at("leave"))?;
         let stay = holdout.experiments.difference(leave);
         let experiments: BTreeSet<ExperimentId> = stay.chain(join).cloned().collect();
         check_held(&experiments).map_err(|error| error.at("join"))?;
         edit.set("experiments", &mut holdout.experiments, Some(experiments))?;
-        let taken = self.next.holdout_named(&holdout.name);
-        check_name_free(taken, holdout.id.as_str(), holdout.name.as_str())?;
+        self.next.check_holdout_free(holdout)?;
         self.next.check_held(holdout).map_err(|error| error.at("join"))?;
         Ok(edit.into_fields())
+    }
+
+    pub(super) fn end_holdout(
+        &mut self,
+        id: &HoldoutId,
+        if_version: Option<u64>,
+    ) -> Result<(), Error> {
+        let mut holdout = self.holdout(id, if_version)?;
+        if holdout.ended_at.is_some() {
+            return Ok(());
+        }
+        holdout.ended_at = Some(self.now);
+        holdout.record.touch(self.now)?;
+        let fields = vec!["ended_at".to_owned()];
+        self.note_edit(EntityKind::Holdout, id.as_str(), holdout.version(), fields);
+        self.next.put_holdout(holdout);
+        Ok(())
     }
 
     pub(super) fn delete_holdout(
@@ -99,4 +126,9 @@ impl Work<'_> {
         holdout.record.check_version(if_version)?;
         Ok(holdout.clone())
     }
+}
+
+/// The refusal of what a holdout that has ended no longer does.
+fn over(rule: &'static str) -> Error {
+    Error::new(Code::NotMutable, rule)
 }

@@ -6,7 +6,7 @@ use super::super::{EffectKind, EntityKind, LayerPatch, NewLayer};
 use super::{Edit, Work, given, not_found, patched, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, LayerId};
-use crate::model::{Layer, Record, Salt, Slots, Status, check_id_free, check_name_free};
+use crate::model::{Layer, Record, Salt, Slots, Status, check_id_free};
 
 impl Work<'_> {
     pub(super) fn create_layer(&mut self, mut new: NewLayer) -> Result<NewLayer, Error> {
@@ -20,12 +20,13 @@ impl Work<'_> {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
             salt: salt.clone(),
-            subject_kind: given("subject_kind", new.subject_kind.as_ref())?.unwrap_or_default(),
+            subject_kind: self.subject_kind(new.subject_kind.as_ref())?,
             slots: Slots::new(new.members.clone()).map_err(|error| error.at("members"))?,
             record: Record::new(self.now),
+            key: given("key", new.key.as_ref())?,
             id: id.clone(),
         };
-        check_name_free(self.next.layer_named(&layer.name), "", &new.name)?;
+        self.next.check_layer_free(&layer)?;
         self.next.check_members(&layer)?;
         self.check_halted(layer.members().keys(), "joins").map_err(|error| error.at("members"))?;
         self.note(EffectKind::Created, EntityKind::Layer, id.as_str(), 1);
@@ -71,8 +72,7 @@ impl Work<'_> {
         self.check_halted(left, "leaves").map_err(|error| error.at("leave"))?;
         let slots = layer.slots.edit(members).map_err(|error| error.at("members"))?;
         edit.set("members", &mut layer.slots, Some(slots))?;
-        let taken = self.next.layer_named(&layer.name);
-        check_name_free(taken, layer.id.as_str(), layer.name.as_str())?;
+        self.next.check_layer_free(layer)?;
         self.next.check_members(layer)?;
         Ok(edit.into_fields())
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::{Code, Error};
 use crate::id::{Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
-use crate::model::next as count_on;
+use crate::model::{Settings, SubjectKind, check_kinds, next as count_on};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
@@ -256,6 +256,7 @@ impl Work<'_> {
             Change::DeleteExperiment { id, if_version } => self.delete_experiment(id, *if_version),
             Change::DeleteLayer { id, if_version } => self.delete_layer(id, *if_version),
             Change::DeleteHoldout { id, if_version } => self.delete_holdout(id, *if_version),
+            Change::EndHoldout { id, if_version } => self.end_holdout(id, *if_version),
             Change::CreateFlag(_)
             | Change::CreateSegment(_)
             | Change::CreateExperiment(_)
@@ -268,13 +269,23 @@ impl Work<'_> {
     }
 
     fn patch_settings(&mut self, patch: &SettingsPatch) -> Result<(), Error> {
-        let mut edit = Edit::new(|_| Ok(()));
-        edit.set("active_limit", &mut self.next.settings.active_limit, patch.active_limit)?;
-        if let Some(fields) = edit.into_fields() {
+        let fields = edit_settings(&mut self.next.settings, patch);
+        if let Some(fields) = fields.map_err(|error| error.at("patch"))? {
             let effect = Effect::new(EffectKind::Edited, EntityKind::Settings, "", 0);
             self.effects.push(Effect { id: None, version: None, fields, ..effect });
         }
         Ok(())
+    }
+
+    /// The kind of subject of what is created: as it is given, or the settings' default.
+    fn subject_kind(&self, given: Option<&String>) -> Result<SubjectKind, Error> {
+        let settings = &self.next.settings;
+        let kind = match given {
+            Some(kind) => text("subject_kind", kind)?,
+            None => settings.default_subject_kind.clone().unwrap_or_default(),
+        };
+        settings.check_kind(&kind).map_err(|error| error.at("subject_kind"))?;
+        Ok(kind)
     }
 
     fn note(&mut self, effect: EffectKind, entity: EntityKind, id: &str, version: u64) {
@@ -326,6 +337,35 @@ impl Work<'_> {
         );
         Err(Error::new(Code::InUse, rule).with_value(id).at("id"))
     }
+}
+
+fn edit_settings(
+    settings: &mut Settings,
+    patch: &SettingsPatch,
+) -> Result<Option<Vec<String>>, Error> {
+    let mut edit = Edit::new(|_| Ok(()));
+    edit.set("active_limit", &mut settings.active_limit, patch.active_limit)?;
+    let kinds = patch.subject_kinds.as_deref().map(kinds).transpose()?;
+    edit.set("subject_kinds", &mut settings.subject_kinds, kinds)?;
+    let default = patched("default_subject_kind", &patch.default_subject_kind)?;
+    edit.set("default_subject_kind", &mut settings.default_subject_kind, default)?;
+    match (settings.check_default_kind(), &settings.default_subject_kind) {
+        (Err(_), Some(kind)) if patch.default_subject_kind.is_keep() => {
+            let rule = format!("must have the default_subject_kind, which is {kind}");
+            let error = Error::invalid(rule).with_value(&settings.subject_kinds);
+            Err(error.at("subject_kinds"))
+        }
+        (checked, _) => checked.map(|()| edit.into_fields()),
+    }
+}
+
+fn kinds(given: &[String]) -> Result<Vec<SubjectKind>, Error> {
+    let kinds = given.iter().enumerate().map(|(index, kind)| {
+        kind.parse().map_err(|error: Error| error.at_index(index).at("subject_kinds"))
+    });
+    let kinds = kinds.collect::<Result<Vec<_>, Error>>()?;
+    check_kinds(&kinds).map_err(|error| error.at("subject_kinds"))?;
+    Ok(kinds)
 }
 
 /// The edits of one entity: which fields have become different.

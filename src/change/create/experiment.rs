@@ -42,7 +42,7 @@ pub struct NewExperiment {
     /// The surface that it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<String>,
-    /// What is assigned; `device` unless given.
+    /// What is assigned; the settings' default unless given, which is `device` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_kind: Option<String>,
     /// How subjects are mapped to variations.
@@ -79,6 +79,12 @@ pub struct NewExperiment {
     /// What it mixes into its hash; its id unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salt: Option<Salt>,
+    /// What programs call it by; nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Who looks after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintainer: Option<String>,
 }
 
 impl NewExperiment {
@@ -114,6 +120,8 @@ impl NewExperiment {
             stages: Vec::new(),
             hash: HashVersion::default(),
             salt: None,
+            key: None,
+            maintainer: None,
         }
     }
 
@@ -194,6 +202,16 @@ impl NewExperiment {
     pub fn salt(self, salt: Salt) -> Self {
         Self { salt: Some(salt), ..self }
     }
+
+    /// The same experiment with a key.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    /// The same experiment with somebody who looks after it.
+    pub fn maintainer(self, maintainer: impl Into<String>) -> Self {
+        Self { maintainer: Some(maintainer.into()), ..self }
+    }
 }
 
 impl NewExperiment {
@@ -221,6 +239,8 @@ impl NewExperiment {
                 "stages",
                 "hash",
                 "salt",
+                "key",
+                "maintainer",
             ],
         )?;
         Ok(Self {
@@ -243,6 +263,8 @@ impl NewExperiment {
             stages: object.or_default("stages")?,
             hash: object.or_default("hash")?,
             salt: object.optional("salt")?,
+            key: object.optional("key")?,
+            maintainer: object.optional("maintainer")?,
         })
     }
 }

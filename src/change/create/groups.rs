@@ -28,12 +28,15 @@ pub struct NewLayer {
     /// What it mixes into its hash; its id unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salt: Option<Salt>,
-    /// What is assigned; `device` unless given.
+    /// What is assigned; the settings' default unless given, which is `device` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_kind: Option<String>,
     /// The members to begin with, and their shares.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<ExperimentId, Percentage>,
+    /// What programs call it by; nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl NewLayer {
@@ -63,6 +66,11 @@ impl NewLayer {
         self.members.insert(experiment_id, share);
         self
     }
+
+    /// The same layer with a key.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
 }
 
 /// A holdout to be created, with a name, a kind of subject and a share.
@@ -83,7 +91,7 @@ pub struct NewHoldout {
     /// What it mixes into its hash; its id unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salt: Option<Salt>,
-    /// What is assigned; `device` unless given.
+    /// What is assigned; the settings' default unless given, which is `device` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_kind: Option<String>,
     /// The share of subjects that is held out.
@@ -91,6 +99,9 @@ pub struct NewHoldout {
     /// The experiments that they are held out of.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub experiments: BTreeSet<ExperimentId>,
+    /// What programs call it by; nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl NewHoldout {
@@ -124,12 +135,17 @@ impl NewHoldout {
         self.experiments.insert(experiment_id);
         self
     }
+
+    /// The same holdout with a key.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
 }
 
 impl NewLayer {
     /// Reads the rest of an object whose `tag`, if any, has been read.
     pub(in crate::change) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
-        let keys = ["id", "name", "description", "salt", "subject_kind", "members"];
+        let keys = ["id", "name", "description", "salt", "subject_kind", "members", "key"];
         let object = cursor.tagged_object(tag, &keys)?;
         Ok(Self {
             id: object.optional("id")?,
@@ -138,6 +154,7 @@ impl NewLayer {
             salt: object.optional("salt")?,
             subject_kind: object.optional("subject_kind")?,
             members: object.or_default("members")?,
+            key: object.optional("key")?,
         })
     }
 }
@@ -151,7 +168,8 @@ impl FromJson for NewLayer {
 impl NewHoldout {
     /// Reads the rest of an object whose `tag`, if any, has been read.
     pub(in crate::change) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
-        let keys = ["id", "name", "description", "salt", "subject_kind", "share", "experiments"];
+        let keys =
+            ["id", "name", "description", "salt", "subject_kind", "share", "experiments", "key"];
         let object = cursor.tagged_object(tag, &keys)?;
         Ok(Self {
             id: object.optional("id")?,
@@ -161,6 +179,7 @@ impl NewHoldout {
             subject_kind: object.optional("subject_kind")?,
             share: object.read("share")?,
             experiments: object.or_default("experiments")?,
+            key: object.optional("key")?,
         })
     }
 }

@@ -37,6 +37,15 @@ pub struct NewFlag {
     /// The variations to begin with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variations: Vec<NewVariation>,
+    /// What programs call it by; nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Whether it is switched on; so unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<bool>,
+    /// What subjects are served while it is off; nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_variation_id: Option<VariationId>,
 }
 
 impl NewFlag {
@@ -65,6 +74,21 @@ impl NewFlag {
     pub fn variation(mut self, variation: NewVariation) -> Self {
         self.variations.push(variation);
         self
+    }
+
+    /// The same flag with a key.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    /// The same flag, switched on or off.
+    pub fn on(self, on: bool) -> Self {
+        Self { on: Some(on), ..self }
+    }
+
+    /// The same flag with one of its variations to be served while it is off.
+    pub fn off_variation_id(self, id: VariationId) -> Self {
+        Self { off_variation_id: Some(id), ..self }
     }
 }
 
@@ -156,14 +180,28 @@ impl NewSegment {
 impl NewFlag {
     /// Reads the rest of an object whose `tag`, if any, has been read.
     pub(in crate::change) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
-        let object = cursor
-            .tagged_object(tag, &["id", "name", "description", "parameters", "variations"])?;
+        let object = cursor.tagged_object(
+            tag,
+            &[
+                "id",
+                "name",
+                "description",
+                "parameters",
+                "variations",
+                "key",
+                "on",
+                "off_variation_id",
+            ],
+        )?;
         Ok(Self {
             id: object.optional("id")?,
             name: object.read("name")?,
             description: object.optional("description")?,
             parameters: object.read("parameters")?,
             variations: object.or_default("variations")?,
+            key: object.optional("key")?,
+            on: object.optional("on")?,
+            off_variation_id: object.optional("off_variation_id")?,
         })
     }
 }

@@ -1,0 +1,76 @@
+//! Who is called what: keys, and the names of what has none.
+
+use std::sync::Arc;
+
+use super::Snapshot;
+use super::table::Table;
+use crate::error::Error;
+use crate::model::{Experiment, Flag, Holdout, Key, Layer, Name, check_key_free, check_name_free};
+
+/// Who has which key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys {
+    pub(super) flags: Table<Key, Arc<str>>,
+    pub(super) experiments: Table<Key, Arc<str>>,
+    pub(super) layers: Table<Key, Arc<str>>,
+    pub(super) holdouts: Table<Key, Arc<str>>,
+}
+
+impl Snapshot {
+    /// An experiment by key.
+    pub fn experiment_by_key(&self, key: &str) -> Option<&Experiment> {
+        self.experiment(self.keys.experiments.get(key)?)
+    }
+
+    /// A flag by key.
+    pub fn flag_by_key(&self, key: &str) -> Option<&Flag> {
+        self.flag(self.keys.flags.get(key)?)
+    }
+
+    /// A layer by key.
+    pub fn layer_by_key(&self, key: &str) -> Option<&Layer> {
+        self.layer(self.keys.layers.get(key)?)
+    }
+
+    /// A holdout by key.
+    pub fn holdout_by_key(&self, key: &str) -> Option<&Holdout> {
+        self.holdout(self.keys.holdouts.get(key)?)
+    }
+
+    /// Checks that what an experiment is told by is its own.
+    pub(crate) fn check_experiment_free(&self, own: &Experiment) -> Result<(), Error> {
+        let named = |name: &Name| self.experiment_named(name);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.experiments, named)
+    }
+
+    /// Checks that what a flag is told by is its own.
+    pub(crate) fn check_flag_free(&self, own: &Flag) -> Result<(), Error> {
+        let named = |name: &Name| self.flag_named(name);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.flags, named)
+    }
+
+    /// Checks that what a layer is told by is its own.
+    pub(crate) fn check_layer_free(&self, own: &Layer) -> Result<(), Error> {
+        let named = |name: &Name| self.layer_named(name);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.layers, named)
+    }
+
+    /// Checks that what a holdout is told by is its own.
+    pub(crate) fn check_holdout_free(&self, own: &Holdout) -> Result<(), Error> {
+        let named = |name: &Name| self.holdout_named(name);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.holdouts, named)
+    }
+}
+
+/// Checks that a key is the entity's own or, if it has none, its name.
+fn check_free<'s>(
+    id: &str,
+    (key, name): (&Option<Key>, &Name),
+    keys: &'s Table<Key, Arc<str>>,
+    named: impl Fn(&Name) -> Option<&'s str>,
+) -> Result<(), Error> {
+    match key {
+        Some(key) => check_key_free(keys.get(key.as_str()).map(|id| &**id), id, key),
+        None => check_name_free(named(name), id, name.as_str()),
+    }
+}
