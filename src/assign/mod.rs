@@ -2,8 +2,10 @@
 
 mod attributes;
 mod batch;
+mod brought;
 mod decision;
 mod explain;
+mod gate;
 mod guards;
 mod plan;
 mod rule;
@@ -20,5 +22,6 @@ pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::Subject;
 
+pub(crate) use gate::Gate;
 pub(crate) use guards::Guards;
-pub(crate) use plan::{Arm, Gate, Open, Route, Share, Surroundings};
+pub(crate) use plan::{Arm, Open, Route, Share, Surroundings};

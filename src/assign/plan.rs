@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::explain::{Asked, Step, Trace};
+use super::gate::{Gate, Off};
 use super::guards::Guards;
 use super::hash::{Draw, draw_seed, point};
 use super::{Attributes, Decision, Explanation, Reason, Scratch, Subject};
-use crate::id::{ExperimentId, FlagId, VariationId};
+use crate::id::{ExperimentId, VariationId};
 use crate::model::{
     Config, Design, Experiment, Flag, Holdout, Keep, Layer, Segment, Status, Strategy, SubjectKind,
     is_weightless, targets,
@@ -23,7 +24,7 @@ use crate::time::Timestamp;
 pub struct Plan {
     experiment_id: ExperimentId,
     subject_kind: SubjectKind,
-    keep: Keep,
+    pub(super) keep: Keep,
     pub(crate) gate: Gate,
     /// As the run froze them, whatever the status; those of the present design if it never ran.
     pub(crate) arms: Box<[Arm]>,
@@ -51,45 +52,6 @@ impl Arm {
 
     /// The number of nothing.
     pub(crate) const NONE: u8 = 255;
-}
-
-/// Whether the status lets anyone in.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Gate {
-    Closed(Status),
-    /// Closed but to those who were in.
-    Paused(Open),
-    Open(Open),
-    /// Active or paused, on a flag that is off.
-    Off(Box<Off>),
-}
-
-/// What is to be told while the flag is off, and what decides when it is on again.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Off {
-    pub(crate) status: Status,
-    flag_id: FlagId,
-    open: Open,
-}
-
-impl Gate {
-    /// What decides when neither the status nor the flag does.
-    fn open(&self) -> Option<&Open> {
-        match self {
-            Self::Open(open) | Self::Paused(open) => Some(open),
-            Self::Off(off) => Some(&off.open),
-            Self::Closed(_) => None,
-        }
-    }
-
-    /// Whether anybody can get the flag's off variation.
-    fn serves_off(&self) -> bool {
-        match self {
-            Self::Off(_) => true,
-            Self::Open(Open { guards: Some(guards), .. }) => !guards.holdouts.is_empty(),
-            _ => false,
-        }
-    }
 }
 
 /// What decides when the status does not.
@@ -186,34 +148,9 @@ impl Plan {
         self.proceed(subject, || self.now(subject), None, contains, trace)
     }
 
-    /// Decides about a subject that brings assignments.
-    #[cold]
-    fn honour<'s>(
-        &'s self,
-        subject: &Subject<'_>,
-        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
-        trace: &mut impl Trace,
-    ) -> Decision<'s> {
-        let now = self.now(subject);
-        if let Some(forced) = self.brought(subject, now, true, trace) {
-            trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
-            return self.serve(Some(forced), Reason::Forced);
-        }
-        let mut kept = self.brought(subject, now, false, trace);
-        let keeps = match &self.gate {
-            Gate::Open(_) => self.keep == Keep::Always,
-            Gate::Paused(_) => self.keep != Keep::Never,
-            Gate::Closed(_) | Gate::Off(_) => false,
-        };
-        if let Some(arm) = kept.take_if(|_| !keeps) {
-            trace.note(|| Step::passed_over(arm.variation_id.as_str(), false, true));
-        }
-        self.proceed(subject, || now, kept, contains, trace)
-    }
-
     /// Decides about a subject that nothing is forced on and that keeps at most this.
     #[inline]
-    fn proceed<'s>(
+    pub(super) fn proceed<'s>(
         &'s self,
         subject: &Subject<'_>,
         now: impl FnOnce() -> Option<Timestamp>,
@@ -238,13 +175,13 @@ impl Plan {
 
     /// The time, read once for all that a decision takes, if it depends on it.
     #[inline]
-    fn now(&self, subject: &Subject<'_>) -> Option<Timestamp> {
+    pub(super) fn now(&self, subject: &Subject<'_>) -> Option<Timestamp> {
         let open = self.gate.open()?;
         open.guards.as_ref()?.schedule.as_ref().map(|_| subject.now())
     }
 
     #[inline]
-    fn draw<'s>(
+    pub(super) fn draw<'s>(
         &'s self,
         open: &'s Open,
         subject: &Subject<'_>,
@@ -405,37 +342,6 @@ impl Plan {
         self.serve(Some(arm), Reason::Kept)
     }
 
-    /// The first arm that the subject brings, by force or not, and that the experiment has.
-    #[cold]
-    fn brought(
-        &self,
-        subject: &Subject<'_>,
-        now: Option<Timestamp>,
-        forced: bool,
-        trace: &mut impl Trace,
-    ) -> Option<&Arm> {
-        let mut brought = subject.brought(self.experiment_id.as_str(), forced);
-        brought.find_map(|variation| {
-            let arm = self.arm(variation, subject, now);
-            if arm.is_none() {
-                trace.note(|| Step::passed_over(variation, forced, false));
-            }
-            arm
-        })
-    }
-
-    /// The arm with this variation; if there are several, that by which the subject would get it.
-    fn arm(&self, variation: &str, subject: &Subject<'_>, now: Option<Timestamp>) -> Option<&Arm> {
-        let same = |arm: &&Arm| arm.variation_id == *variation;
-        let first = self.arms.iter().find(same)?;
-        let Some(open) = self.gate.open() else { return Some(first) };
-        let contains =
-            |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        let drawn = self.draw(open, subject, || now, None, contains, &mut ());
-        let drawn = drawn.served.filter(|_| drawn.in_experiment()).filter(same);
-        Some(drawn.unwrap_or(first))
-    }
-
     /// The segments that it asks, in order.
     pub(super) fn targets(&self) -> &[(Arc<Segment>, Share)] {
         match &self.gate {
@@ -464,7 +370,7 @@ impl Plan {
     }
 
     #[inline]
-    fn serve<'s>(&'s self, served: Option<&'s Arm>, reason: Reason<'s>) -> Decision<'s> {
+    pub(super) fn serve<'s>(&'s self, served: Option<&'s Arm>, reason: Reason<'s>) -> Decision<'s> {
         Decision { experiment_id: Some(&self.experiment_id), served, reason }
     }
 

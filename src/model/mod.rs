@@ -6,6 +6,7 @@ mod flag;
 mod holdout;
 mod iteration;
 mod layer;
+mod parameter;
 mod schedule;
 mod segment;
 mod settings;
@@ -14,10 +15,11 @@ mod text;
 
 pub use allocation::Allocation;
 pub use experiment::{Experiment, HashVersion, Keep, Strategy};
-pub use flag::{Config, Flag, Parameter, ParameterType, Variation};
+pub use flag::{Config, Flag, Variation};
 pub use holdout::Holdout;
 pub use iteration::Iteration;
 pub use layer::Layer;
+pub use parameter::{Parameter, ParameterType};
 pub use schedule::Stage;
 #[cfg(feature = "regex")]
 pub use segment::Regex;
@@ -30,10 +32,11 @@ pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag}
 pub(crate) use allocation::check_strategy;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use experiment::{check_levels, check_tags, initial_traffic};
-pub(crate) use flag::{check_count, check_overrides, check_parameters, check_variation_count};
+pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
 pub(crate) use iteration::{Design, DesignRef, Owned, Split, SplitRef, lay_out, read_partition};
 pub(crate) use layer::Slots;
+pub(crate) use parameter::{check_overrides, check_parameters};
 pub(crate) use schedule::{Closed, Schedule, check_schedule};
 #[cfg(feature = "auth0")]
 pub(crate) use segment::PlainRules;

@@ -1,0 +1,44 @@
+//! What the status and the flag decide before anything else does.
+
+use super::plan::Open;
+use crate::id::FlagId;
+use crate::model::Status;
+
+/// Whether the status lets anyone in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Gate {
+    Closed(Status),
+    /// Closed but to those who were in.
+    Paused(Open),
+    Open(Open),
+    /// Active or paused, on a flag that is off.
+    Off(Box<Off>),
+}
+
+/// What is to be told while the flag is off, and what decides when it is on again.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Off {
+    pub(crate) status: Status,
+    pub(super) flag_id: FlagId,
+    pub(super) open: Open,
+}
+
+impl Gate {
+    /// What decides when neither the status nor the flag does.
+    pub(super) fn open(&self) -> Option<&Open> {
+        match self {
+            Self::Open(open) | Self::Paused(open) => Some(open),
+            Self::Off(off) => Some(&off.open),
+            Self::Closed(_) => None,
+        }
+    }
+
+    /// Whether anybody can get the flag's off variation.
+    pub(super) fn serves_off(&self) -> bool {
+        match self {
+            Self::Off(_) => true,
+            Self::Open(Open { guards: Some(guards), .. }) => !guards.holdouts.is_empty(),
+            _ => false,
+        }
+    }
+}
