@@ -24,8 +24,8 @@ pub use assign::{
     Reason, RuleVerdict, Scratch, Step, Subject, ToAttribute, hash,
 };
 pub use change::{
-    Change, Commit, Effect, EffectKind, EntityKind, Event, ExperimentPatch, Field, FlagPatch,
-    HoldoutPatch, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment,
+    Change, Commit, DraftPatch, Effect, EffectKind, EntityKind, Event, ExperimentPatch, Field,
+    FlagPatch, HoldoutPatch, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment,
     NewVariation, Patch, SegmentPatch, SettingsPatch, Transaction, VariationPatch,
 };
 pub use engine::{Engine, Reader};
@@ -38,10 +38,10 @@ pub use lint::{Finding, FindingCode};
 #[cfg(feature = "regex")]
 pub use model::Regex;
 pub use model::{
-    ActiveLimit, Allocation, Bounds, Condition, Config, Description, Experiment, Expression, Flag,
-    FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer, Maintainer, Name, Number,
-    OneOf, Parameter, ParameterType, Rule, Salt, Segment, SegmentStatus, Semver, Settings, Stage,
-    Status, Strategy, SubjectKind, Tag, Variation,
+    ActiveLimit, Allocation, Bounds, Condition, Config, Description, Draft, Experiment, Expression,
+    Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer, Maintainer, Name,
+    Number, OneOf, Parameter, ParameterType, PastIteration, Reservation, Rule, Salt, Segment,
+    SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind, Tag, Variation, Winner,
 };
 pub use number::{Percentage, Weight};
 pub use partition::Partition;

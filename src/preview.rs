@@ -6,7 +6,7 @@ use std::fmt;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::assign::{Arm, Decision, Gate, Open, Plan, Route, Share, Subject};
+use crate::assign::{Arm, Decision, Gate, Guards, Open, Plan, Route, Share, Shipped, Subject};
 use crate::id::{ExperimentId, VariationId};
 use crate::partition::Partition;
 use crate::snapshot::Snapshot;
@@ -361,15 +361,17 @@ impl Draws {
             Some(Self { fate, ..Self::default() })
         };
         let Some(plan) = plan else { return nothing() };
+        let outside = Fate::Done(Place::arm(plan.outside.as_deref(), false));
+        let held_out = Fate::Done(Place::arm(plan.held_out(), false));
         let open = match &plan.gate {
             Gate::Open(open) => open,
+            Gate::Shipped(shipped) => return Self::of_shipped(plan, shipped, &held_out),
             Gate::Off(_) => {
                 let fate = Some(Fate::Done(Place::arm(plan.off(), false)));
                 return Some(Self { fate, ..Self::default() });
             }
-            Gate::Closed(_) | Gate::Paused(_) => return nothing(),
+            Gate::Paused(_) | Gate::Closed(_) => return nothing(),
         };
-        let outside = Fate::Done(Place::arm(plan.outside.as_deref(), false));
         let mut draws = Self::default();
         let mut traffic_end = open.traffic_end;
         if let Some(guards) = &open.guards {
@@ -380,13 +382,7 @@ impl Draws {
             if guards.audience.is_some() {
                 return None;
             }
-            let held_out = Fate::Done(Place::arm(plan.held_out(), false));
-            draws.holdouts.extend(
-                guards
-                    .holdouts
-                    .iter()
-                    .map(|gate| Draw::below(gate.seed, gate.end, held_out.clone(), Fate::Alive)),
-            );
+            draws.holdouts = draws_of_holdouts(guards, &held_out);
             draws.layer.extend(guards.layer.as_ref().map(|gate| {
                 let slots = gate
                     .slots()
@@ -401,6 +397,25 @@ impl Draws {
         draws.variation.push(draw_of_variation(open, arm)?);
         Some(draws)
     }
+
+    /// Those of a plan that ships a winner, which goes to all who are not held out.
+    fn of_shipped(plan: &Plan, shipped: &Shipped, held_out: &Fate) -> Option<Self> {
+        let mut draws = Self::default();
+        if let Some(guards) = &shipped.guards {
+            if guards.audience.is_some() {
+                return None;
+            }
+            draws.holdouts = draws_of_holdouts(guards, held_out);
+        }
+        let winner = Fate::Done(Place::arm(plan.arms.get(usize::from(shipped.arm)), false));
+        draws.variation.push(Draw { seed: 0, slices: vec![(Partition::POINTS, winner)] });
+        Some(draws)
+    }
+}
+
+fn draws_of_holdouts(guards: &Guards, held_out: &Fate) -> Vec<Draw> {
+    let gates = guards.holdouts.iter();
+    gates.map(|gate| Draw::below(gate.seed, gate.end, held_out.clone(), Fate::Alive)).collect()
 }
 
 /// The draw of the arm; `None` when a segment decides.

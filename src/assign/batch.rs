@@ -163,7 +163,7 @@ impl Default for Outcome {
 }
 
 /// Every reason, in the order of their codes; that of a segment is told by the arm.
-const REASONS: [Reason<'static>; 18] = [
+const REASONS: [Reason<'static>; 19] = [
     Reason::NotFound,
     Reason::Forced,
     Reason::Draft,
@@ -182,6 +182,7 @@ const REASONS: [Reason<'static>; 18] = [
     Reason::Fallback,
     Reason::Fallback,
     Reason::FlagOff,
+    Reason::Shipped,
 ];
 
 /// The code of the reason that is a segment.
@@ -207,6 +208,7 @@ const fn code(reason: Reason<'_>) -> u8 {
         Reason::Fallback => 15,
         Reason::Segment(_) => SEGMENT,
         Reason::FlagOff => 17,
+        Reason::Shipped => 18,
     }
 }
 

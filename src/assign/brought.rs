@@ -27,7 +27,7 @@ impl Plan {
         let keeps = match &self.gate {
             Gate::Open(_) => self.keep == Keep::Always,
             Gate::Paused(_) => self.keep != Keep::Never,
-            Gate::Closed(_) | Gate::Off(_) => false,
+            Gate::Closed(_) | Gate::Shipped(_) | Gate::Off(_) => false,
         };
         if let Some(arm) = kept.take_if(|_| !keeps) {
             trace.note(|| Step::passed_over(arm.variation_id.as_str(), false, true));

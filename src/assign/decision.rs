@@ -48,15 +48,16 @@ impl<'s> Decision<'s> {
         })
     }
 
-    /// What is served: the assignment's variation, or outside the experiment its
+    /// What is served: the assignment's variation; or outside the experiment its
     /// [outside variation](crate::Experiment::outside_variation_id) or the
-    /// [off variation](crate::Flag::off_variation_id) of its flag, if there is one.
+    /// [off variation](crate::Flag::off_variation_id) of its flag, if there is one; or the winner
+    /// that a completed one [ships](Reason::Shipped).
     pub fn variation_id(&self) -> Option<&'s VariationId> {
         self.served.map(|arm| &arm.variation_id)
     }
 
     /// The complete config of what is served. `None` when nothing is: the experiment does not exist;
-    /// it does not run, and the subject is neither forced nor kept in it; its schedule is closed;
+    /// it does not run and ships no winner, and the subject is neither forced nor kept in it; its schedule is closed;
     /// the subject has no id of its kind; or the subject is held out, or outside the layer's slots,
     /// the audience or the traffic, or the flag is off, and there is no variation for them.
     /// [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
@@ -163,6 +164,9 @@ pub enum Reason<'s> {
     Segment(&'s SegmentId),
     /// No segment matches.
     Fallback,
+    /// The experiment is concluded, and its [winner](crate::Iteration::winner) is served to
+    /// everyone eligible, as no part of it.
+    Shipped,
 }
 
 impl Reason<'_> {
@@ -205,6 +209,7 @@ impl Reason<'_> {
             Self::Split => "split",
             Self::Segment(_) => "segment",
             Self::Fallback => "fallback",
+            Self::Shipped => "shipped",
         }
     }
 }

@@ -86,7 +86,8 @@ pub enum Step {
     },
     /// Where the experiment stands in its life.
     Status {
-        /// The status; anything but `active` lets nobody in, `paused` those who keep an arm.
+        /// The status; anything but `active` lets nobody in, `paused` those who keep an arm, and
+        /// `completed` serves everyone eligible a winner that is shipped.
         status: Status,
     },
     /// What the clock says.
@@ -169,6 +170,11 @@ pub enum Step {
         /// Its off variation; nothing if it has none.
         #[serde(skip_serializing_if = "Option::is_none")]
         variation_id: Option<VariationId>,
+    },
+    /// The winner of the completed experiment is served, and nothing else was asked.
+    Shipped {
+        /// The winner's variation.
+        variation_id: VariationId,
     },
 }
 
@@ -330,6 +336,7 @@ impl fmt::Display for Step {
                 None => write!(f, "layer     {layer_id}: point {point} is nobody's"),
             },
             Self::Kept { variation_id } => write!(f, "kept      {variation_id}"),
+            Self::Shipped { variation_id } => write!(f, "shipped   {variation_id}"),
             Self::Audience(asked) => write!(f, "audience  {asked}"),
             Self::Traffic { point: None, .. } => f.write_str("traffic   everyone enters"),
             Self::Traffic { point: Some(point), end } => {

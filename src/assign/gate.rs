@@ -1,6 +1,7 @@
 //! What the status and the flag decide before anything else does.
 
 use super::plan::Open;
+use super::shipped::Shipped;
 use crate::id::FlagId;
 use crate::model::Status;
 
@@ -11,7 +12,9 @@ pub(crate) enum Gate {
     /// Closed but to those who were in.
     Paused(Open),
     Open(Open),
-    /// Active or paused, on a flag that is off.
+    /// Closed, and the winner served to everyone eligible.
+    Shipped(Shipped),
+    /// One of the three before, on a flag that is off.
     Off(Box<Off>),
 }
 
@@ -20,16 +23,22 @@ pub(crate) enum Gate {
 pub(crate) struct Off {
     pub(crate) status: Status,
     pub(super) flag_id: FlagId,
-    pub(super) open: Open,
+    /// Nothing if a winner is shipped.
+    open: Option<Open>,
 }
 
 impl Gate {
+    /// That of an experiment in this state on a flag that is off.
+    pub(super) fn off(status: Status, flag_id: &FlagId, open: Option<Open>) -> Self {
+        Self::Off(Box::new(Off { status, flag_id: flag_id.clone(), open }))
+    }
+
     /// What decides when neither the status nor the flag does.
     pub(super) fn open(&self) -> Option<&Open> {
         match self {
             Self::Open(open) | Self::Paused(open) => Some(open),
-            Self::Off(off) => Some(&off.open),
-            Self::Closed(_) => None,
+            Self::Off(off) => off.open.as_ref(),
+            Self::Closed(_) | Self::Shipped(_) => None,
         }
     }
 
@@ -37,7 +46,8 @@ impl Gate {
     pub(super) fn serves_off(&self) -> bool {
         match self {
             Self::Off(_) => true,
-            Self::Open(Open { guards: Some(guards), .. }) => !guards.holdouts.is_empty(),
+            Self::Open(Open { guards: Some(guards), .. })
+            | Self::Shipped(Shipped { guards: Some(guards), .. }) => !guards.holdouts.is_empty(),
             _ => false,
         }
     }

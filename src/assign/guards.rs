@@ -5,10 +5,20 @@ use std::sync::Arc;
 
 use super::explain::{Step, Trace};
 use super::hash::{Draw, draw_seed, point};
-use super::plan::Surroundings;
 use super::{Reason, Subject};
-use crate::model::{Closed, Design, Experiment, Holdout, Layer, Schedule, Segment};
+use crate::model::{Closed, Design, Experiment, Flag, Holdout, Layer, Schedule, Segment};
 use crate::time::Timestamp;
+
+/// What a plan depends on besides its experiment.
+pub(crate) struct Surroundings<'a> {
+    /// As it is now: for its off variation, and for an experiment that never ran.
+    pub(crate) flag: Option<&'a Flag>,
+    pub(crate) layer: Option<&'a Arc<Layer>>,
+    /// Those that have not ended.
+    pub(crate) holdouts: Vec<&'a Arc<Holdout>>,
+    /// Whether the flag is on, or taken to be.
+    pub(crate) is_on: bool,
+}
 
 /// The gates between the status and the traffic: schedule, holdouts, layer, audience.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,11 +73,6 @@ impl Guards {
         design: &Design,
         around: &Surroundings<'_>,
     ) -> Option<Box<Self>> {
-        let holdouts = around.holdouts.iter().map(|holdout| HoldoutGate {
-            holdout: Arc::clone(holdout),
-            seed: draw_seed(holdout.salt.as_str(), Draw::Holdout),
-            end: holdout.share.points(),
-        });
         let layer = around.layer.and_then(|layer| {
             Some(LayerGate {
                 layer: Arc::clone(layer),
@@ -75,14 +80,33 @@ impl Guards {
                 arm: layer.slots.arm(&experiment.id)?,
             })
         });
-        let guards = Self {
-            schedule: experiment.schedule.as_deref().cloned(),
+        let schedule = experiment.schedule.as_deref().cloned();
+        Self { schedule, layer, ..Self::always(design, around) }.boxed()
+    }
+
+    /// The gates that say who is eligible at all, if there are any.
+    pub(super) fn eligible(design: &Design, around: &Surroundings<'_>) -> Option<Box<Self>> {
+        Self::always(design, around).boxed()
+    }
+
+    /// The gates that stay even when a winner is shipped.
+    fn always(design: &Design, around: &Surroundings<'_>) -> Self {
+        let holdouts = around.holdouts.iter().map(|holdout| HoldoutGate {
+            holdout: Arc::clone(holdout),
+            seed: draw_seed(holdout.salt.as_str(), Draw::Holdout),
+            end: holdout.share.points(),
+        });
+        Self {
+            schedule: None,
             holdouts: holdouts.collect(),
-            layer,
+            layer: None,
             audience: design.audience_id.as_ref().and_then(|id| design.segment(id)).cloned(),
-        };
-        let some = guards.schedule.is_some() || guards.hash() || guards.audience.is_some();
-        some.then(|| Box::new(guards))
+        }
+    }
+
+    fn boxed(self) -> Option<Box<Self>> {
+        let some = self.schedule.is_some() || self.hash() || self.audience.is_some();
+        some.then(|| Box::new(self))
     }
 
     /// Whether any of them hashes the subject's id.

@@ -10,6 +10,7 @@ mod guards;
 mod plan;
 mod rule;
 mod scratch;
+mod shipped;
 mod subject;
 
 pub mod hash;
@@ -23,5 +24,6 @@ pub use scratch::Scratch;
 pub use subject::Subject;
 
 pub(crate) use gate::Gate;
-pub(crate) use guards::Guards;
-pub(crate) use plan::{Arm, Open, Route, Share, Surroundings};
+pub(crate) use guards::{Guards, Surroundings};
+pub(crate) use plan::{Arm, Open, Route, Share};
+pub(crate) use shipped::Shipped;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::explain::{Asked, Step, Trace};
-use super::gate::{Gate, Off};
-use super::guards::Guards;
+use super::gate::Gate;
+use super::guards::{Guards, Surroundings};
 use super::hash::{Draw, draw_seed, point};
+use super::shipped::Shipped;
 use super::{Attributes, Decision, Explanation, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, VariationId};
 use crate::model::{
-    Config, Design, Experiment, Flag, Holdout, Keep, Layer, Segment, Status, Strategy, SubjectKind,
-    is_weightless, targets,
+    Config, Design, Experiment, Flag, Keep, Segment, Status, Strategy, SubjectKind, is_weightless,
+    targets,
 };
 use crate::partition::Partition;
 use crate::time::Timestamp;
@@ -123,6 +124,9 @@ impl Plan {
     /// Whether it hashes an id: if not, a subject without one gets an arm as any other.
     #[cfg(feature = "auth0")]
     pub(crate) fn hashes(&self) -> bool {
+        if let Gate::Shipped(own) = &self.gate {
+            return own.guards.as_ref().is_some_and(|guards| guards.hash());
+        }
         let Some(open) = self.gate.open() else { return false };
         open.traffic_end < Partition::POINTS
             || open.guards.as_ref().is_some_and(|guards| guards.hash())
@@ -170,6 +174,7 @@ impl Plan {
                 });
                 self.serve(self.off(), Reason::FlagOff)
             }
+            Gate::Shipped(shipped) => self.ship(shipped, subject, contains, trace),
         }
     }
 
@@ -275,14 +280,7 @@ impl Plan {
         if let Some(guards) = guards {
             match guards.admit(self.subject_kind.as_str(), subject, now, trace) {
                 Ok(staged) => traffic_end = traffic_end.max(staged),
-                Err(reason) => {
-                    let served = match reason {
-                        Reason::HeldOut => self.held_out(),
-                        reason if reason.is_outside() => outside(),
-                        _ => None,
-                    };
-                    return self.serve(served, reason);
-                }
+                Err(reason) => return self.serve(self.left_out(reason), reason),
             }
         }
         if let Some(arm) = kept {
@@ -354,6 +352,7 @@ impl Plan {
         match &self.gate {
             Gate::Open(_) => Status::Active,
             Gate::Paused(_) => Status::Paused,
+            Gate::Shipped(_) => Status::Completed,
             Gate::Closed(status) => *status,
             Gate::Off(off) => off.status,
         }
@@ -369,6 +368,15 @@ impl Plan {
         self.off().or(self.outside.as_deref())
     }
 
+    /// What is served to those whom a guard does not let in.
+    pub(super) fn left_out(&self, reason: Reason<'_>) -> Option<&Arm> {
+        match reason {
+            Reason::HeldOut => self.held_out(),
+            reason if reason.is_outside() => self.outside.as_deref(),
+            _ => None,
+        }
+    }
+
     #[inline]
     pub(super) fn serve<'s>(&'s self, served: Option<&'s Arm>, reason: Reason<'s>) -> Decision<'s> {
         Decision { experiment_id: Some(&self.experiment_id), served, reason }
@@ -380,14 +388,18 @@ impl Plan {
         let open = |design| Open::new(experiment, design, around);
         let gate = match (experiment.status, design) {
             (status @ (Status::Active | Status::Paused), Some(design)) if !around.is_on => {
-                let flag_id = experiment.flag_id.clone();
-                Gate::Off(Box::new(Off { status, flag_id, open: open(design) }))
+                Gate::off(status, &experiment.flag_id, Some(open(design)))
             }
             (Status::Active, Some(design)) => Gate::Open(open(design)),
             (Status::Paused, Some(design)) => Gate::Paused(open(design)),
             // One that has started always has a design.
             (Status::Active | Status::Paused, None) => Gate::Closed(Status::Draft),
-            (status, _) => Gate::Closed(status),
+            (status, design) => design
+                .and_then(|design| Shipped::new(experiment, design, around))
+                .map_or(Gate::Closed(status), |shipped| match around.is_on {
+                    true => Gate::Shipped(shipped),
+                    false => Gate::off(status, &experiment.flag_id, None),
+                }),
         };
         let (flag, allocations, outside) = match design {
             Some(design) => {
@@ -411,17 +423,6 @@ impl Plan {
             off,
         }
     }
-}
-
-/// What a plan depends on besides its experiment.
-pub(crate) struct Surroundings<'a> {
-    /// As it is now: for its off variation, and for an experiment that never ran.
-    pub(crate) flag: Option<&'a Flag>,
-    pub(crate) layer: Option<&'a Arc<Layer>>,
-    /// Those that have not ended.
-    pub(crate) holdouts: Vec<&'a Arc<Holdout>>,
-    /// Whether the flag is on, or taken to be.
-    pub(crate) is_on: bool,
 }
 
 impl Open {

@@ -1,8 +1,9 @@
 //! Changes in JSON.
 
 use super::{
-    Change, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, NewExperiment, NewFlag,
-    NewHoldout, NewLayer, NewSegment, NewVariation, SegmentPatch, SettingsPatch, VariationPatch,
+    Change, DraftPatch, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, NewExperiment,
+    NewFlag, NewHoldout, NewLayer, NewSegment, NewVariation, SegmentPatch, SettingsPatch,
+    VariationPatch,
 };
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
@@ -45,6 +46,11 @@ impl FromJson for Change {
             "delete_layer",
             "delete_holdout",
             "end_holdout",
+            "draft_iteration",
+            "discard_draft",
+            "start_iteration",
+            "stop_iteration",
+            "shelve_experiment",
         ];
         Ok(match cursor.tag("change")?.one_of(NAMES, |name| name)? {
             "create_flag" => Self::CreateFlag(NewFlag::tagged(cursor, TAG)?),
@@ -71,7 +77,19 @@ impl FromJson for Change {
             "delete_experiment" => change!(DeleteExperiment id if_version),
             "delete_layer" => change!(DeleteLayer id if_version),
             "end_holdout" => change!(EndHoldout id if_version),
-            _ => change!(DeleteHoldout id if_version),
+            "delete_holdout" => change!(DeleteHoldout id if_version),
+            "draft_iteration" => change!(DraftIteration id if_version patch),
+            "discard_draft" => change!(DiscardDraft id if_version),
+            "start_iteration" => change!(StartIteration id if_version reshuffle salt),
+            "stop_iteration" => change!(StopIteration id if_version winner reason ship),
+            _ => {
+                let object = cursor.object(&["change", "id", "if_version", "shelved"])?;
+                Self::ShelveExperiment {
+                    id: object.read("id")?,
+                    if_version: object.optional("if_version")?,
+                    shelved: object.read("shelved")?,
+                }
+            }
         })
     }
 }
@@ -106,7 +124,7 @@ macro_rules! required {
 required! {
     FlagId VariationId SegmentId ExperimentId LayerId HoldoutId NewVariation Status FlagStatus SegmentStatus
     FlagPatch VariationPatch SegmentPatch ExperimentPatch LayerPatch HoldoutPatch
-    SettingsPatch Percentage
+    SettingsPatch Percentage DraftPatch
 }
 
 deserialize!(Change);

@@ -11,14 +11,17 @@ impl Status {
     /// | `draft` | `active`, `archived` |
     /// | `active` | `paused`, `completed` |
     /// | `paused` | `active`, `completed`, `archived` |
-    /// | `completed` | `archived` |
+    /// | `completed` | `archived`, `active` |
     /// | `archived` | nothing |
+    ///
+    /// From `completed` to `active` leads only a new iteration,
+    /// [`Change::StartIteration`](crate::Change::StartIteration).
     pub const fn leads_to(self) -> &'static [Self] {
         match self {
             Self::Draft => &[Self::Active, Self::Archived],
             Self::Active => &[Self::Paused, Self::Completed],
             Self::Paused => &[Self::Active, Self::Completed, Self::Archived],
-            Self::Completed => &[Self::Archived],
+            Self::Completed => &[Self::Archived, Self::Active],
             Self::Archived => &[],
         }
     }

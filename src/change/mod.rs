@@ -3,6 +3,7 @@
 mod apply;
 mod create;
 mod event;
+mod iteration;
 mod json;
 mod lifecycle;
 mod mutability;
@@ -16,8 +17,8 @@ pub use create::{NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment, NewVa
 pub use event::{Effect, EffectKind, EntityKind, Event};
 pub use mutability::Field;
 pub use patch::{
-    ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, Patch, SegmentPatch, SettingsPatch,
-    VariationPatch,
+    DraftPatch, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, Patch, SegmentPatch,
+    SettingsPatch, VariationPatch,
 };
 pub use transaction::Transaction;
 
@@ -157,7 +158,8 @@ pub enum Change {
         /// Where to.
         status: SegmentStatus,
     },
-    /// Moves an experiment along its lifecycle; see [`Status::can_become`].
+    /// Moves an experiment along its lifecycle; see [`Status::can_become`]. From `completed` to
+    /// `active` only [`StartIteration`](Self::StartIteration) leads.
     SetExperimentStatus {
         /// Which.
         id: ExperimentId,
@@ -251,6 +253,90 @@ pub enum Change {
         /// The version that the change was made for.
         #[serde(skip_serializing_if = "Option::is_none")]
         if_version: Option<u64>,
+    },
+    /// Opens the [`Draft`](crate::Draft) of an experiment's next iteration as a copy of its present
+    /// design, if there is none, and edits it. Not of an experiment that is a draft itself, which is
+    /// edited by [`PatchExperiment`](Self::PatchExperiment), nor of one that is archived.
+    DraftIteration {
+        /// Which.
+        id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// What becomes different about the draft.
+        patch: DraftPatch,
+    },
+    /// Discards the draft of an experiment's next iteration. Without one it makes no difference.
+    DiscardDraft {
+        /// Which.
+        id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+    },
+    /// Starts the next iteration of an experiment that is not archived and not
+    /// [shelved](Self::ShelveExperiment), as far as it is [ready](crate::Readiness).
+    ///
+    /// A draft is activated for the first time. From any other status the
+    /// [draft beside it](crate::Experiment::draft), or else a copy of the present design, becomes
+    /// the experiment's design, is frozen with flag and segments as they are now, and runs under the
+    /// next number; a ramp begins at its first level again. The iteration before ends at that
+    /// moment, unless it was completed, and is kept as
+    /// [previous](crate::Experiment::previous_iterations).
+    ///
+    /// From `active` and `paused` the salt stays, and as few subjects move as the new weights allow:
+    /// with the same design nobody does. Another salt, or `reshuffle`, draws everybody anew, unless
+    /// [`can_reshuffle`](crate::Experiment::can_reshuffle) forbids it. From `completed` the salt is
+    /// always a new one unless it is given: stopping ends the split.
+    StartIteration {
+        /// Which.
+        id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// Whether to draw everybody anew.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        reshuffle: bool,
+        /// The salt; the present one unless given, and a random one if everybody is drawn anew.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        salt: Option<Salt>,
+    },
+    /// Stops the iteration of an active or paused experiment, which becomes completed; see
+    /// [`Iteration::winner`](crate::Iteration::winner).
+    ///
+    /// A winner that is shipped is served to everyone eligible until a new iteration starts or the
+    /// experiment is archived: to all who have passed the holdouts and the audience, whatever the
+    /// layer's slots, traffic, schedule and weights say, as
+    /// [`Reason::Shipped`](crate::Reason::Shipped) and as no part of the experiment. No id is needed
+    /// unless a holdout asks for it. Whoever is held out or outside the audience gets the outside
+    /// variation, as ever.
+    StopIteration {
+        /// Which.
+        id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// The arm of the iteration that came out best.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        winner: Option<VariationId>,
+        /// Why it is the winner, in at most 2048 characters of free text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Whether to serve the winner to everyone eligible.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        ship: bool,
+    },
+    /// Puts an experiment that is a draft or completed on the shelf, or takes it off: a mark beside
+    /// the status, under which it cannot be activated or started. A winner that is shipped goes on
+    /// being served.
+    ShelveExperiment {
+        /// Which.
+        id: ExperimentId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+        /// Whether it is to be on the shelf.
+        shelved: bool,
     },
 }
 
@@ -389,7 +475,12 @@ impl Change {
             | Self::DeleteExperiment { if_version, .. }
             | Self::DeleteLayer { if_version, .. }
             | Self::DeleteHoldout { if_version, .. }
-            | Self::EndHoldout { if_version, .. } => *if_version = Some(version),
+            | Self::EndHoldout { if_version, .. }
+            | Self::DraftIteration { if_version, .. }
+            | Self::DiscardDraft { if_version, .. }
+            | Self::StartIteration { if_version, .. }
+            | Self::StopIteration { if_version, .. }
+            | Self::ShelveExperiment { if_version, .. } => *if_version = Some(version),
             Self::CreateFlag(_)
             | Self::CreateSegment(_)
             | Self::CreateExperiment(_)

@@ -46,6 +46,8 @@ codes! {
         Key = "key",
         /// Who looks after it.
         Maintainer = "maintainer",
+        /// Whether a new iteration may draw everybody anew.
+        CanReshuffle = "can_reshuffle",
     }
 }
 
@@ -57,7 +59,7 @@ impl Field {
     /// | `name`, `description`, `tags`, `maintainer` | `draft`, `active`, `paused`, `completed` |
     /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages` | `draft`, `active`, `paused` |
     /// | `allocations`, `audience_id`, `outside_variation_id`, `salt` | `draft`, `paused` |
-    /// | `flow`, `levels`, `subject_kind` | `draft` |
+    /// | `flow`, `levels`, `subject_kind`, `can_reshuffle` | `draft` |
     /// | `flag_id`, `strategy`, `key` | never |
     pub const fn changes_in(self) -> &'static [Status] {
         use Status::{Active, Completed, Draft, Paused};
@@ -71,7 +73,7 @@ impl Field {
             Self::Allocations | Self::AudienceId | Self::OutsideVariationId | Self::Salt => {
                 &[Draft, Paused]
             }
-            Self::Flow | Self::Levels | Self::SubjectKind => &[Draft],
+            Self::Flow | Self::Levels | Self::SubjectKind | Self::CanReshuffle => &[Draft],
             Self::FlagId | Self::Strategy | Self::Key => &[],
         }
     }

@@ -224,6 +224,8 @@ patches! {
             keep: Keep = Keep,
             /// All stages of a ramp by time, in place of those that there are.
             stages: Vec<Stage> = impl Into<Vec<Stage>>,
+            /// Whether a new iteration may draw everybody anew.
+            can_reshuffle: bool = bool,
         }
         patch {
             /// What it is about.
@@ -274,6 +276,26 @@ patches! {
         patch {
             /// What it is about.
             description / clear_description: String = impl Into<String>,
+        }
+    }
+
+    /// What becomes different about the [draft](crate::Draft) of an experiment's next iteration.
+    DraftPatch {
+        set {
+            /// What is to be assigned.
+            subject_kind: String = impl Into<String>,
+            /// All arms, in place of those that there are.
+            allocations: Vec<Allocation> = impl Into<Vec<Allocation>>,
+            /// The share of subjects that is to enter; not of a ramp with levels.
+            traffic: Percentage = Percentage,
+            /// Whether its start may draw everybody anew.
+            can_reshuffle: bool = bool,
+        }
+        patch {
+            /// The segment of those who can be in the experiment.
+            audience_id / clear_audience_id: SegmentId = SegmentId,
+            /// What subjects outside the experiment are to be served.
+            outside_variation_id / clear_outside_variation_id: VariationId = VariationId,
         }
     }
 

@@ -6,7 +6,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
-use super::iteration::{DesignRef, Iteration};
+use super::draft::Draft;
+use super::iteration::{Design, DesignRefs, Iteration};
+use super::past::{PastIteration, check_previous};
 use super::schedule::{Schedule, Stage, check_schedule};
 use super::{
     Allocation, Description, Flow, Key, Maintainer, Name, Record, Salt, Status, SubjectKind, Tag,
@@ -30,6 +32,9 @@ const MAX_LEVELS: usize = 101;
 /// [`Status::can_change`] says, and an [`Iteration`], which froze what the experiment rests on when
 /// it was activated. While it runs, the iteration decides who gets what, not the design; only the
 /// traffic, the schedule and what is kept take effect at once.
+///
+/// One iteration follows another: a [`Draft`] says what the next is to be like, and those that are
+/// over can be read for ever; see [`Change::StartIteration`](crate::Change::StartIteration).
 ///
 /// Without a [key](Self::key), its name is its own among all experiments without one, archived ones
 /// included.
@@ -57,6 +62,12 @@ pub struct Experiment {
     pub(crate) record: Record,
     pub(crate) key: Option<Key>,
     pub(crate) maintainer: Option<Maintainer>,
+    pub(crate) can_reshuffle: bool,
+    pub(crate) shelved_at: Option<Timestamp>,
+    pub(crate) draft: Option<Box<Draft>>,
+    /// Oldest first. Most experiments have none; shared, so that editing an experiment copies
+    /// little.
+    pub(crate) previous: Option<Arc<Vec<PastIteration>>>,
 }
 
 entity!(Experiment ExperimentId);
@@ -203,8 +214,37 @@ impl Experiment {
         &self.iteration
     }
 
-    /// Reads an experiment and what its iteration refers to, which the snapshot has to supply.
-    pub(crate) fn from_json(cursor: Cursor<'_>) -> Result<(Self, Option<DesignRef>), Error> {
+    /// The runs before the present one, oldest first, at most 1,000 of them.
+    pub fn previous_iterations(&self) -> &[PastIteration] {
+        self.previous.as_ref().map_or(&[], |previous| previous)
+    }
+
+    /// What its runs froze, oldest first.
+    pub(crate) fn designs(&self) -> impl Iterator<Item = &Design> {
+        let previous = self.previous_iterations().iter().map(PastIteration::iteration);
+        previous.chain([&self.iteration]).filter_map(|run| run.design.as_deref())
+    }
+
+    /// What the next run is to be like, if that has been drafted.
+    pub fn draft(&self) -> Option<&Draft> {
+        self.draft.as_deref()
+    }
+
+    /// Whether an iteration that follows on a running one may draw everybody anew when it cannot
+    /// keep them where they are; `true` unless given. If not,
+    /// [`Change::StartIteration`](crate::Change::StartIteration) refuses another salt, except after
+    /// the run was stopped, which always ends the split.
+    pub fn can_reshuffle(&self) -> bool {
+        self.can_reshuffle
+    }
+
+    /// When it was [shelved](crate::Change::ShelveExperiment), if it is.
+    pub fn shelved_at(&self) -> Option<Timestamp> {
+        self.shelved_at
+    }
+
+    /// Reads an experiment and what its runs refer to, which the snapshot has to supply.
+    pub(crate) fn from_json(cursor: Cursor<'_>) -> Result<(Self, DesignRefs), Error> {
         let object = cursor.object(keys![
             "id",
             "name",
@@ -229,6 +269,10 @@ impl Experiment {
             "iteration",
             "key",
             "maintainer",
+            "can_reshuffle",
+            "shelved_at",
+            "draft",
+            "previous_iterations",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
@@ -251,9 +295,10 @@ impl Experiment {
             Some(_) => checked(&object, "tags", |tags: &Vec<Tag>| check_tags(tags))?,
             None => Vec::new(),
         };
-        let (iteration, design) = match object.get("iteration") {
-            Some(cursor) => Iteration::from_json(cursor)?,
-            None => (Iteration::first(), None),
+        let record = Record::from_json(&object)?;
+        let (iteration, present) = match object.get("iteration") {
+            Some(cursor) => Iteration::from_json(cursor, record.created_at)?,
+            None => (Iteration::new(1, record.created_at), None),
         };
         let status = object.optional("status")?.unwrap_or(Status::Draft);
         let mut experiment = Self {
@@ -279,13 +324,28 @@ impl Experiment {
             salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
             status,
             iteration,
-            record: Record::from_json(&object)?,
+            record,
             key: object.optional("key")?,
             maintainer: object.optional("maintainer")?,
+            can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(true),
+            shelved_at: object.optional("shelved_at")?,
+            draft: None,
+            previous: None,
             id,
         };
         experiment.set_schedule(schedule);
-        Ok((experiment, design))
+        if let Some(cursor) = object.get("draft") {
+            experiment.draft = Some(Box::new(Draft::from_json(cursor, &experiment)?));
+        }
+        let mut refs = DesignRefs { present, previous: Vec::new() };
+        if let Some(cursor) = object.get("previous_iterations") {
+            let past = cursor.array(|past| PastIteration::from_json(past, &experiment))?;
+            check_previous(past.len().saturating_sub(1)).map_err(|error| object.locate(error))?;
+            let (past, designs): (Vec<_>, Vec<_>) = past.into_iter().unzip();
+            refs.previous = designs;
+            experiment.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
+        }
+        Ok((experiment, refs))
     }
 }
 
@@ -411,6 +471,19 @@ impl Serialize for Experiment {
         map.serialize_entry("salt", &self.salt)?;
         map.serialize_entry("status", &self.status)?;
         map.serialize_entry("iteration", &self.iteration.within(self))?;
+        if !self.can_reshuffle {
+            map.serialize_entry("can_reshuffle", &self.can_reshuffle)?;
+        }
+        if let Some(shelved_at) = &self.shelved_at {
+            map.serialize_entry("shelved_at", shelved_at)?;
+        }
+        if let Some(draft) = &self.draft {
+            map.serialize_entry("draft", &draft.within(self))?;
+        }
+        if let Some(previous) = &self.previous {
+            let previous: Vec<_> = previous.iter().map(|past| past.within(self)).collect();
+            map.serialize_entry("previous_iterations", &previous)?;
+        }
         self.record.serialize_into(&mut map)?;
         map.end()
     }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
-
 use super::allocation::{Target, targets};
-use super::{Allocation, Experiment, Flag, Salt, Segment, Strategy};
+use super::past::{Reservation, Winner};
+use super::{Allocation, Experiment, Flag, Salt, Segment};
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object};
@@ -27,16 +25,25 @@ const MAX_SLICES: usize = 4096;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Iteration {
     pub(crate) number: u32,
+    pub(crate) created_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) winner: Option<Box<Winner>>,
+    pub(crate) layer: Option<Box<Reservation>>,
     /// Shared, so that editing a running experiment copies little.
     pub(crate) design: Option<Arc<Design>>,
 }
 
 impl Iteration {
-    /// Which run this is, counting from 1; an experiment has one run so far.
+    /// Which run this is, counting from 1; see [`Change::StartIteration`](crate::Change::StartIteration).
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// When it was drafted: when the experiment was created or the [`Draft`](crate::Draft) opened,
+    /// and for a run that had no draft when it was started.
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
     /// When it was first activated.
@@ -44,9 +51,20 @@ impl Iteration {
         self.started_at
     }
 
-    /// When it was completed.
+    /// When it was completed, or the next one started.
     pub fn ended_at(&self) -> Option<Timestamp> {
         self.ended_at
+    }
+
+    /// What came of it, if whoever stopped it said so.
+    pub fn winner(&self) -> Option<&Winner> {
+        self.winner.as_deref()
+    }
+
+    /// The experiment's place in its layer when the run ended; `None` before, and for an experiment
+    /// that was in no layer.
+    pub fn layer(&self) -> Option<&Reservation> {
+        self.layer.as_deref()
     }
 
     /// The flag as the run froze it.
@@ -103,17 +121,31 @@ impl Iteration {
         Some(ours.partition(None)?.moved(&theirs.partition(None)?.renumber(number)))
     }
 
-    pub(crate) fn first() -> Self {
-        Self { number: 1, started_at: None, ended_at: None, design: None }
+    /// One that has not started.
+    pub(crate) fn new(number: u32, created_at: Timestamp) -> Self {
+        Self {
+            number,
+            created_at,
+            started_at: None,
+            ended_at: None,
+            winner: None,
+            layer: None,
+            design: None,
+        }
     }
 
-    /// The iteration of this experiment, as JSON: what the design shares with the experiment is
-    /// left out.
-    pub(crate) fn within<'a>(&'a self, experiment: &'a Experiment) -> impl Serialize {
-        Within { iteration: self, experiment }
+    /// Ends the run, with the experiment's place in its layer.
+    pub(crate) fn end(&mut self, now: Timestamp, layer: Option<Reservation>) {
+        self.ended_at = Some(now);
+        self.layer = layer.map(Box::new);
     }
 
-    pub(crate) fn from_json(cursor: Cursor<'_>) -> Result<(Self, Option<DesignRef>), Error> {
+    /// Reads a run and what it refers to; it was drafted with the experiment unless it says
+    /// otherwise.
+    pub(crate) fn from_json(
+        cursor: Cursor<'_>,
+        created_at: Timestamp,
+    ) -> Result<(Self, Option<DesignRef>), Error> {
         let object = cursor.object(&[
             "number",
             "started_at",
@@ -126,16 +158,20 @@ impl Iteration {
             "salt",
             "partition",
             "splits",
+            "created_at",
+            "winner",
+            "layer",
         ])?;
         let number = object.optional("number")?.unwrap_or(1);
         if number == 0 {
             return Err(object.locate(Error::invalid("must be 1 or more").at("number")));
         }
         let iteration = Self {
-            number,
             started_at: object.optional("started_at")?,
             ended_at: object.optional("ended_at")?,
-            design: None,
+            winner: object.optional("winner")?.map(Box::new),
+            layer: object.optional("layer")?.map(Box::new),
+            ..Self::new(number, object.optional("created_at")?.unwrap_or(created_at))
         };
         let design = match object.optional("flag_version")? {
             None => {
@@ -147,6 +183,7 @@ impl Iteration {
                     "salt",
                     "partition",
                     "splits",
+                    "winner",
                 ];
                 if let Some(key) = rest.into_iter().find(|key| object.get(key).is_some()) {
                     let rule = "must not stand without flag_version";
@@ -190,7 +227,7 @@ pub(crate) struct Design {
 }
 
 /// Reads a member that can be null, as it is written where it differs from the experiment's own.
-fn nullable<T: FromJson>(
+pub(crate) fn nullable<T: FromJson>(
     object: &Object<'_>,
     key: &'static str,
 ) -> Result<Option<Option<T>>, Error> {
@@ -334,6 +371,14 @@ pub(crate) struct DesignRef {
     pub(crate) splits: Vec<SplitRef>,
 }
 
+/// What the runs of an experiment refer to.
+#[derive(Debug)]
+pub(crate) struct DesignRefs {
+    pub(crate) present: Option<DesignRef>,
+    /// In the order of the previous iterations.
+    pub(crate) previous: Vec<Option<DesignRef>>,
+}
+
 /// A slice as a document has it.
 #[derive(Debug)]
 pub(crate) struct Owned {
@@ -391,100 +436,5 @@ impl FromJson for Owned {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let object = cursor.object(&["start", "variation_id"])?;
         Ok(Self { start: object.read("start")?, variation_id: object.read("variation_id")? })
-    }
-}
-
-struct Within<'a> {
-    iteration: &'a Iteration,
-    experiment: &'a Experiment,
-}
-
-impl Serialize for Within<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { iteration, experiment } = self;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("number", &iteration.number)?;
-        if let Some(started_at) = &iteration.started_at {
-            map.serialize_entry("started_at", started_at)?;
-        }
-        if let Some(ended_at) = &iteration.ended_at {
-            map.serialize_entry("ended_at", ended_at)?;
-        }
-        if let Some(design) = &iteration.design {
-            map.serialize_entry("flag_version", &design.flag.version())?;
-            if !design.segments.is_empty() {
-                map.serialize_entry("segment_versions", &Versions(&design.segments))?;
-            }
-            if design.allocations != experiment.allocations {
-                map.serialize_entry("allocations", &*design.allocations)?;
-            }
-            if design.audience_id != experiment.audience_id {
-                map.serialize_entry("audience_id", &design.audience_id)?;
-            }
-            if design.outside_variation_id != experiment.outside_variation_id {
-                map.serialize_entry("outside_variation_id", &design.outside_variation_id)?;
-            }
-            if design.salt != experiment.salt {
-                map.serialize_entry("salt", &design.salt)?;
-            }
-            let moved = design.moved_splits();
-            match (experiment.strategy, moved.as_slice()) {
-                (_, []) => {}
-                (Strategy::Percentage, [split, ..]) => {
-                    map.serialize_entry("partition", &split.partition)?;
-                }
-                (Strategy::Segment, splits) => map.serialize_entry("splits", splits)?,
-            }
-        }
-        map.end()
-    }
-}
-
-struct Versions<'a>(&'a [Arc<Segment>]);
-
-impl Serialize for Versions<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|segment| (segment.id(), segment.version())))
-    }
-}
-
-/// A cut that does not lie as at first.
-#[derive(Serialize)]
-struct MovedSplit<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    segment_id: Option<&'a SegmentId>,
-    partition: Slices<'a>,
-}
-
-impl Design {
-    fn moved_splits(&self) -> Vec<MovedSplit<'_>> {
-        let targets = targets(&self.allocations);
-        let moved = targets.iter().filter_map(|target| {
-            let partition = self.partition(target.segment_id)?;
-            let moved = lay_out(target).as_ref() != Ok(partition);
-            moved.then_some(MovedSplit {
-                segment_id: target.segment_id,
-                partition: Slices(partition, &self.allocations),
-            })
-        });
-        moved.collect()
-    }
-}
-
-struct Slices<'a>(&'a Partition, &'a [Allocation]);
-
-impl Serialize for Slices<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Row<'a> {
-            start: u64,
-            variation_id: Option<&'a VariationId>,
-        }
-        let mut rows = serializer.serialize_seq(None)?;
-        for (start, _, arm) in self.0.slices() {
-            let variation_id = self.1.get(arm).map(|arm| &arm.variation_id);
-            rows.serialize_element(&Row { start, variation_id })?;
-        }
-        rows.end()
     }
 }

@@ -1,12 +1,15 @@
 //! What is held: the entities, their rules, and their JSON.
 
 mod allocation;
+mod document;
+mod draft;
 mod experiment;
 mod flag;
 mod holdout;
 mod iteration;
 mod layer;
 mod parameter;
+mod past;
 mod schedule;
 mod segment;
 mod settings;
@@ -14,12 +17,14 @@ mod status;
 mod text;
 
 pub use allocation::Allocation;
+pub use draft::Draft;
 pub use experiment::{Experiment, HashVersion, Keep, Strategy};
 pub use flag::{Config, Flag, Variation};
 pub use holdout::Holdout;
 pub use iteration::Iteration;
 pub use layer::Layer;
 pub use parameter::{Parameter, ParameterType};
+pub use past::{PastIteration, Reservation, Winner};
 pub use schedule::Stage;
 #[cfg(feature = "regex")]
 pub use segment::Regex;
@@ -34,9 +39,12 @@ pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use experiment::{check_levels, check_tags, initial_traffic};
 pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
-pub(crate) use iteration::{Design, DesignRef, Owned, Split, SplitRef, lay_out, read_partition};
+pub(crate) use iteration::{
+    Design, DesignRef, DesignRefs, Owned, Split, SplitRef, lay_out, read_partition,
+};
 pub(crate) use layer::Slots;
 pub(crate) use parameter::{check_overrides, check_parameters};
+pub(crate) use past::check_previous;
 pub(crate) use schedule::{Closed, Schedule, check_schedule};
 #[cfg(feature = "auth0")]
 pub(crate) use segment::PlainRules;

@@ -14,7 +14,8 @@ codes! {
         /// Halted for a while; admits nobody, and serves only those who bring what they had, by
         /// [`Subject::kept`](crate::Subject::kept).
         Paused = "paused",
-        /// Concluded; kept for reference.
+        /// Concluded; assigns nobody, and serves the winner if that is
+        /// [shipped](crate::Winner::is_shipped). A new iteration can follow.
         Completed = "completed",
         /// Put away for good.
         Archived = "archived",

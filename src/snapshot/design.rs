@@ -6,10 +6,10 @@ use super::Snapshot;
 use super::readiness::check_shape;
 use super::revisions::Past;
 use crate::error::{Code, Error};
-use crate::id::SegmentId;
+use crate::id::{SegmentId, VariationId};
 use crate::model::{
-    Allocation, Design, DesignRef, Experiment, Owned, Split, SplitRef, Strategy, check_allocations,
-    lay_out, read_partition, targets,
+    Allocation, Design, DesignRef, Experiment, Iteration, Owned, Split, SplitRef, Strategy,
+    check_allocations, lay_out, read_partition, targets,
 };
 
 impl Snapshot {
@@ -82,6 +82,42 @@ impl Snapshot {
         })
     }
 
+    /// Puts together what the previous runs of an experiment froze.
+    pub(super) fn restore_previous(
+        &self,
+        experiment: &mut Experiment,
+        designs: Vec<Option<DesignRef>>,
+        past: &Past,
+    ) -> Result<(), Error> {
+        let mut previous = experiment.previous_iterations().to_vec();
+        let mut number = 0;
+        for (index, (own, design)) in previous.iter_mut().zip(designs).enumerate() {
+            let here =
+                |error: Error| error.at("iteration").at_index(index).at("previous_iterations");
+            let run = &mut own.iteration;
+            if run.number <= number || run.number >= experiment.iteration.number {
+                let rule = "must be more than the one before and less than the experiment's";
+                return Err(here(Error::invalid(rule).with_value(&run.number).at("number")));
+            }
+            number = run.number;
+            if let Some(design) = design {
+                let design = self.restore_design(experiment, design, past).map_err(here)?;
+                run.design = Some(Arc::new(design));
+            }
+            check_winner(run).map_err(here)?;
+        }
+        experiment.previous = Some(Arc::new(previous)).filter(|previous| !previous.is_empty());
+        Ok(())
+    }
+
+    /// Checks that everything an experiment's draft names is there.
+    pub(crate) fn check_draft(&self, experiment: &Experiment) -> Result<(), Error> {
+        match experiment.draft() {
+            Some(draft) => self.check_references(&draft.put_into(experiment)),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that everything an experiment's design names is there.
     pub(crate) fn check_references(&self, experiment: &Experiment) -> Result<(), Error> {
         let unknown = |what: &str, id: &str| {
@@ -133,6 +169,21 @@ impl Snapshot {
         segments.dedup_by(|a, b| a.id() == b.id());
         Design::freeze(experiment, Arc::clone(flag), segments.into())
     }
+}
+
+/// Checks that the winner of a run is one of its arms.
+pub(super) fn check_winner(run: &Iteration) -> Result<(), Error> {
+    let (Some(winner), Some(arms)) = (run.winner(), run.allocations()) else { return Ok(()) };
+    check_arm(arms, winner.variation_id()).map_err(|error| error.at("variation_id").at("winner"))
+}
+
+/// Checks that a variation is one of the arms of a run.
+pub(crate) fn check_arm(arms: &[Allocation], id: &VariationId) -> Result<(), Error> {
+    if arms.iter().any(|arm| arm.variation_id == *id) {
+        return Ok(());
+    }
+    let rule = "must be the variation of an arm of the iteration";
+    Err(Error::new(Code::UnknownReference, rule).with_value(id))
 }
 
 /// The segments that a design names.

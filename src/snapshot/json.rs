@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::design::check_winner;
 use super::revisions::{Earlier, Past};
 use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
-    DesignRef, Experiment, Flag, Holdout, Iteration, Layer, Segment, Settings, Status,
+    DesignRefs, Experiment, Flag, Holdout, Iteration, Layer, Segment, Settings, Status,
     check_id_free, check_name_free, count,
 };
 use crate::time::Timestamp;
@@ -59,8 +60,12 @@ impl Snapshot {
     /// | a rule | at least one of `match` and `not_match`: conditions by attribute; and of `all`, `any` and `not`, each a list of rules |
     /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with` and `listed`, each a list; `exists` and `boolean`, each `true` or `false`; `number`, `semver` and `date`, each bounds; `regex`, a pattern (feature `regex`); or with **`path`**, a list of members, and **`is`**, a condition on what they lead to |
     /// | bounds | `eq`; or at most one of `gt` and `gte`, and of `lt` and `lte`: a number, a version or a date-time |
-    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration` |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list |
     /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
+    /// | a draft | what differs from the experiment: `subject_kind`, `allocations`, `traffic`, `audience_id`, `outside_variation_id`, `can_reshuffle`, `created_at` |
+    /// | a previous iteration | **`iteration`**, with **`started_at`** and **`ended_at`**; what differed from the experiment: `subject_kind`, `traffic`, `can_reshuffle` |
+    /// | a winner | **`variation_id`**, `reason`, `is_shipped` (`false`) |
+    /// | the layer of an iteration | **`layer_id`**, **`name`**, **`share`** and **`others`**, the sum of the other shares, in percent |
     /// | a stage | **`at`**, **`traffic`** in percent |
     /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
     /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids |
@@ -69,8 +74,8 @@ impl Snapshot {
     /// `created_at` (the Unix epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
     /// a quarter of one percent.
     ///
-    /// `iteration` holds `number` (1), `started_at`, `ended_at`, and for an experiment that has
-    /// been activated what it froze: `flag_version` and `segment_versions` (by id), each of an
+    /// `iteration` holds `number` (1), `created_at` (the experiment's), `started_at`, `ended_at`,
+    /// `winner`, `layer`, and for an experiment that has been activated what it froze: `flag_version` and `segment_versions` (by id), each of an
     /// entity or a revision; and where the experiment has been edited since, `allocations`,
     /// `audience_id`, `outside_variation_id` and `salt`; and `partition`, the slices by `start` and
     /// `variation_id`, unless they lie as at first, or by segment `splits`, a list of such a
@@ -226,9 +231,9 @@ impl FromJson for Snapshot {
         })?;
         let past = Past::from_json(&object, &snapshot)?;
         each(&object, "experiments", |cursor| {
-            let (mut experiment, design) = Experiment::from_json(cursor)?;
+            let (mut experiment, designs) = Experiment::from_json(cursor)?;
             snapshot
-                .restore(&mut experiment, design, &past)
+                .restore(&mut experiment, designs, &past)
                 .map_err(|error| cursor.locate(error))?;
             snapshot.put_experiment(experiment);
             Ok(())
@@ -291,7 +296,7 @@ impl Snapshot {
     fn restore(
         &self,
         experiment: &mut Experiment,
-        design: Option<DesignRef>,
+        designs: DesignRefs,
         past: &Past,
     ) -> Result<(), Error> {
         let known = self.experiment(experiment.id()).is_some();
@@ -300,11 +305,13 @@ impl Snapshot {
         // What only an archived experiment names may have been deleted.
         if experiment.status != Status::Archived {
             self.check_references(experiment)?;
+            self.check_draft(experiment).map_err(|error| error.at("draft"))?;
         }
+        check_life(experiment)?;
         let in_iteration = |error: Error| error.at("iteration");
         check_times(&experiment.iteration, experiment.status).map_err(in_iteration)?;
         let runs = matches!(experiment.status, Status::Active | Status::Paused);
-        match design {
+        match designs.present {
             Some(_) if experiment.status == Status::Draft => {
                 let rule = "must not be frozen, since the experiment is a draft";
                 return Err(in_iteration(Error::invalid(rule).at("flag_version")));
@@ -335,6 +342,8 @@ impl Snapshot {
             let updated_at = experiment.updated_at();
             experiment.iteration.ended_at.get_or_insert(updated_at);
         }
+        check_winner(&experiment.iteration).map_err(in_iteration)?;
+        self.restore_previous(experiment, designs.previous, past)?;
         match experiment.current_level() {
             Some(level) if !experiment.levels.contains(&level) => {
                 let rule = "must be one of the levels, since the experiment has started";
@@ -344,6 +353,24 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// Checks that an experiment has only what its status lets it have.
+fn check_life(experiment: &Experiment) -> Result<(), Error> {
+    let status = experiment.status;
+    let runs = matches!(status, Status::Active | Status::Paused);
+    let is_draft = status == Status::Draft;
+    for (key, misplaced) in [
+        ("shelved_at", runs && experiment.shelved_at.is_some()),
+        ("draft", is_draft && experiment.draft.is_some()),
+        ("previous_iterations", is_draft && experiment.previous.is_some()),
+    ] {
+        if misplaced {
+            let rule = format!("must not stand here, since the experiment is {status}");
+            return Err(Error::invalid(rule).at(key));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a run has begun and ended only if its experiment has.
@@ -360,6 +387,8 @@ fn check_times(iteration: &Iteration, status: Status) -> Result<(), Error> {
     match iteration {
         Iteration { started_at: Some(_), .. } if !begun => too_early("started_at"),
         Iteration { ended_at: Some(_), .. } if !ended => too_early("ended_at"),
+        Iteration { winner: Some(_), .. } if !ended => too_early("winner"),
+        Iteration { layer: Some(_), .. } if !ended => too_early("layer"),
         _ => Ok(()),
     }
 }

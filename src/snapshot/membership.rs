@@ -3,7 +3,8 @@
 use super::Snapshot;
 use crate::error::{Code, Error};
 use crate::id::ExperimentId;
-use crate::model::{Experiment, Holdout, Layer, SubjectKind};
+use crate::model::{Experiment, Holdout, Layer, Reservation, SubjectKind};
+use crate::number::Percentage;
 
 /// The most holdouts that an experiment can be in.
 const MAX_HOLDOUTS: usize = 16;
@@ -67,6 +68,20 @@ impl Snapshot {
             }
             None => Ok(()),
         }
+    }
+
+    /// The place of an experiment in its layer, if it is in one.
+    pub(crate) fn reservation(&self, id: &ExperimentId) -> Option<Reservation> {
+        let layer = self.layer_of(id)?;
+        let share = *layer.members().get(id)?;
+        let taken = Percentage::MAX.millionths().saturating_sub(layer.free().millionths());
+        let others = Percentage::from_millionths(taken.saturating_sub(share.millionths()));
+        Some(Reservation {
+            layer_id: layer.id.clone(),
+            name: layer.name.clone(),
+            share,
+            others: others.unwrap_or(Percentage::ZERO),
+        })
     }
 
     /// Checks that an experiment is in no layer and no holdout.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub use readiness::Readiness;
 
+pub(crate) use design::check_arm;
 pub(crate) use json::not_ready;
 use readiness::check_shape;
 
@@ -78,7 +79,7 @@ pub struct Snapshot {
     names: Names,
     /// The experiments that name a flag, variation or segment.
     users: Users,
-    /// The experiments whose run froze a flag or segment, which may have been deleted since.
+    /// The experiments of which a run froze a flag or segment, which may have been deleted since.
     runs: Users,
     /// The active experiments by flow.
     flows: Users,
@@ -155,7 +156,8 @@ impl Snapshot {
     }
 
     /// What a subject gets from every active experiment, each as [`assign`](Self::assign) says.
-    /// Others are left out, whatever the subject brings.
+    /// Others are left out, whatever the subject brings; so is one that is completed and ships its
+    /// winner, which assigns nobody.
     ///
     /// A segment that several experiments use is evaluated at most once. The order is the same for
     /// the same set of active experiments. Allocates nothing once `scratch` has grown.
@@ -190,7 +192,8 @@ impl Snapshot {
     /// flag were on.
     ///
     /// What was edited while it is paused is not what its run froze: to try that, take the plan of
-    /// the resumption's [dry run](crate::Engine::dry_run).
+    /// the resumption's [dry run](crate::Engine::dry_run). So it is with the
+    /// [draft](Experiment::draft) beside a run and the dry run of its start.
     ///
     /// `None` when there is no such experiment, or its design is not complete; what else keeps it
     /// from starting, such as a flag that is not active, does not matter here.
@@ -281,8 +284,8 @@ impl Snapshot {
         ids.filter_map(|id| self.holdout(id))
     }
 
-    /// The experiments, archived ones aside, whose design names this flag, variation or segment,
-    /// be it as audience.
+    /// The experiments, archived ones aside, whose design or [draft](Experiment::draft) names this
+    /// flag, variation or segment, be it as audience.
     pub fn used_by(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
         let users = self.users.get(id.as_ref()).into_iter().flat_map(Table::iter);
         users
@@ -290,7 +293,7 @@ impl Snapshot {
             .filter(|id| self.experiment(id).is_some_and(|user| user.status != Status::Archived))
     }
 
-    /// The experiments whose run rests on this flag or segment.
+    /// The experiments of which a run rests on this flag or segment.
     pub(crate) fn runs_on(&self, id: &str) -> impl Iterator<Item = &ExperimentId> {
         self.runs.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }

@@ -60,6 +60,13 @@ impl Snapshot {
         self.experiment(experiment).map(|experiment| self.readiness_of(experiment))
     }
 
+    /// Whether an experiment's [draft](Experiment::draft) could start now, and every reason why
+    /// not; `None` when there is no such experiment, or nothing drafted beside it.
+    pub fn draft_readiness(&self, experiment: impl AsRef<str>) -> Option<Readiness> {
+        let experiment = self.experiment(experiment)?;
+        Some(self.readiness_of(&experiment.draft()?.put_into(experiment)))
+    }
+
     pub(crate) fn readiness_of(&self, experiment: &Experiment) -> Readiness {
         let mut list = List::default();
         let flag = self.flag(&experiment.flag_id);

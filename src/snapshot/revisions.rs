@@ -11,7 +11,7 @@ use super::json::each;
 use crate::error::Error;
 use crate::id::{FlagId, SegmentId};
 use crate::json::Object;
-use crate::model::{Flag, Segment};
+use crate::model::{Experiment, Flag, Segment};
 
 /// What runs rest on and the snapshot no longer has: earlier versions, and what has been deleted
 /// since.
@@ -27,7 +27,7 @@ impl<'a> Earlier<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let mut flags = BTreeMap::new();
         let mut segments = BTreeMap::new();
-        for design in snapshot.experiments().filter_map(|e| e.iteration.design.as_ref()) {
+        for design in snapshot.experiments().flat_map(Experiment::designs) {
             let flag = &*design.flag;
             if snapshot.flag(flag.id()).is_none_or(|now| now.version() != flag.version()) {
                 flags.insert((flag.id(), flag.version()), flag);

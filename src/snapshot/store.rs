@@ -193,7 +193,7 @@ impl Snapshot {
     /// Notes who uses what when one experiment becomes another.
     fn reuse(&mut self, before: Option<&Experiment>, after: Option<&Experiment>) {
         let Some(id) = before.or(after).map(Experiment::id) else { return };
-        let of = |ids: fn(&Experiment) -> Vec<Arc<str>>| {
+        let of = |ids: fn(&Experiment) -> BTreeSet<Arc<str>>| {
             [before, after].map(|experiment| experiment.map(ids).unwrap_or_default())
         };
         for (users, [old, new]) in [
@@ -201,14 +201,14 @@ impl Snapshot {
             (&mut self.runs, of(rested_on)),
             (&mut self.flows, of(occupied)),
         ] {
-            for key in old.iter().filter(|key| !new.contains(key)) {
+            for key in old.difference(&new) {
                 let Some(mut list) = users.remove(key) else { continue };
                 list.remove(id.as_str());
                 if list.len() > 0 {
                     users.insert(Arc::clone(key), list);
                 }
             }
-            for key in new.iter().filter(|key| !old.contains(key)) {
+            for key in new.difference(&old) {
                 let mut list = users.remove(key).unwrap_or_default();
                 list.insert(id.clone(), ());
                 users.insert(Arc::clone(key), list);
@@ -226,27 +226,33 @@ fn switched(before: &Flag, after: &Flag) -> bool {
     switch(before) != switch(after)
 }
 
-/// The flag, variations and segments that an experiment's design names.
-fn used(experiment: &Experiment) -> Vec<Arc<str>> {
-    let mut ids = vec![experiment.flag_id.shared()];
-    for arm in experiment.allocations() {
-        ids.push(arm.variation_id.shared());
+/// The flag, variations and segments that an experiment's design or draft names.
+fn used(experiment: &Experiment) -> BTreeSet<Arc<str>> {
+    let own =
+        (&experiment.allocations, experiment.audience_id(), experiment.outside_variation_id());
+    let draft = experiment.draft();
+    let draft = draft.map(|own| (&own.allocations, own.audience_id(), own.outside_variation_id()));
+    let mut ids = BTreeSet::from([experiment.flag_id.shared()]);
+    for (allocations, audience_id, outside_variation_id) in [own].into_iter().chain(draft) {
+        ids.extend(allocations.iter().map(|arm| arm.variation_id.shared()));
+        ids.extend(segments_of(allocations, audience_id).map(SegmentId::shared));
+        ids.extend(outside_variation_id.map(VariationId::shared));
     }
-    let segments = segments_of(&experiment.allocations, experiment.audience_id());
-    ids.extend(segments.map(SegmentId::shared));
-    ids.extend(experiment.outside_variation_id().map(VariationId::shared));
     ids
 }
 
-/// The flag and segments that an experiment's run froze.
-fn rested_on(experiment: &Experiment) -> Vec<Arc<str>> {
-    let Some(design) = &experiment.iteration.design else { return Vec::new() };
-    let segments = design.segments.iter().map(|segment| segment.id.shared());
-    [design.flag.id.shared()].into_iter().chain(segments).collect()
+/// The flag and segments that an experiment's runs froze.
+fn rested_on(experiment: &Experiment) -> BTreeSet<Arc<str>> {
+    let designs = experiment.designs();
+    let ids = designs.flat_map(|design| {
+        let segments = design.segments.iter().map(|segment| segment.id.shared());
+        [design.flag.id.shared()].into_iter().chain(segments)
+    });
+    ids.collect()
 }
 
 /// The flow on which an experiment is active.
-fn occupied(experiment: &Experiment) -> Vec<Arc<str>> {
+fn occupied(experiment: &Experiment) -> BTreeSet<Arc<str>> {
     let flow = experiment.flow().filter(|_| experiment.status == Status::Active);
     flow.map(|flow| flow.as_str().into()).into_iter().collect()
 }

@@ -98,7 +98,9 @@ impl Plan {
                 columns.quote(dialect)?;
                 return Ok(dialect.as_text("NULL"));
             }
-            Gate::Paused(_) | Gate::Off(_) => return Err(not_active(Status::Paused)),
+            Gate::Off(off) => return Err(not_active(off.status)),
+            Gate::Paused(_) => return Err(not_active(Status::Paused)),
+            Gate::Shipped(_) => return Err(not_active(Status::Completed)),
             Gate::Closed(status) => return Err(not_active(*status)),
         };
         let quoted = columns.quote(dialect)?;

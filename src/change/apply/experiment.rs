@@ -55,10 +55,14 @@ impl Work<'_> {
             hash: new.hash,
             salt: salt.clone(),
             status: Status::Draft,
-            iteration: Iteration::first(),
+            iteration: Iteration::new(1, self.now),
             record: Record::new(self.now),
             key: given("key", new.key.as_ref())?,
             maintainer: given("maintainer", new.maintainer.as_ref())?,
+            can_reshuffle: new.can_reshuffle,
+            shelved_at: None,
+            draft: None,
+            previous: None,
             id: id.clone(),
         };
         self.next.check_experiment_free(&experiment)?;
@@ -81,11 +85,10 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let mut experiment = self.experiment(id, if_version)?;
         let fields = self.edit_experiment(&mut experiment, patch);
-        let Some(fields) = fields.map_err(|error| error.at("patch"))? else { return Ok(()) };
-        experiment.record.touch(self.now)?;
-        self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
-        self.next.put_experiment(experiment);
-        Ok(())
+        match fields.map_err(|error| error.at("patch"))? {
+            Some(fields) => self.put_edited(experiment, fields),
+            None => Ok(()),
+        }
     }
 
     fn edit_experiment(
@@ -134,6 +137,7 @@ impl Work<'_> {
         edit.set("starts_at", &mut schedule.starts_at, settled(&patch.starts_at))?;
         edit.set("ends_at", &mut schedule.ends_at, settled(&patch.ends_at))?;
         edit.set("stages", &mut schedule.stages, patch.stages.as_deref().map(Box::from))?;
+        edit.set("can_reshuffle", &mut experiment.can_reshuffle, patch.can_reshuffle)?;
         check_schedule_edit(&schedule, experiment, patch)?;
         experiment.set_schedule(schedule);
         let Some(fields) = edit.into_fields() else { return Ok(None) };
@@ -152,32 +156,69 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let mut experiment = self.experiment(id, if_version)?;
         let from = experiment.status;
+        if (from, to) == (Status::Completed, Status::Active) {
+            let rule = "must be what completed leads to: archived; a new iteration, start_iteration, \
+                        leads on to active";
+            let error = Error::new(Code::TransitionNotAllowed, rule);
+            return Err(error.with_value(&to).at("status"));
+        }
         if !from.can_become(to) {
-            let allowed: Vec<_> = from.leads_to().iter().map(ToString::to_string).collect();
-            return Err(not_allowed("an experiment", from.as_str(), to.as_str(), &allowed));
+            return Err(not_allowed("an experiment", from.as_str(), to.as_str(), &settable(from)));
         }
         if refresh && to != Status::Active {
             let rule = "must be false unless the status becomes active";
             return Err(Error::invalid(rule).with_value(&true).at("refresh"));
         }
         let froze = match to {
-            Status::Active => self.activate(&mut experiment, refresh)?,
+            Status::Active => {
+                check_not_shelved(&experiment)?;
+                self.activate(&mut experiment, refresh)?
+            }
             Status::Completed => {
-                experiment.iteration.ended_at = Some(self.now);
+                experiment.iteration.end(self.now, self.next.reservation(id));
                 false
             }
             Status::Draft | Status::Paused | Status::Archived => false,
         };
+        self.put_transitioned(experiment, from, to, froze)
+    }
+
+    /// Puts an experiment back that goes from one status to another, and notes the effect.
+    pub(super) fn put_transitioned(
+        &mut self,
+        mut experiment: Experiment,
+        from: Status,
+        to: Status,
+        froze: bool,
+    ) -> Result<(), Error> {
         experiment.status = to;
         experiment.record.touch(self.now)?;
         let (version, states) = (experiment.version(), (from.as_str(), to.as_str()));
-        self.note_transition(EntityKind::Experiment, id.as_str(), version, states, froze);
+        let id = experiment.id.as_str();
+        self.note_transition(EntityKind::Experiment, id, version, states, froze);
+        self.next.put_experiment(experiment);
+        Ok(())
+    }
+
+    /// Puts an edited experiment back, and notes the effect.
+    pub(super) fn put_edited(
+        &mut self,
+        mut experiment: Experiment,
+        fields: Vec<String>,
+    ) -> Result<(), Error> {
+        experiment.record.touch(self.now)?;
+        let (id, version) = (experiment.id.as_str(), experiment.version());
+        self.note_edit(EntityKind::Experiment, id, version, fields);
         self.next.put_experiment(experiment);
         Ok(())
     }
 
     /// Starts or resumes a run, and says whether it froze its design.
-    fn activate(&self, experiment: &mut Experiment, refresh: bool) -> Result<bool, Error> {
+    pub(super) fn activate(
+        &self,
+        experiment: &mut Experiment,
+        refresh: bool,
+    ) -> Result<bool, Error> {
         let readiness = self.next.readiness_of(experiment);
         if !readiness.is_ready() {
             return Err(not_ready(readiness).at("status"));
@@ -203,9 +244,7 @@ impl Work<'_> {
         let mut edit = editing(experiment.status);
         edit.set("traffic", &mut experiment.traffic, Some(level))?;
         if let Some(fields) = edit.into_fields() {
-            experiment.record.touch(self.now)?;
-            self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
-            self.next.put_experiment(experiment);
+            self.put_edited(experiment, fields)?;
         }
         Ok(())
     }
@@ -225,9 +264,7 @@ impl Work<'_> {
         let mut edit = editing(experiment.status);
         edit.set("salt", &mut experiment.salt, Some(salt.clone()))?;
         if let Some(fields) = edit.into_fields() {
-            experiment.record.touch(self.now)?;
-            self.note_edit(EntityKind::Experiment, id.as_str(), experiment.version(), fields);
-            self.next.put_experiment(experiment);
+            self.put_edited(experiment, fields)?;
         }
         Ok(salt)
     }
@@ -250,11 +287,33 @@ impl Work<'_> {
     }
 
     /// A copy of an experiment to work on.
-    fn experiment(&self, id: &ExperimentId, if_version: Option<u64>) -> Result<Experiment, Error> {
+    pub(super) fn experiment(
+        &self,
+        id: &ExperimentId,
+        if_version: Option<u64>,
+    ) -> Result<Experiment, Error> {
         let found = self.next.experiment(id);
         let experiment = found.ok_or_else(|| not_found("an experiment", id.as_str()))?;
         experiment.record.check_version(if_version)?;
         Ok(experiment.clone())
+    }
+}
+
+/// The states that this one leads to without a new iteration.
+pub(super) fn settable(from: Status) -> Vec<String> {
+    let anew = |to: &&Status| (from, **to) == (Status::Completed, Status::Active);
+    from.leads_to().iter().filter(|to| !anew(to)).map(ToString::to_string).collect()
+}
+
+/// Checks that an experiment that is to run is not shelved.
+pub(super) fn check_not_shelved(experiment: &Experiment) -> Result<(), Error> {
+    match experiment.shelved_at {
+        Some(_) => {
+            let rule = "must not be active while the experiment is shelved";
+            let error = Error::new(Code::TransitionNotAllowed, rule);
+            Err(error.with_value(&Status::Active).at("status"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod experiment;
 mod flag;
 mod holdout;
+mod iteration;
 mod layer;
 mod segment;
 
@@ -218,6 +219,10 @@ impl Work<'_> {
                 let salt = self.reshuffle(&id, if_version, salt)?;
                 return Ok(Change::Reshuffle { id, if_version, salt: Some(salt) });
             }
+            Change::StartIteration { id, if_version, reshuffle, salt } => {
+                let salt = self.start_iteration(&id, if_version, reshuffle, salt)?;
+                return Ok(Change::StartIteration { id, if_version, reshuffle, salt });
+            }
             _ => {}
         }
         match &change {
@@ -257,13 +262,24 @@ impl Work<'_> {
             Change::DeleteLayer { id, if_version } => self.delete_layer(id, *if_version),
             Change::DeleteHoldout { id, if_version } => self.delete_holdout(id, *if_version),
             Change::EndHoldout { id, if_version } => self.end_holdout(id, *if_version),
+            Change::DraftIteration { id, if_version, patch } => {
+                self.draft_iteration(id, *if_version, patch)
+            }
+            Change::DiscardDraft { id, if_version } => self.discard_draft(id, *if_version),
+            Change::StopIteration { id, if_version, winner, reason, ship } => {
+                self.stop_iteration(id, *if_version, winner.as_ref(), reason.as_deref(), *ship)
+            }
+            Change::ShelveExperiment { id, if_version, shelved } => {
+                self.shelve_experiment(id, *if_version, *shelved)
+            }
             Change::CreateFlag(_)
             | Change::CreateSegment(_)
             | Change::CreateExperiment(_)
             | Change::CreateLayer(_)
             | Change::CreateHoldout(_)
             | Change::CreateVariation { .. }
-            | Change::Reshuffle { .. } => Ok(()),
+            | Change::Reshuffle { .. }
+            | Change::StartIteration { .. } => Ok(()),
         }?;
         Ok(change)
     }

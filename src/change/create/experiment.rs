@@ -85,6 +85,9 @@ pub struct NewExperiment {
     /// Who looks after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintainer: Option<String>,
+    /// Whether a new iteration may draw everybody anew; `true` unless given.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub can_reshuffle: bool,
 }
 
 impl NewExperiment {
@@ -122,6 +125,7 @@ impl NewExperiment {
             salt: None,
             key: None,
             maintainer: None,
+            can_reshuffle: true,
         }
     }
 
@@ -212,6 +216,11 @@ impl NewExperiment {
     pub fn maintainer(self, maintainer: impl Into<String>) -> Self {
         Self { maintainer: Some(maintainer.into()), ..self }
     }
+
+    /// The same experiment, of which a new iteration may or may not draw everybody anew.
+    pub fn can_reshuffle(self, can_reshuffle: bool) -> Self {
+        Self { can_reshuffle, ..self }
+    }
 }
 
 impl NewExperiment {
@@ -241,6 +250,7 @@ impl NewExperiment {
                 "salt",
                 "key",
                 "maintainer",
+                "can_reshuffle",
             ],
         )?;
         Ok(Self {
@@ -265,6 +275,7 @@ impl NewExperiment {
             salt: object.optional("salt")?,
             key: object.optional("key")?,
             maintainer: object.optional("maintainer")?,
+            can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(true),
         })
     }
 }
