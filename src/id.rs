@@ -207,4 +207,6 @@ ids! {
     LayerId "lay_" "lay_checkout";
     /// The id of a [`Holdout`](crate::Holdout).
     HoldoutId "hld_" "hld_winter";
+    /// The id of a [`Metric`](crate::Metric).
+    MetricId "met_" "met_revenue";
 }

@@ -24,26 +24,31 @@ pub use assign::{
     Reason, RuleVerdict, Scratch, Step, Subject, ToAttribute, hash,
 };
 pub use change::{
-    Change, Commit, DraftPatch, Effect, EffectKind, EntityKind, Event, ExperimentPatch, Field,
-    FlagPatch, HoldoutPatch, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment,
-    NewVariation, Patch, SegmentPatch, SettingsPatch, Transaction, VariationPatch,
+    AnalysisPatch, Change, Commit, DraftPatch, Effect, EffectKind, EntityKind, Event,
+    ExperimentPatch, Field, FlagPatch, HoldoutPatch, LayerPatch, NewExperiment, NewFlag,
+    NewHoldout, NewLayer, NewMetric, NewSegment, NewVariation, Patch, SegmentPatch, SettingsPatch,
+    Transaction, VariationPatch,
 };
 pub use engine::{Engine, Reader};
 pub use error::{Code, Error, Violation, ViolationCode};
 pub use id::{
-    Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, SystemEntropy, VariationId,
+    Entropy, ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, SystemEntropy,
+    VariationId,
 };
 pub use json::Limits;
 pub use lint::{Finding, FindingCode};
 #[cfg(feature = "regex")]
 pub use model::Regex;
 pub use model::{
-    ActiveLimit, Allocation, Bounds, Condition, Config, Description, Draft, Experiment, Expression,
-    Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer, Maintainer, Name,
+    ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, Bounds, Condition, Config,
+    Correction, CorrectionMethod, CorrectionScope, Description, Draft, EventDefault, Experiment,
+    Expression, Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer,
+    Maintainer, Methodology, Metric, MetricDefinition, MetricKind, MetricMember, MetricUse, Name,
     Number, OneOf, Parameter, ParameterType, PastIteration, Reservation, Rule, Salt, Segment,
-    SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind, Tag, Variation, Winner,
+    SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag,
+    TestDirection, Text, UnitAggregation, UrlMatch, UrlTarget, Variation, Winner,
 };
-pub use number::{Percentage, Weight};
+pub use number::{Percentage, Probability, Weight};
 pub use partition::Partition;
 pub use preview::{Counter, Move, Moves, Place, Preview};
 pub use snapshot::{Readiness, Snapshot};

@@ -158,6 +158,17 @@ decimals! {
     /// # Ok::<(), variate::Error>(())
     /// ```
     Percentage 0..=100;
+
+    /// A probability: a decimal from 0 to 1 with at most six decimals, held exactly.
+    ///
+    /// ```
+    /// use variate::Probability;
+    ///
+    /// assert_eq!("0.050".parse::<Probability>()?.to_string(), "0.05");
+    /// assert!(Probability::try_from(5).is_err());
+    /// # Ok::<(), variate::Error>(())
+    /// ```
+    Probability 0..=1;
 }
 
 impl Percentage {

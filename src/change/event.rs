@@ -106,6 +106,8 @@ codes! {
         Holdout = "holdout",
         /// A [`Layer`](crate::Layer).
         Layer = "layer",
+        /// A [`Metric`](crate::Metric).
+        Metric = "metric",
         /// A [`Segment`](crate::Segment).
         Segment = "segment",
         /// The [`Settings`](crate::Settings).

@@ -2,11 +2,11 @@
 
 use super::{
     Change, DraftPatch, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, NewExperiment,
-    NewFlag, NewHoldout, NewLayer, NewSegment, NewVariation, SegmentPatch, SettingsPatch,
-    VariationPatch,
+    NewFlag, NewHoldout, NewLayer, NewMetric, NewSegment, NewVariation, SegmentPatch,
+    SettingsPatch, VariationPatch,
 };
 use crate::error::Error;
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object, deserialize};
 use crate::model::{FlagStatus, SegmentStatus, Status};
 use crate::number::Percentage;
@@ -51,6 +51,8 @@ impl FromJson for Change {
             "start_iteration",
             "stop_iteration",
             "shelve_experiment",
+            "create_metric",
+            "delete_metric",
         ];
         Ok(match cursor.tag("change")?.one_of(NAMES, |name| name)? {
             "create_flag" => Self::CreateFlag(NewFlag::tagged(cursor, TAG)?),
@@ -82,7 +84,7 @@ impl FromJson for Change {
             "discard_draft" => change!(DiscardDraft id if_version),
             "start_iteration" => change!(StartIteration id if_version reshuffle salt),
             "stop_iteration" => change!(StopIteration id if_version winner reason ship),
-            _ => {
+            "shelve_experiment" => {
                 let object = cursor.object(&["change", "id", "if_version", "shelved"])?;
                 Self::ShelveExperiment {
                     id: object.read("id")?,
@@ -90,6 +92,8 @@ impl FromJson for Change {
                     shelved: object.read("shelved")?,
                 }
             }
+            "create_metric" => Self::CreateMetric(NewMetric::tagged(cursor, TAG)?),
+            _ => change!(DeleteMetric id if_version),
         })
     }
 }
@@ -124,7 +128,7 @@ macro_rules! required {
 required! {
     FlagId VariationId SegmentId ExperimentId LayerId HoldoutId NewVariation Status FlagStatus SegmentStatus
     FlagPatch VariationPatch SegmentPatch ExperimentPatch LayerPatch HoldoutPatch
-    SettingsPatch Percentage DraftPatch
+    SettingsPatch Percentage DraftPatch MetricId
 }
 
 deserialize!(Change);

@@ -13,17 +13,19 @@ mod transaction;
 use serde::Serialize;
 
 pub use apply::Commit;
-pub use create::{NewExperiment, NewFlag, NewHoldout, NewLayer, NewSegment, NewVariation};
+pub use create::{
+    NewExperiment, NewFlag, NewHoldout, NewLayer, NewMetric, NewSegment, NewVariation,
+};
 pub use event::{Effect, EffectKind, EntityKind, Event};
 pub use mutability::Field;
 pub use patch::{
-    DraftPatch, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, Patch, SegmentPatch,
-    SettingsPatch, VariationPatch,
+    AnalysisPatch, DraftPatch, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, Patch,
+    SegmentPatch, SettingsPatch, VariationPatch,
 };
 pub use transaction::Transaction;
 
 use crate::error::Error;
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use crate::json::{Limits, read};
 use crate::model::{FlagStatus, Salt, SegmentStatus, Status};
 use crate::number::Percentage;
@@ -254,6 +256,16 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         if_version: Option<u64>,
     },
+    /// Creates a metric.
+    CreateMetric(NewMetric),
+    /// Deletes a metric. Refused while an experiment that is not archived names it, or a group.
+    DeleteMetric {
+        /// Which.
+        id: MetricId,
+        /// The version that the change was made for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        if_version: Option<u64>,
+    },
     /// Opens the [`Draft`](crate::Draft) of an experiment's next iteration as a copy of its present
     /// design, if there is none, and edits it. Not of an experiment that is a draft itself, which is
     /// edited by [`PatchExperiment`](Self::PatchExperiment), nor of one that is archived.
@@ -453,6 +465,11 @@ impl Change {
         Self::EndHoldout { id: id.clone(), if_version: None }
     }
 
+    /// Deletes a metric.
+    pub fn delete_metric(id: &MetricId) -> Self {
+        Self::DeleteMetric { id: id.clone(), if_version: None }
+    }
+
     /// The same change, refused unless the entity is of this version. In a transaction every change
     /// counts, so only the first of an entity can carry the version that its author saw. Creations
     /// and settings have no version and stay as they are.
@@ -480,14 +497,16 @@ impl Change {
             | Self::DiscardDraft { if_version, .. }
             | Self::StartIteration { if_version, .. }
             | Self::StopIteration { if_version, .. }
-            | Self::ShelveExperiment { if_version, .. } => *if_version = Some(version),
+            | Self::ShelveExperiment { if_version, .. }
+            | Self::DeleteMetric { if_version, .. } => *if_version = Some(version),
             Self::CreateFlag(_)
             | Self::CreateSegment(_)
             | Self::CreateExperiment(_)
             | Self::CreateLayer(_)
             | Self::CreateHoldout(_)
             | Self::CreateVariation { .. }
-            | Self::PatchSettings { .. } => {}
+            | Self::PatchSettings { .. }
+            | Self::CreateMetric(_) => {}
         }
         self
     }
@@ -515,4 +534,5 @@ creations! {
     NewExperiment CreateExperiment,
     NewLayer CreateLayer,
     NewHoldout CreateHoldout,
+    NewMetric CreateMetric,
 }

@@ -48,6 +48,14 @@ codes! {
         Maintainer = "maintainer",
         /// Whether a new iteration may draw everybody anew.
         CanReshuffle = "can_reshuffle",
+        /// What is expected, of the [`Analysis`](crate::Analysis).
+        Hypothesis = "hypothesis",
+        /// The metrics that are read, of the [`Analysis`](crate::Analysis).
+        Metrics = "metrics",
+        /// The attributes that results are sliced by, of the [`Analysis`](crate::Analysis).
+        Attributes = "attributes",
+        /// All else of the [`Analysis`](crate::Analysis).
+        Analysis = "analysis",
     }
 }
 
@@ -59,7 +67,8 @@ impl Field {
     /// | `name`, `description`, `tags`, `maintainer` | `draft`, `active`, `paused`, `completed` |
     /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages` | `draft`, `active`, `paused` |
     /// | `allocations`, `audience_id`, `outside_variation_id`, `salt` | `draft`, `paused` |
-    /// | `flow`, `levels`, `subject_kind`, `can_reshuffle` | `draft` |
+    /// | `flow`, `levels`, `subject_kind`, `can_reshuffle`, `hypothesis`, `analysis` | `draft` |
+    /// | `metrics`, `attributes` | `draft`; they [grow](Self::grows_in) while `active` and `paused` |
     /// | `flag_id`, `strategy`, `key` | never |
     pub const fn changes_in(self) -> &'static [Status] {
         use Status::{Active, Completed, Draft, Paused};
@@ -73,8 +82,29 @@ impl Field {
             Self::Allocations | Self::AudienceId | Self::OutsideVariationId | Self::Salt => {
                 &[Draft, Paused]
             }
-            Self::Flow | Self::Levels | Self::SubjectKind | Self::CanReshuffle => &[Draft],
+            Self::Flow
+            | Self::Levels
+            | Self::SubjectKind
+            | Self::CanReshuffle
+            | Self::Hypothesis
+            | Self::Metrics
+            | Self::Attributes
+            | Self::Analysis => &[Draft],
             Self::FlagId | Self::Strategy | Self::Key => &[],
+        }
+    }
+
+    /// The states in which an experiment's field can grow and not else change: of a list every entry
+    /// stays as it is and in its order, others are added, and none of these is primary.
+    ///
+    /// | field | in |
+    /// |---|---|
+    /// | `metrics`, `attributes` | `active`, `paused` |
+    /// | all others | never |
+    pub const fn grows_in(self) -> &'static [Status] {
+        match self {
+            Self::Metrics | Self::Attributes => &[Status::Active, Status::Paused],
+            _ => &[],
         }
     }
 }
@@ -85,13 +115,32 @@ impl Status {
     pub fn can_change(self, field: Field) -> bool {
         field.changes_in().contains(&self)
     }
+
+    /// Whether an experiment's field can grow in this state, and not else change; see
+    /// [`Field::grows_in`].
+    pub fn can_grow(self, field: Field) -> bool {
+        field.grows_in().contains(&self)
+    }
 }
 
 /// The refusal of an edit.
 pub(crate) fn not_mutable(field: Field, status: Status) -> Error {
+    refusal(field, status).at(field.as_str())
+}
+
+/// The same without where it stands.
+pub(crate) fn refusal(field: Field, status: Status) -> Error {
     let states: Vec<_> = field.changes_in().iter().map(|status| status.as_str()).collect();
     let rule = match states.as_slice() {
         [] => "never changes".to_owned(),
+        _ if status.can_grow(field) => {
+            let primary =
+                if field == Field::Metrics { ", and none that is added is primary" } else { "" };
+            format!(
+                "only grows while the experiment is {status}: every entry stays as it is and in its \
+                 order{primary}"
+            )
+        }
         _ if status == Status::Active && field.changes_in().contains(&Status::Paused) => format!(
             "changes only while the experiment is {}, not {status}; one transaction can pause, \
              patch and activate it",
@@ -99,5 +148,5 @@ pub(crate) fn not_mutable(field: Field, status: Status) -> Error {
         ),
         _ => format!("changes only while the experiment is {}, not {status}", states.join(" or ")),
     };
-    Error::new(Code::NotMutable, rule).at(field.as_str())
+    Error::new(Code::NotMutable, rule)
 }

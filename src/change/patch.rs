@@ -8,8 +8,11 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::id::{ExperimentId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object, deserialize};
-use crate::model::{ActiveLimit, Allocation, Keep, Parameter, Rule, Stage};
-use crate::number::Percentage;
+use crate::model::{
+    ActiveLimit, Allocation, AnalysisKind, Correction, Keep, Methodology, MetricUse, Parameter,
+    Rule, Stage, TestDirection, Text,
+};
+use crate::number::{Percentage, Probability};
 use crate::time::Timestamp;
 
 /// What happens to a field that can be empty: it is kept, cleared or set.
@@ -226,6 +229,8 @@ patches! {
             stages: Vec<Stage> = impl Into<Vec<Stage>>,
             /// Whether a new iteration may draw everybody anew.
             can_reshuffle: bool = bool,
+            /// What becomes different about how its results are to be read.
+            analysis: AnalysisPatch = AnalysisPatch,
         }
         patch {
             /// What it is about.
@@ -311,6 +316,40 @@ patches! {
         patch {
             /// The kind that a creation gets which names none.
             default_subject_kind / clear_default_subject_kind: String = impl Into<String>,
+        }
+    }
+
+    /// What becomes different about an [`Analysis`](crate::Analysis).
+    AnalysisPatch {
+        set {
+            /// What kind of question it is.
+            kind: AnalysisKind = AnalysisKind,
+            /// All metrics that are read, in place of those that there are.
+            metrics: Vec<MetricUse> = impl Into<Vec<MetricUse>>,
+            /// All attributes that results are sliced by, in place of those that there are.
+            attributes: Vec<String> = impl Into<Vec<String>>,
+        }
+        patch {
+            /// What is expected.
+            hypothesis / clear_hypothesis: Text = Text,
+            /// By which school results are read.
+            methodology / clear_methodology: Methodology = Methodology,
+            /// Where the events come from.
+            data_source / clear_data_source: Text = Text,
+            /// The data that explain a part of the variance.
+            covariate_id / clear_covariate_id: Text = Text,
+            /// From which probability to be best, in percent, an arm counts as better.
+            bayesian_threshold / clear_bayesian_threshold: Percentage = Percentage,
+            /// Below which p-value a difference counts.
+            significance_threshold / clear_significance_threshold: Probability = Probability,
+            /// Whether a test asks for a difference in one direction or in both.
+            test_direction / clear_test_direction: TestDirection = TestDirection,
+            /// How it is made up for that many comparisons are made.
+            correction / clear_correction: Correction = Correction,
+            /// Whether results can be read at any time.
+            sequential / clear_sequential: bool = bool,
+            /// How often a bandit divides the subjects anew, in milliseconds.
+            reallocation_interval / clear_reallocation_interval: u64 = u64,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use cursor::one_of;
 pub(crate) use cursor::{Cursor, Object};
 
 use crate::error::{Code, Error};
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use exact::find_inexact;
 use node::Reading;
 
@@ -137,7 +137,7 @@ macro_rules! from_text {
     )+};
 }
 
-from_text!(ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId);
+from_text!(ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId, MetricId);
 
 impl FromJson for String {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {

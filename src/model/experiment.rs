@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
+use super::analysis::{Analysis, check_analysis};
 use super::draft::Draft;
 use super::iteration::{Design, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
@@ -68,6 +69,8 @@ pub struct Experiment {
     /// Oldest first. Most experiments have none; shared, so that editing an experiment copies
     /// little.
     pub(crate) previous: Option<Arc<Vec<PastIteration>>>,
+    /// `None` when it says nothing, as most do not.
+    pub(crate) analysis: Option<Arc<Analysis>>,
 }
 
 entity!(Experiment ExperimentId);
@@ -214,6 +217,15 @@ impl Experiment {
         &self.iteration
     }
 
+    /// How its results are to be read; it has no influence on who gets what.
+    pub fn analysis(&self) -> &Analysis {
+        self.analysis.as_deref().unwrap_or(Analysis::NONE)
+    }
+
+    pub(crate) fn set_analysis(&mut self, analysis: Analysis) {
+        self.analysis = Some(analysis).filter(|own| !own.is_default()).map(Arc::new);
+    }
+
     /// The runs before the present one, oldest first, at most 1,000 of them.
     pub fn previous_iterations(&self) -> &[PastIteration] {
         self.previous.as_ref().map_or(&[], |previous| previous)
@@ -273,6 +285,7 @@ impl Experiment {
             "shelved_at",
             "draft",
             "previous_iterations",
+            "analysis",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
@@ -331,9 +344,13 @@ impl Experiment {
             shelved_at: object.optional("shelved_at")?,
             draft: None,
             previous: None,
+            analysis: None,
             id,
         };
         experiment.set_schedule(schedule);
+        if object.get("analysis").is_some() {
+            experiment.set_analysis(checked(&object, "analysis", check_analysis)?);
+        }
         if let Some(cursor) = object.get("draft") {
             experiment.draft = Some(Box::new(Draft::from_json(cursor, &experiment)?));
         }
@@ -483,6 +500,9 @@ impl Serialize for Experiment {
         if let Some(previous) = &self.previous {
             let previous: Vec<_> = previous.iter().map(|past| past.within(self)).collect();
             map.serialize_entry("previous_iterations", &previous)?;
+        }
+        if let Some(analysis) = &self.analysis {
+            map.serialize_entry("analysis", analysis)?;
         }
         self.record.serialize_into(&mut map)?;
         map.end()

@@ -1,6 +1,7 @@
 //! What is held: the entities, their rules, and their JSON.
 
 mod allocation;
+mod analysis;
 mod document;
 mod draft;
 mod experiment;
@@ -8,6 +9,7 @@ mod flag;
 mod holdout;
 mod iteration;
 mod layer;
+mod metric;
 mod parameter;
 mod past;
 mod schedule;
@@ -17,12 +19,20 @@ mod status;
 mod text;
 
 pub use allocation::Allocation;
+pub use analysis::{
+    Analysis, AnalysisKind, Correction, CorrectionMethod, CorrectionScope, Methodology, MetricUse,
+    TestDirection,
+};
 pub use draft::Draft;
 pub use experiment::{Experiment, HashVersion, Keep, Strategy};
 pub use flag::{Config, Flag, Variation};
 pub use holdout::Holdout;
 pub use iteration::Iteration;
 pub use layer::Layer;
+pub use metric::{
+    AnalysisType, EventDefault, Metric, MetricDefinition, MetricKind, MetricMember,
+    SuccessCriteria, UnitAggregation, UrlMatch, UrlTarget,
+};
 pub use parameter::{Parameter, ParameterType};
 pub use past::{PastIteration, Reservation, Winner};
 pub use schedule::Stage;
@@ -31,11 +41,12 @@ pub use segment::Regex;
 pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, Semver};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
-pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag};
+pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag, Text};
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
+pub(crate) use analysis::{adds_none_primary, check_analysis, extends};
 pub(crate) use experiment::{check_levels, check_tags, initial_traffic};
 pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
@@ -43,7 +54,8 @@ pub(crate) use iteration::{
     Design, DesignRef, DesignRefs, Owned, Split, SplitRef, lay_out, read_partition,
 };
 pub(crate) use layer::Slots;
-pub(crate) use parameter::{check_overrides, check_parameters};
+pub(crate) use metric::{check_definition, metric_keys};
+pub(crate) use parameter::{check_overrides, check_parameters, is_deeper};
 pub(crate) use past::check_previous;
 pub(crate) use schedule::{Closed, Schedule, check_schedule};
 #[cfg(feature = "auth0")]

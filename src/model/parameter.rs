@@ -159,7 +159,7 @@ fn check_size(value: &Value) -> Result<(), Error> {
     Err(too_large(value))
 }
 
-fn is_deeper(value: &Value, depth: usize) -> bool {
+pub(crate) fn is_deeper(value: &Value, depth: usize) -> bool {
     match (value, depth.checked_sub(1)) {
         (Value::Array(_) | Value::Object(_), None) => true,
         (Value::Array(items), Some(left)) => items.iter().any(|item| is_deeper(item, left)),

@@ -39,6 +39,13 @@ fn check_line(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn check_no_nul(text: &str) -> Result<(), &'static str> {
+    match text.contains('\0') {
+        true => Err("must not have a NUL character"),
+        false => Ok(()),
+    }
+}
+
 fn check_kind(text: &str) -> Result<(), &'static str> {
     match text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
         true => Ok(()),
@@ -186,6 +193,10 @@ texts! {
 
     /// Who looks after an experiment: 1 to 255 characters by the same rule as a [`Name`].
     Maintainer 1..=255 check_line;
+
+    /// A text whose meaning lies outside of this crate, such as a hypothesis or the key of an event:
+    /// 1 to 2048 characters on any number of lines, without NUL. Held as it is written.
+    Text 1..=2048 check_no_nul;
 }
 
 impl SubjectKind {

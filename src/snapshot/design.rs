@@ -149,10 +149,11 @@ impl Snapshot {
         }
         match experiment.outside_variation_id() {
             Some(id) if !flag.variations().contains_key(id) => {
-                Err(foreign(id.as_str()).at("outside_variation_id"))
+                return Err(foreign(id.as_str()).at("outside_variation_id"));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        self.check_metrics(experiment.analysis()).map_err(|error| error.at("analysis"))
     }
 
     /// Freezes the design of an experiment that is ready, with what it rests on now.

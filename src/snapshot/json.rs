@@ -10,7 +10,7 @@ use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Limits, Object, deserialize, read};
 use crate::model::{
-    DesignRefs, Experiment, Flag, Holdout, Iteration, Layer, Segment, Settings, Status,
+    DesignRefs, Experiment, Flag, Holdout, Iteration, Layer, Metric, Segment, Settings, Status,
     check_id_free, check_name_free, count,
 };
 use crate::time::Timestamp;
@@ -29,6 +29,7 @@ const KEYS: &[&str] = &[
     "layers",
     "holdouts",
     "revisions",
+    "metrics",
 ];
 
 impl Snapshot {
@@ -49,6 +50,7 @@ impl Snapshot {
     /// | `experiments` | a list of [`Experiment`]s |
     /// | `layers` | a list of [`Layer`]s |
     /// | `holdouts` | a list of [`Holdout`]s |
+    /// | `metrics` | a list of [`Metric`]s |
     /// | `revisions` | the earlier `flags` and `segments` that runs still rest on |
     ///
     /// | of | keys |
@@ -60,7 +62,8 @@ impl Snapshot {
     /// | a rule | at least one of `match` and `not_match`: conditions by attribute; and of `all`, `any` and `not`, each a list of rules |
     /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with` and `listed`, each a list; `exists` and `boolean`, each `true` or `false`; `number`, `semver` and `date`, each bounds; `regex`, a pattern (feature `regex`); or with **`path`**, a list of members, and **`is`**, a condition on what they lead to |
     /// | bounds | `eq`; or at most one of `gt` and `gte`, and of `lt` and `lte`: a number, a version or a date-time |
-    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list, `analysis` |
+    /// | an analysis | `hypothesis`, `kind` (`experiment`): `mab` or `holdout`; `methodology`: `bayesian`, `frequentist` or `export_only`; `data_source`, `metrics`, a list of objects with **`metric_id`**, `is_primary` (`false`) and `unit`, a kind of subject; `attributes`, a list, `covariate_id`, `bayesian_threshold` in percent, `significance_threshold` from 0 to 1, `test_direction`: `one_sided` or `two_sided`; `correction`, an object with `method`: `bonferroni` or `benjamini_hochberg`, and `scope`: `variations`, `metrics` or `variations_and_metrics`; `sequential`, `true` or `false`; `reallocation_interval` in milliseconds |
     /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
     /// | a draft | what differs from the experiment: `subject_kind`, `allocations`, `traffic`, `audience_id`, `outside_variation_id`, `can_reshuffle`, `created_at` |
     /// | a previous iteration | **`iteration`**, with **`started_at`** and **`ended_at`**; what differed from the experiment: `subject_kind`, `traffic`, `can_reshuffle` |
@@ -69,8 +72,11 @@ impl Snapshot {
     /// | a stage | **`at`**, **`traffic`** in percent |
     /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
     /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids |
+    /// | a single metric | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `pageview`, `click`, `custom` or `trace`; `is_numeric` (`false`), `event_key`, `selector`, `urls`, a list, `unit`, `success_criteria`: `higher_than_baseline` or `lower_than_baseline`; `analysis_units`, a list of kinds of subjects, `unit_aggregation`: `average`, `sum` or `count_distinct`; `analysis_type`: `mean` or `percentile`; `percentile`, `event_default`, an object with `disabled` (`false`) and `value`, which is 0; `data_source`, `winsor_lower_percentile`, `winsor_upper_percentile`, `winsor_include_imputed` (`false`), `trace_query`, `trace_value_location`, `unit_aggregation_field`, `value_column`, `denominator`, `filters`, any JSON; `window_start_offset` and `window_end_offset` in milliseconds |
+    /// | a URL of it | **`kind`**, and one of `url`, `substring` and `pattern` |
+    /// | a group of metrics | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `funnel` or `standard`; **`members`**, a list of objects with **`metric_id`** and `name_in_group`, which is required in a funnel |
     ///
-    /// Every flag, variation, segment, experiment, layer and holdout also takes `version` (1),
+    /// Every flag, variation, segment, experiment, layer, holdout and metric also takes `version` (1),
     /// `created_at` (the Unix epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
     /// a quarter of one percent.
     ///
@@ -169,6 +175,8 @@ impl Serialize for Snapshot {
             layers: Vec<&'a Layer>,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             holdouts: Vec<&'a Holdout>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            metrics: Vec<&'a Metric>,
             #[serde(skip_serializing_if = "Earlier::is_empty")]
             revisions: Earlier<'a>,
         }
@@ -182,6 +190,8 @@ impl Serialize for Snapshot {
         let mut holdouts: Vec<_> = self.holdouts().collect();
         layers.sort_unstable_by_key(|layer| layer.id());
         holdouts.sort_unstable_by_key(|holdout| holdout.id());
+        let mut metrics: Vec<_> = self.metrics().collect();
+        metrics.sort_unstable_by_key(|metric| metric.id());
         let document = Document {
             format: FORMAT,
             sequence: self.sequence,
@@ -192,6 +202,7 @@ impl Serialize for Snapshot {
             experiments,
             layers,
             holdouts,
+            metrics,
             revisions: Earlier::of(self),
         };
         document.serialize(serializer)
@@ -229,6 +240,7 @@ impl FromJson for Snapshot {
             snapshot.put_segment(segment);
             Ok(())
         })?;
+        snapshot.read_metrics(&object)?;
         let past = Past::from_json(&object, &snapshot)?;
         each(&object, "experiments", |cursor| {
             let (mut experiment, designs) = Experiment::from_json(cursor)?;
@@ -267,6 +279,22 @@ pub(super) fn each(
 }
 
 impl Snapshot {
+    /// Reads the metrics, of which a group may stand before its members.
+    fn read_metrics(&mut self, object: &Object<'_>) -> Result<(), Error> {
+        each(object, "metrics", |cursor| {
+            let metric: Metric = cursor.read()?;
+            let known = self.metric(metric.id()).is_some();
+            check_id_free(known, metric.id().as_str()).map_err(|error| cursor.locate(error))?;
+            self.put_metric(metric);
+            Ok(())
+        })?;
+        each(object, "metrics", |cursor| {
+            let id: String = cursor.tag("id")?.read()?;
+            let group = self.metric(&id).map_or(Ok(()), |metric| self.check_group(metric));
+            group.map_err(|error| cursor.locate(error))
+        })
+    }
+
     fn check_new_flag(&self, flag: &Flag) -> Result<(), Error> {
         check_id_free(self.flag(flag.id()).is_some(), flag.id().as_str())?;
         self.check_flag_free(flag)?;

@@ -4,6 +4,7 @@ mod design;
 mod json;
 mod keys;
 mod membership;
+mod metrics;
 mod readiness;
 mod revisions;
 mod store;
@@ -20,8 +21,10 @@ pub(crate) use json::not_ready;
 use readiness::check_shape;
 
 use crate::assign::{Decision, Explanation, Plan, Scratch, Subject, Surroundings};
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
-use crate::model::{Experiment, Flag, Holdout, Layer, Name, Segment, Settings, Status, Variation};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
+use crate::model::{
+    Experiment, Flag, Holdout, Layer, Metric, Name, Segment, Settings, Status, Variation,
+};
 use crate::time::Timestamp;
 use keys::Keys;
 use table::Table;
@@ -77,13 +80,16 @@ pub struct Snapshot {
     /// The flag of each variation.
     variations: Table<VariationId, FlagId>,
     names: Names,
-    /// The experiments that name a flag, variation or segment.
+    /// The experiments that name a flag, variation, segment or metric.
     users: Users,
     /// The experiments of which a run froze a flag or segment, which may have been deleted since.
     runs: Users,
     /// The active experiments by flow.
     flows: Users,
     keys: Keys,
+    metrics: Table<MetricId, Arc<Metric>>,
+    /// The groups that a metric is in.
+    groups: Table<MetricId, BTreeSet<MetricId>>,
 }
 
 /// Experiments by the id of what they use.
@@ -286,11 +292,34 @@ impl Snapshot {
 
     /// The experiments, archived ones aside, whose design or [draft](Experiment::draft) names this
     /// flag, variation or segment, be it as audience.
+    /// A metric by id.
+    pub fn metric(&self, id: impl AsRef<str>) -> Option<&Metric> {
+        self.metrics.get(id.as_ref()).map(|metric| &**metric)
+    }
+
+    /// All metrics, in an order that depends only on which there are; sort for people.
+    pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        self.metrics.values().map(|metric| &**metric)
+    }
+
+    /// The groups that a metric is in, in the order of their ids.
+    pub fn groups_of(&self, metric: impl AsRef<str>) -> impl Iterator<Item = &Metric> {
+        let ids = self.groups.get(metric.as_ref()).into_iter().flatten();
+        ids.filter_map(|id| self.metric(id))
+    }
+
+    /// The experiments, archived ones aside, whose design or [draft](Experiment::draft) names this
+    /// flag, variation or segment, be it as audience, or whose analysis names this metric.
     pub fn used_by(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
         let users = self.users.get(id.as_ref()).into_iter().flat_map(Table::iter);
         users
             .map(|(id, ())| id)
             .filter(|id| self.experiment(id).is_some_and(|user| user.status != Status::Archived))
+    }
+
+    /// The same with archived experiments, which may mean by it what has been deleted.
+    pub(crate) fn ever_used_by(&self, id: &str) -> impl Iterator<Item = &ExperimentId> {
+        self.users.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
     }
 
     /// The experiments of which a run rests on this flag or segment.
@@ -357,6 +386,7 @@ impl PartialEq for Snapshot {
             && self.experiments == other.experiments
             && self.layers == other.layers
             && self.holdouts == other.holdouts
+            && self.metrics == other.metrics
     }
 }
 
@@ -369,6 +399,7 @@ impl fmt::Debug for Snapshot {
             .field("experiments", &self.experiments.len())
             .field("layers", &self.layers.len())
             .field("holdouts", &self.holdouts.len())
+            .field("metrics", &self.metrics.len())
             .field("active", &self.active.len())
             .finish_non_exhaustive()
     }

@@ -7,8 +7,8 @@ use super::design::segments_of;
 use super::table::Table;
 use super::{Held, Membership, Snapshot};
 use crate::assign::{Plan, Surroundings};
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
-use crate::model::{Experiment, Flag, Holdout, Key, Layer, Name, Segment, Status};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
+use crate::model::{Experiment, Flag, Holdout, Key, Layer, Metric, Name, Segment, Status};
 
 impl Snapshot {
     /// Puts a flag in place of the one with its id, if there is one.
@@ -172,6 +172,29 @@ impl Snapshot {
         self.recompile(members(before, after, |holdout| holdout.experiments.iter()));
     }
 
+    /// Puts a metric, which never takes the place of another.
+    pub(crate) fn put_metric(&mut self, metric: Metric) {
+        for member in &metric.definition.members {
+            let id = &member.metric_id;
+            let mut groups = self.groups.remove(id.as_str()).unwrap_or_default();
+            groups.insert(metric.id.clone());
+            self.groups.insert(id.clone(), groups);
+        }
+        self.metrics.insert(metric.id.clone(), Arc::new(metric));
+    }
+
+    pub(crate) fn remove_metric(&mut self, id: &MetricId) {
+        let Some(before) = self.metrics.remove(id.as_str()) else { return };
+        for member in &before.definition.members {
+            let id = &member.metric_id;
+            let mut groups = self.groups.remove(id.as_str()).unwrap_or_default();
+            groups.remove(&before.id);
+            if !groups.is_empty() {
+                self.groups.insert(id.clone(), groups);
+            }
+        }
+    }
+
     /// Edits what an experiment is a member of.
     fn join(&mut self, experiment: &ExperimentId, edit: impl FnOnce(&mut Membership)) {
         let mut membership = self.memberships.remove(experiment.as_str()).unwrap_or_default();
@@ -226,7 +249,7 @@ fn switched(before: &Flag, after: &Flag) -> bool {
     switch(before) != switch(after)
 }
 
-/// The flag, variations and segments that an experiment's design or draft names.
+/// The flag, variations, segments and metrics that an experiment's design or draft names.
 fn used(experiment: &Experiment) -> BTreeSet<Arc<str>> {
     let own =
         (&experiment.allocations, experiment.audience_id(), experiment.outside_variation_id());
@@ -238,6 +261,7 @@ fn used(experiment: &Experiment) -> BTreeSet<Arc<str>> {
         ids.extend(segments_of(allocations, audience_id).map(SegmentId::shared));
         ids.extend(outside_variation_id.map(VariationId::shared));
     }
+    ids.extend(experiment.analysis().metrics.iter().map(|own| own.metric_id.shared()));
     ids
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::super::lifecycle::not_allowed;
-use super::super::mutability::not_mutable;
-use super::super::{EffectKind, EntityKind, ExperimentPatch, Field, NewExperiment};
+use super::super::mutability::{not_mutable, refusal};
+use super::super::{AnalysisPatch, EffectKind, EntityKind, ExperimentPatch, Field, NewExperiment};
 use super::{Edit, Work, given, not_found, patched, settled, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
-    Experiment, Iteration, Record, Salt, Schedule, Status, Tag, check_allocations, check_id_free,
-    check_levels, check_schedule, check_tags, initial_traffic,
+    Experiment, Iteration, Record, Salt, Schedule, Status, Tag, adds_none_primary,
+    check_allocations, check_analysis, check_id_free, check_levels, check_schedule, check_tags,
+    extends, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -63,12 +64,15 @@ impl Work<'_> {
             shelved_at: None,
             draft: None,
             previous: None,
+            analysis: None,
             id: id.clone(),
         };
         self.next.check_experiment_free(&experiment)?;
         check_allocations(&new.allocations, new.strategy)
             .map_err(|error| error.at("allocations"))?;
         experiment.set_schedule(schedule);
+        check_analysis(&new.analysis).map_err(|error| error.at("analysis"))?;
+        experiment.set_analysis(new.analysis.clone());
         self.next.check_references(&experiment)?;
         self.note(EffectKind::Created, EntityKind::Experiment, id.as_str(), 1);
         self.next.put_experiment(experiment);
@@ -140,6 +144,10 @@ impl Work<'_> {
         edit.set("can_reshuffle", &mut experiment.can_reshuffle, patch.can_reshuffle)?;
         check_schedule_edit(&schedule, experiment, patch)?;
         experiment.set_schedule(schedule);
+        if let Some(patch) = &patch.analysis {
+            let fields = edit_analysis(experiment, patch).map_err(|error| error.at("analysis"))?;
+            edit.fields.extend(fields);
+        }
         let Some(fields) = edit.into_fields() else { return Ok(None) };
         self.next.check_experiment_free(experiment)?;
         self.next.check_references(experiment)?;
@@ -360,6 +368,52 @@ fn check_schedule_edit(
     }
 }
 
+/// Edits how results are to be read, and returns which fields have become different.
+fn edit_analysis(experiment: &mut Experiment, patch: &AnalysisPatch) -> Result<Vec<String>, Error> {
+    let status = experiment.status;
+    let mut own = experiment.analysis().clone();
+    let mut edit = Edit::new(|name| {
+        let field = Field::ALL.iter().copied().find(|field| field.as_str() == name);
+        match field.unwrap_or(Field::Analysis) {
+            field if status.can_change(field) => Ok(()),
+            field => Err(refusal(field, status).at(name)),
+        }
+    });
+    edit.set("hypothesis", &mut own.hypothesis, settled(&patch.hypothesis))?;
+    edit.set("kind", &mut own.kind, patch.kind)?;
+    edit.set("methodology", &mut own.methodology, settled(&patch.methodology))?;
+    edit.set("data_source", &mut own.data_source, settled(&patch.data_source))?;
+    let metrics = patch.metrics.clone();
+    let grows =
+        |old: &Vec<_>, new: &Vec<_>| status.can_grow(Field::Metrics) && adds_none_primary(old, new);
+    edit.set_or_grow("metrics", &mut own.metrics, metrics, grows)?;
+    let attributes = patch.attributes.clone();
+    let grows =
+        |old: &Vec<_>, new: &Vec<_>| status.can_grow(Field::Attributes) && extends(new, old);
+    edit.set_or_grow("attributes", &mut own.attributes, attributes, grows)?;
+    edit.set("covariate_id", &mut own.covariate_id, settled(&patch.covariate_id))?;
+    let threshold = settled(&patch.bayesian_threshold);
+    edit.set("bayesian_threshold", &mut own.bayesian_threshold, threshold)?;
+    let threshold = settled(&patch.significance_threshold);
+    edit.set("significance_threshold", &mut own.significance_threshold, threshold)?;
+    edit.set("test_direction", &mut own.test_direction, settled(&patch.test_direction))?;
+    edit.set("correction", &mut own.correction, settled(&patch.correction))?;
+    edit.set("sequential", &mut own.sequential, settled(&patch.sequential))?;
+    let interval = settled(&patch.reallocation_interval);
+    edit.set("reallocation_interval", &mut own.reallocation_interval, interval)?;
+    check_analysis(&own)?;
+    let mut fields = edit.fields;
+    for field in &mut fields {
+        if Field::ALL.iter().all(|known| known.as_str() != field) {
+            Field::Analysis.as_str().clone_into(field);
+        }
+    }
+    fields.sort_unstable();
+    fields.dedup();
+    experiment.set_analysis(own);
+    Ok(fields)
+}
+
 /// The edits of an experiment, as far as its status allows.
 fn editing(status: Status) -> Edit<impl Fn(&'static str) -> Result<(), Error>> {
     Edit::new(move |name| match Field::ALL.iter().find(|field| field.as_str() == name) {
@@ -368,7 +422,8 @@ fn editing(status: Status) -> Edit<impl Fn(&'static str) -> Result<(), Error>> {
     })
 }
 
-fn tags(given: &[String]) -> Result<Box<[Tag]>, Error> {
+/// Reads the tags of an entity.
+pub(super) fn tags(given: &[String]) -> Result<Box<[Tag]>, Error> {
     let tags = given
         .iter()
         .enumerate()

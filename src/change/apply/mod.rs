@@ -5,6 +5,7 @@ mod flag;
 mod holdout;
 mod iteration;
 mod layer;
+mod metric;
 mod segment;
 
 use std::borrow::Borrow;
@@ -13,10 +14,12 @@ use std::sync::Arc;
 
 use super::{
     Change, Effect, EffectKind, EntityKind, Event, NewExperiment, NewFlag, NewHoldout, NewLayer,
-    NewSegment, NewVariation, Patch, SettingsPatch, Transaction,
+    NewMetric, NewSegment, NewVariation, Patch, SettingsPatch, Transaction,
 };
 use crate::error::{Code, Error};
-use crate::id::{Entropy, ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
+use crate::id::{
+    Entropy, ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId,
+};
 use crate::model::{Settings, SubjectKind, check_kinds, next as count_on};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -83,6 +86,14 @@ impl Commit {
     pub fn experiment(&self) -> Option<&ExperimentId> {
         self.created(|change| match change {
             Change::CreateExperiment(NewExperiment { id, .. }) => id.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// The first metric that was created.
+    pub fn metric(&self) -> Option<&MetricId> {
+        self.created(|change| match change {
+            Change::CreateMetric(NewMetric { id, .. }) => id.as_ref(),
             _ => None,
         })
     }
@@ -211,6 +222,7 @@ impl Work<'_> {
             Change::CreateHoldout(new) => {
                 return self.create_holdout(new).map(Change::CreateHoldout);
             }
+            Change::CreateMetric(new) => return self.create_metric(new).map(Change::CreateMetric),
             Change::CreateVariation { flag_id, variation } => {
                 let variation = self.create_variation(&flag_id, variation)?;
                 return Ok(Change::CreateVariation { flag_id, variation });
@@ -272,6 +284,7 @@ impl Work<'_> {
             Change::ShelveExperiment { id, if_version, shelved } => {
                 self.shelve_experiment(id, *if_version, *shelved)
             }
+            Change::DeleteMetric { id, if_version } => self.delete_metric(id, *if_version),
             Change::CreateFlag(_)
             | Change::CreateSegment(_)
             | Change::CreateExperiment(_)
@@ -279,7 +292,8 @@ impl Work<'_> {
             | Change::CreateHoldout(_)
             | Change::CreateVariation { .. }
             | Change::Reshuffle { .. }
-            | Change::StartIteration { .. } => Ok(()),
+            | Change::StartIteration { .. }
+            | Change::CreateMetric(_) => Ok(()),
         }?;
         Ok(change)
     }
@@ -403,10 +417,23 @@ impl<F: Fn(&'static str) -> Result<(), Error>> Edit<F> {
         slot: &mut T,
         value: Option<T>,
     ) -> Result<(), Error> {
+        self.set_or_grow(field, slot, value, |_, _| false)
+    }
+
+    /// Sets a field, which needs no leave to grow.
+    fn set_or_grow<T: PartialEq>(
+        &mut self,
+        field: &'static str,
+        slot: &mut T,
+        value: Option<T>,
+        grows: impl Fn(&T, &T) -> bool,
+    ) -> Result<(), Error> {
         if let Some(value) = value
             && *slot != value
         {
-            (self.check)(field)?;
+            if !grows(slot, &value) {
+                (self.check)(field)?;
+            }
             *slot = value;
             self.fields.push(field.to_owned());
         }

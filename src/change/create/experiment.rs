@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::model::{Allocation, HashVersion, Keep, Salt, Stage, Strategy};
+use crate::model::{Allocation, Analysis, HashVersion, Keep, Salt, Stage, Strategy};
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -88,6 +88,9 @@ pub struct NewExperiment {
     /// Whether a new iteration may draw everybody anew; `true` unless given.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub can_reshuffle: bool,
+    /// How its results are to be read; nothing is said of it unless given.
+    #[serde(skip_serializing_if = "Analysis::is_default")]
+    pub analysis: Analysis,
 }
 
 impl NewExperiment {
@@ -126,6 +129,7 @@ impl NewExperiment {
             key: None,
             maintainer: None,
             can_reshuffle: true,
+            analysis: Analysis::new(),
         }
     }
 
@@ -221,6 +225,11 @@ impl NewExperiment {
     pub fn can_reshuffle(self, can_reshuffle: bool) -> Self {
         Self { can_reshuffle, ..self }
     }
+
+    /// The same experiment, whose results are to be read in this way.
+    pub fn analysis(self, analysis: Analysis) -> Self {
+        Self { analysis, ..self }
+    }
 }
 
 impl NewExperiment {
@@ -251,6 +260,7 @@ impl NewExperiment {
                 "key",
                 "maintainer",
                 "can_reshuffle",
+                "analysis",
             ],
         )?;
         Ok(Self {
@@ -276,6 +286,7 @@ impl NewExperiment {
             key: object.optional("key")?,
             maintainer: object.optional("maintainer")?,
             can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(true),
+            analysis: object.or_default("analysis")?,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod experiment;
 mod groups;
+mod metric;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 pub use experiment::NewExperiment;
 pub use groups::{NewHoldout, NewLayer};
+pub use metric::NewMetric;
 
 use crate::error::Error;
 use crate::id::{FlagId, SegmentId, VariationId};
