@@ -44,9 +44,10 @@ pub use model::{
     Correction, CorrectionMethod, CorrectionScope, Description, Draft, EventDefault, Experiment,
     Expression, Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer,
     Maintainer, Methodology, Metric, MetricDefinition, MetricKind, MetricMember, MetricUse, Name,
-    Number, OneOf, Parameter, ParameterType, PastIteration, Reservation, Rule, Salt, Segment,
-    SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag,
-    TestDirection, Text, UnitAggregation, UrlMatch, UrlTarget, Variation, Winner,
+    Number, OneOf, Parameter, ParameterType, PastIteration, Reservation, RolloutSlice, Rule, Salt,
+    Segment, SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind,
+    SuccessCriteria, Tag, TestDirection, Text, UnitAggregation, UrlMatch, UrlTarget, Variation,
+    Winner,
 };
 pub use number::{Percentage, Probability, Weight};
 pub use partition::Partition;

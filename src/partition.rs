@@ -102,19 +102,8 @@ impl Partition {
 
     /// The partition that gives each arm the points that it is due, all in all 2^32, and differs
     /// from this one in as few points as can be.
-    fn rebalance_to(&self, mut due: Vec<u64>) -> Self {
-        // An arm beyond the list has left.
-        let arms = self.slices.iter().map(|slice| usize::from(slice.arm) + 1).max();
-        due.resize(due.len().max(arms.unwrap_or(0)), 0);
-        let arms = due.into_iter().enumerate().map(|(arm, due)| {
-            let points = self.points(arm);
-            Arm { excess: points.saturating_sub(due), deficit: due.saturating_sub(points) }
-        });
-        let mut edit = Edit { pieces: self.pieces(), arms: arms.collect() };
-        while edit.absorb() || edit.shift() || edit.hand_over() || edit.split() {
-            join(&mut edit.pieces);
-        }
-        Self::from_pieces(edit.pieces)
+    fn rebalance_to(&self, due: Vec<u64>) -> Self {
+        Self::from_pieces(rebalance(self.pieces(), due))
     }
 
     /// One arm that owns everything.
@@ -248,9 +237,28 @@ pub(crate) fn widths(weights: &[Weight]) -> Result<Vec<u64>, Error> {
 
 /// A run of points in a partition that is being edited.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
-    points: u64,
-    arm: u8,
+pub(crate) struct Piece {
+    pub(crate) points: u64,
+    pub(crate) arm: u8,
+}
+
+/// The pieces that give each arm the points that it is due, all in all as many as there are, and
+/// differ from these in as few points as can be.
+pub(crate) fn rebalance(pieces: Vec<Piece>, mut due: Vec<u64>) -> Vec<Piece> {
+    // An arm beyond the list has left.
+    let arms = pieces.iter().map(|piece| usize::from(piece.arm) + 1).max();
+    due.resize(due.len().max(arms.unwrap_or(0)), 0);
+    let arms = due.into_iter().enumerate().map(|(arm, due)| {
+        let own = pieces.iter().filter(|piece| usize::from(piece.arm) == arm);
+        let points: u64 = own.map(|piece| piece.points).sum();
+        Arm { excess: points.saturating_sub(due), deficit: due.saturating_sub(points) }
+    });
+    let mut edit = Edit { arms: arms.collect(), pieces };
+    join(&mut edit.pieces);
+    while edit.absorb() || edit.shift() || edit.hand_over() || edit.split() {
+        join(&mut edit.pieces);
+    }
+    edit.pieces
 }
 
 /// Drops empty pieces and makes one of neighbours with the same owner.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::plan::{Arm, Share};
 use super::{Attribute, Attributes, Decision, Plan, Reason, Subject, ToAttribute};
-use crate::assign::hash::subject_hash;
 use crate::time::Clock;
 
 /// Many subjects as columns: their ids, and what is known of them.
@@ -102,8 +101,12 @@ impl<'a> Batch<'a> {
         Self { ids: Ids::Texts(Arc::new(ids)), columns: Vec::new(), clock: None }
     }
 
-    /// Subjects whose ids have been hashed, by [`subject_hash`], so
+    /// Subjects whose ids have been hashed, by [`subject_hash`](super::hash::subject_hash), so
     /// that many experiments can go by them.
+    ///
+    /// An experiment under [`HashVersion::Sha1V1`](crate::HashVersion::Sha1V1) or
+    /// [`HashVersion::Sha1F32V1`](crate::HashVersion::Sha1F32V1) hashes the ids themselves: to it,
+    /// these subjects have none.
     pub fn hashed(hashes: &'a [u64]) -> Self {
         Self { ids: Ids::Hashes(hashes), columns: Vec::new(), clock: None }
     }
@@ -239,11 +242,7 @@ impl Plan {
 
     /// The decision that an outcome of this plan stands for.
     pub fn decision(&self, outcome: Outcome) -> Decision<'_> {
-        let served = match outcome.arm {
-            Arm::OUTSIDE => self.outside.as_deref(),
-            Arm::OFF => self.off(),
-            arm => self.arms.get(usize::from(arm)),
-        };
+        let served = self.numbered(outcome.arm);
         let reason = match outcome.reason {
             SEGMENT => self.segment_of(outcome.arm),
             code => REASONS.get(usize::from(code)).copied().unwrap_or(Reason::Draft),
@@ -256,10 +255,7 @@ impl Plan {
         let attributes = Row { columns: &batch.columns, row };
         let subject = match &batch.ids {
             Ids::Hashes(hashes) => hashes.get(row).map(|hash| Subject::hashed(kind, *hash)),
-            Ids::Texts(ids) => {
-                let id = ids.text(row).filter(|id| !id.is_empty());
-                id.map(|id| Subject::hashed(kind, subject_hash(id)))
-            }
+            Ids::Texts(ids) => ids.text(row).map(|id| Subject::of(kind, id)),
         };
         let subject = subject.unwrap_or_else(|| Subject::of(kind, ""));
         let subject = subject.with_attributes(&attributes);

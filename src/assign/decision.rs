@@ -49,9 +49,9 @@ impl<'s> Decision<'s> {
     }
 
     /// What is served: the assignment's variation; or outside the experiment its
-    /// [outside variation](crate::Experiment::outside_variation_id) or the
-    /// [off variation](crate::Flag::off_variation_id) of its flag, if there is one; or the winner
-    /// that a completed one [ships](Reason::Shipped).
+    /// [outside variation](crate::Experiment::outside_variation_id), what an untracked
+    /// [slice](crate::RolloutSlice) says or the [off variation](crate::Flag::off_variation_id) of its
+    /// flag, if there is one; or the winner that a completed one [ships](Reason::Shipped).
     pub fn variation_id(&self) -> Option<&'s VariationId> {
         self.served.map(|arm| &arm.variation_id)
     }
@@ -146,7 +146,8 @@ pub enum Reason<'s> {
     BeforeStart,
     /// Its schedule is over.
     AfterEnd,
-    /// The subject has no id of the experiment's kind, or an empty one.
+    /// The subject has no id of the experiment's kind, or an empty one. Served nothing, or what the
+    /// first [slice](crate::RolloutSlice) with a weight says.
     MissingSubjectId,
     /// The subject is in a [holdout](crate::Holdout) of the experiment.
     HeldOut,

@@ -65,7 +65,7 @@ impl<'s> Explanation<'s> {
 
 /// A gate that was asked, what went in and what came out.
 ///
-/// A point is a subject's in one draw, of 0 to 2^32 − 1.
+/// A point is a subject's in one draw, of 0 to 2^32 − 1 unless another range is named.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "gate", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -175,6 +175,19 @@ pub enum Step {
     Shipped {
         /// The winner's variation.
         variation_id: VariationId,
+    },
+    /// In which slice the point lies, under a hash whose one draw decides both traffic and arm.
+    Rollout {
+        /// The subject's point, of 0 to 2^60 − 1.
+        point: u64,
+        /// The first point of the slice.
+        start: u64,
+        /// The first point after it.
+        end: u64,
+        /// What the slice serves; nothing if that is nothing.
+        variation_id: Option<VariationId>,
+        /// Whether its subjects are in the experiment.
+        tracked: bool,
     },
 }
 
@@ -350,6 +363,14 @@ impl fmt::Display for Step {
             Self::FlagOff { flag_id, variation_id } => {
                 let served = variation_id.as_ref().map_or("nothing", VariationId::as_str);
                 write!(f, "flag      {flag_id} is off, and serves {served}")
+            }
+            Self::Rollout { point, start, end, variation_id, tracked } => {
+                write!(f, "rollout   point {point} lies in {start}..{end}, which is ")?;
+                match (variation_id, tracked) {
+                    (Some(id), true) => write!(f, "{id}'s"),
+                    (Some(id), false) => write!(f, "served {id}, untracked"),
+                    (None, _) => f.write_str("outside"),
+                }
             }
         }
     }

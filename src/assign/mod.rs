@@ -3,11 +3,14 @@
 mod attributes;
 mod batch;
 mod brought;
+mod compile;
 mod decision;
 mod explain;
 mod gate;
 mod guards;
 mod plan;
+#[cfg(feature = "launchdarkly")]
+mod rollout;
 mod rule;
 mod scratch;
 mod shipped;
@@ -26,4 +29,6 @@ pub use subject::Subject;
 pub(crate) use gate::Gate;
 pub(crate) use guards::{Guards, Surroundings};
 pub(crate) use plan::{Arm, Open, Route, Share};
+#[cfg(feature = "launchdarkly")]
+pub(crate) use rollout::Buckets;
 pub(crate) use shipped::Shipped;

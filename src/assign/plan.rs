@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use super::explain::{Asked, Step, Trace};
 use super::gate::Gate;
-use super::guards::{Guards, Surroundings};
-use super::hash::{Draw, draw_seed, point};
-use super::shipped::Shipped;
+use super::guards::Guards;
+use super::hash::point;
+#[cfg(feature = "launchdarkly")]
+use super::rollout::Buckets;
 use super::{Attributes, Decision, Explanation, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, VariationId};
-use crate::model::{
-    Config, Design, Experiment, Flag, Keep, Segment, Status, Strategy, SubjectKind, is_weightless,
-    targets,
-};
+use crate::model::{Config, Keep, Segment, Status, SubjectKind};
 use crate::partition::Partition;
 use crate::time::Timestamp;
 
@@ -23,15 +21,17 @@ use crate::time::Timestamp;
 /// to one experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    experiment_id: ExperimentId,
-    subject_kind: SubjectKind,
+    pub(super) experiment_id: ExperimentId,
+    pub(super) subject_kind: SubjectKind,
     pub(super) keep: Keep,
     pub(crate) gate: Gate,
     /// As the run froze them, whatever the status; those of the present design if it never ran.
     pub(crate) arms: Box<[Arm]>,
     pub(crate) outside: Option<Box<Arm>>,
     /// The flag's off variation as it is now; nothing while nobody can get it.
-    off: Option<Box<Arm>>,
+    pub(super) off: Option<Box<Arm>>,
+    /// What else the slices of a rollout serve, numbered on from the arms.
+    pub(super) others: Box<[Arm]>,
 }
 
 /// What a subject can be served.
@@ -73,7 +73,24 @@ pub(crate) struct Open {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Route {
     Percentage(Partition),
-    Segments { targets: Box<[(Arc<Segment>, Share)]>, fallback: Share },
+    Segments {
+        targets: Box<[(Arc<Segment>, Share)]>,
+        fallback: Share,
+    },
+    /// One draw decides both whether a subject enters and what it is served.
+    #[cfg(feature = "launchdarkly")]
+    Rollout(Box<Buckets>),
+}
+
+impl Route {
+    /// The number of what subjects without an id are served, if they are served at all.
+    fn without_id(&self) -> Option<u8> {
+        match self {
+            #[cfg(feature = "launchdarkly")]
+            Self::Rollout(buckets) => Some(buckets.first()),
+            Self::Percentage(_) | Self::Segments { .. } => None,
+        }
+    }
 }
 
 /// The arms of a target.
@@ -132,6 +149,8 @@ impl Plan {
             || open.guards.as_ref().is_some_and(|guards| guards.hash())
             || match &open.route {
                 Route::Percentage(_) => true,
+                #[cfg(feature = "launchdarkly")]
+                Route::Rollout(_) => true,
                 Route::Segments { targets, fallback } => {
                     let shares = targets.iter().map(|(_, share)| share).chain([fallback]);
                     shares.into_iter().any(|share| matches!(share, Share::Split(_)))
@@ -199,10 +218,8 @@ impl Plan {
             return self.pass(open, subject, now(), kept, contains, trace);
         }
         match self.identify(subject, trace) {
-            Some(hash) => {
-                self.enter(open, hash, open.traffic_end, subject.attributes(), contains, trace)
-            }
-            None => self.serve(None, Reason::MissingSubjectId),
+            Some(hash) => self.enter(open, hash, open.traffic_end, subject, contains, trace),
+            None => self.unidentified(open),
         }
     }
 
@@ -213,28 +230,28 @@ impl Plan {
         open: &'s Open,
         hash: u64,
         traffic_end: u64,
-        attributes: &dyn Attributes,
+        subject: &Subject<'_>,
         mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        if traffic_end < Partition::POINTS {
-            let point = point(hash, open.traffic_seed);
-            trace.note(|| Step::Traffic { point: Some(point), end: traffic_end });
-            if u64::from(point) >= traffic_end {
-                return match open.rest {
-                    Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
-                    None => self.serve(self.outside.as_deref(), Reason::NotSampled),
-                };
-            }
-        } else {
-            trace.note(|| Step::Traffic { point: None, end: traffic_end });
-        }
         match &open.route {
+            #[cfg(feature = "launchdarkly")]
+            Route::Rollout(buckets) => match subject.id(self.subject_kind.as_str()) {
+                Some(id) => self.roll(buckets, id, trace),
+                None => self.unidentified(open),
+            },
             Route::Percentage(partition) => {
+                if let Some(decision) = self.sample(open, hash, traffic_end, trace) {
+                    return decision;
+                }
                 let arm = self.split(partition, hash, open.variation_seed, trace);
                 self.serve(arm, Reason::Split)
             }
             Route::Segments { targets, fallback } => {
+                if let Some(decision) = self.sample(open, hash, traffic_end, trace) {
+                    return decision;
+                }
+                let attributes = subject.attributes();
                 let hit = targets.iter().find(|(segment, _)| {
                     let matched = contains(segment, attributes);
                     trace.note(|| Step::Segment(Asked::new(segment, attributes, matched)));
@@ -252,6 +269,45 @@ impl Plan {
                 };
                 self.serve(arm, reason)
             }
+        }
+    }
+
+    /// Draws the traffic: what a subject outside it gets, or nothing for one within.
+    #[inline]
+    fn sample(
+        &self,
+        open: &Open,
+        hash: u64,
+        traffic_end: u64,
+        trace: &mut impl Trace,
+    ) -> Option<Decision<'_>> {
+        if traffic_end == Partition::POINTS {
+            trace.note(|| Step::Traffic { point: None, end: traffic_end });
+            return None;
+        }
+        let point = point(hash, open.traffic_seed);
+        trace.note(|| Step::Traffic { point: Some(point), end: traffic_end });
+        (u64::from(point) >= traffic_end).then(|| match open.rest {
+            Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
+            None => self.serve(self.outside.as_deref(), Reason::NotSampled),
+        })
+    }
+
+    /// What a subject without an id gets.
+    #[cold]
+    fn unidentified(&self, open: &Open) -> Decision<'_> {
+        let served = open.route.without_id().and_then(|number| self.numbered(number));
+        self.serve(served, Reason::MissingSubjectId)
+    }
+
+    /// What can be served under this number.
+    pub(crate) fn numbered(&self, number: u8) -> Option<&Arm> {
+        let place = usize::from(number);
+        match self.arms.get(place) {
+            None if number == Arm::OUTSIDE => self.outside.as_deref(),
+            None if number == Arm::OFF => self.off(),
+            None => self.others.get(place - self.arms.len()),
+            arm => arm,
         }
     }
 
@@ -280,6 +336,8 @@ impl Plan {
         if let Some(guards) = guards {
             match guards.admit(self.subject_kind.as_str(), subject, now, trace) {
                 Ok(staged) => traffic_end = traffic_end.max(staged),
+                // Nobody without an id is held out, nor outside of a layer's slots.
+                Err(Reason::MissingSubjectId) if open.route.without_id().is_some() => {}
                 Err(reason) => return self.serve(self.left_out(reason), reason),
             }
         }
@@ -292,7 +350,9 @@ impl Plan {
             true => self.identify(subject, &mut ()),
             false => self.identify(subject, trace),
         };
-        let Some(hash) = identified else { return self.serve(None, Reason::MissingSubjectId) };
+        if identified.is_none() && open.route.without_id().is_none() {
+            return self.unidentified(open);
+        }
         let attributes = subject.attributes();
         if let Some(segment) = guards.and_then(|guards| guards.audience.as_ref()) {
             let targeted = contains(segment, attributes);
@@ -301,7 +361,10 @@ impl Plan {
                 return self.serve(outside(), Reason::NotTargeted);
             }
         }
-        self.enter(open, hash, traffic_end, attributes, contains, trace)
+        match identified {
+            Some(hash) => self.enter(open, hash, traffic_end, subject, contains, trace),
+            None => self.unidentified(open),
+        }
     }
 
     /// The arm that a draw by weight gives.
@@ -380,93 +443,5 @@ impl Plan {
     #[inline]
     pub(super) fn serve<'s>(&'s self, served: Option<&'s Arm>, reason: Reason<'s>) -> Decision<'s> {
         Decision { experiment_id: Some(&self.experiment_id), served, reason }
-    }
-
-    /// Compiles an experiment as its iteration froze it, or with its present flag if it never ran.
-    pub(crate) fn compile(experiment: &Experiment, around: &Surroundings<'_>) -> Self {
-        let design = experiment.iteration.design.as_deref();
-        let open = |design| Open::new(experiment, design, around);
-        let gate = match (experiment.status, design) {
-            (status @ (Status::Active | Status::Paused), Some(design)) if !around.is_on => {
-                Gate::off(status, &experiment.flag_id, Some(open(design)))
-            }
-            (Status::Active, Some(design)) => Gate::Open(open(design)),
-            (Status::Paused, Some(design)) => Gate::Paused(open(design)),
-            // One that has started always has a design.
-            (Status::Active | Status::Paused, None) => Gate::Closed(Status::Draft),
-            (status, design) => design
-                .and_then(|design| Shipped::new(experiment, design, around))
-                .map_or(Gate::Closed(status), |shipped| match around.is_on {
-                    true => Gate::Shipped(shipped),
-                    false => Gate::off(status, &experiment.flag_id, None),
-                }),
-        };
-        let (flag, allocations, outside) = match design {
-            Some(design) => {
-                (Some(&*design.flag), &design.allocations, &design.outside_variation_id)
-            }
-            None => (around.flag, &experiment.allocations, &experiment.outside_variation_id),
-        };
-        let arm = |id: &VariationId, is_control, number| Arm::new(flag?, id, is_control, number);
-        let off = around.flag.filter(|_| gate.serves_off()).and_then(|flag| {
-            Arm::new(flag, flag.off_variation_id.as_ref()?, false, Arm::OFF).map(Box::new)
-        });
-        let arms = allocations.iter().zip(0..);
-        let arms = arms.filter_map(|(own, number)| arm(&own.variation_id, own.is_control, number));
-        Self {
-            experiment_id: experiment.id.clone(),
-            subject_kind: experiment.subject_kind.clone(),
-            keep: experiment.keep,
-            gate,
-            arms: arms.collect(),
-            outside: outside.as_ref().and_then(|id| arm(id, false, Arm::OUTSIDE)).map(Box::new),
-            off,
-        }
-    }
-}
-
-impl Open {
-    fn new(experiment: &Experiment, design: &Design, around: &Surroundings<'_>) -> Self {
-        let salt = design.salt.as_str();
-        let route = match design.partition(None) {
-            Some(partition) if experiment.strategy == Strategy::Percentage => {
-                Route::Percentage(partition.clone())
-            }
-            _ => segments(design),
-        };
-        let ramps = !experiment.levels.is_empty() && is_weightless(&design.allocations);
-        let mut arms = (0u8..).zip(design.allocations.iter()).filter(|_| ramps);
-        Self {
-            guards: Guards::new(experiment, design, around),
-            traffic_seed: draw_seed(salt, Draw::Traffic),
-            traffic_end: experiment.traffic.points(),
-            rest: arms.find(|(_, arm)| arm.is_control).map(|(number, _)| number),
-            variation_seed: draw_seed(salt, Draw::Variation),
-            route,
-        }
-    }
-}
-
-fn segments(design: &Design) -> Route {
-    let mut fallback = Share::Whole(0);
-    let mut by_segment = Vec::new();
-    for target in targets(&design.allocations) {
-        let share = match (design.partition(target.segment_id), target.arms.first()) {
-            (Some(partition), _) => Share::Split(partition.clone()),
-            (None, Some((arm, _))) => Share::Whole(*arm),
-            (None, None) => continue,
-        };
-        match target.segment_id {
-            None => fallback = share,
-            Some(id) => by_segment.extend(design.segment(id).cloned().map(|own| (own, share))),
-        }
-    }
-    Route::Segments { targets: by_segment.into(), fallback }
-}
-
-impl Arm {
-    fn new(flag: &Flag, id: &VariationId, is_control: bool, number: u8) -> Option<Self> {
-        let config = Arc::clone(&flag.variations().get(id)?.config);
-        Some(Self { variation_id: id.clone(), config, is_control, number })
     }
 }

@@ -56,14 +56,15 @@ struct Brought<'a> {
 #[derive(Clone, Copy)]
 struct Id<'a> {
     kind: &'a str,
-    text: &'a str,
+    /// Nothing if only the hash is known.
+    text: Option<&'a str>,
     hash: u64,
 }
 
 impl<'a> Id<'a> {
     #[inline]
     fn new(kind: &'a str, id: &'a str) -> Self {
-        Self { kind, text: id, hash: subject_hash(id) }
+        Self { kind, text: Some(id), hash: subject_hash(id) }
     }
 }
 
@@ -83,8 +84,7 @@ impl<'a> Subject<'a> {
     /// A subject whose id has been hashed elsewhere.
     #[inline]
     pub(crate) fn hashed(kind: &'a str, hash: u64) -> Self {
-        // Only an empty text would count as missing.
-        Self::identified(Id { kind, text: "-", hash })
+        Self::identified(Id { kind, text: None, hash })
     }
 
     #[inline]
@@ -142,7 +142,7 @@ impl<'a> Subject<'a> {
 
     /// The id of a kind; `None` if it is missing or empty.
     pub fn id(&self, kind: &str) -> Option<&'a str> {
-        self.find(kind).map(|id| id.text)
+        self.find(kind).and_then(|id| id.text)
     }
 
     /// The attributes.
@@ -189,13 +189,15 @@ impl<'a> Subject<'a> {
         } else {
             self.others.iter().find(|id| id.kind == kind)
         };
-        found.filter(|id| !id.text.is_empty())
+        found.filter(|id| id.text != Some(""))
     }
 }
 
 impl fmt::Debug for Subject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = std::iter::once(&self.first).chain(&self.others).map(|id| (id.kind, id.text));
+        let ids = std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|id| (id.kind, id.text.unwrap_or_default()));
         f.debug_map().entries(ids).finish()
     }
 }

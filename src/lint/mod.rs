@@ -207,7 +207,8 @@ impl List {
         let by_flag = groups(&current, |own| own.flag_id().as_str());
         for own in current {
             let id = own.id().as_str();
-            let alike = meeting(&by_salt, own, own.salt().as_str());
+            let mut alike = meeting(&by_salt, own, own.salt().as_str());
+            alike.retain(|other| own.hash().has_rollout() == other.hash().has_rollout());
             if !alike.is_empty() {
                 let message = format!("it has the salt {:?} of {}", own.salt(), names(&alike));
                 self.add(EntityKind::Experiment, id, FindingCode::SharedSalt, message);

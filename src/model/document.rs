@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::allocation::targets;
 use super::iteration::{Design, lay_out};
+use super::rollout::{Rollout, RolloutSlice, due};
 use super::{Allocation, Experiment, Iteration, Segment, Strategy};
 use crate::id::{SegmentId, VariationId};
 use crate::partition::Partition;
@@ -59,6 +60,9 @@ impl Serialize for Within<'_> {
                 }
                 (Strategy::Segment, splits) => map.serialize_entry("splits", splits)?,
             }
+            if let Some(rollout) = design.moved_rollout(experiment) {
+                map.serialize_entry("rollout", rollout)?;
+            }
         }
         if iteration.created_at != experiment.created_at() {
             map.serialize_entry("created_at", &iteration.created_at)?;
@@ -90,6 +94,14 @@ struct MovedSplit<'a> {
 }
 
 impl Design {
+    /// The slices, unless they lie as at first.
+    fn moved_rollout(&self, experiment: &Experiment) -> Option<&[RolloutSlice]> {
+        let rollout = self.rollout.as_ref()?;
+        let due = due(&self.allocations, experiment.traffic).ok();
+        let first = due.map(|due| Rollout::lay_out(&due, self.outside_variation_id.as_ref()));
+        (first.as_ref() != Some(rollout)).then(|| rollout.slices())
+    }
+
     fn moved_splits(&self) -> Vec<MovedSplit<'_>> {
         let targets = targets(&self.allocations);
         let moved = targets.iter().filter_map(|target| {

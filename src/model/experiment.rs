@@ -10,12 +10,13 @@ use super::analysis::{Analysis, check_analysis};
 use super::draft::Draft;
 use super::iteration::{Design, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
+use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage, check_schedule};
 use super::{
     Allocation, Description, Flow, Key, Maintainer, Name, Record, Salt, Status, SubjectKind, Tag,
     check_count, check_distinct, checked, entity, keyed, keys,
 };
-use crate::error::{Error, codes};
+use crate::error::{Code, Error, codes};
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::number::Percentage;
@@ -71,6 +72,7 @@ pub struct Experiment {
     pub(crate) previous: Option<Arc<Vec<PastIteration>>>,
     /// `None` when it says nothing, as most do not.
     pub(crate) analysis: Option<Arc<Analysis>>,
+    pub(crate) rollout: Option<Rollout>,
 }
 
 entity!(Experiment ExperimentId);
@@ -113,7 +115,8 @@ impl Experiment {
     }
 
     /// The share of subjects that enters at all. Raising it only adds subjects, lowering it only
-    /// removes some, and nobody who stays in changes arm.
+    /// removes some, and nobody who stays in changes arm. Under `sha1-v1` and `sha1-f32-v1` a run's
+    /// slices are cut anew; see [`RolloutSlice`].
     pub fn traffic(&self) -> Percentage {
         self.traffic
     }
@@ -202,9 +205,17 @@ impl Experiment {
         self.hash
     }
 
-    /// What it mixes into its hash.
+    /// What it mixes into its hash. Under `sha1-v1` and `sha1-f32-v1` a salt that is drawn is a
+    /// seed as LaunchDarkly has them: a whole number from 1 to 2^31 − 1 in decimal.
     pub fn salt(&self) -> &Salt {
         &self.salt
+    }
+
+    /// How the slices of its first run will lie, if it is brought over from elsewhere and has not
+    /// started; see [`RolloutSlice`]. Those of its run are
+    /// [`Iteration::rollout`].
+    pub fn rollout(&self) -> &[RolloutSlice] {
+        self.rollout.as_ref().map_or(&[], Rollout::slices)
     }
 
     /// Where it stands in its life.
@@ -286,6 +297,7 @@ impl Experiment {
             "draft",
             "previous_iterations",
             "analysis",
+            "rollout",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
@@ -314,6 +326,10 @@ impl Experiment {
             None => (Iteration::new(1, record.created_at), None),
         };
         let status = object.optional("status")?.unwrap_or(Status::Draft);
+        let hash: HashVersion = object.or_default("hash")?;
+        check_hash(hash, strategy, &levels, &schedule.stages)
+            .map_err(|error| object.locate(error))?;
+        let rollout: Vec<RolloutSlice> = object.or_default("rollout")?;
         let mut experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
@@ -333,7 +349,7 @@ impl Experiment {
             outside_variation_id: object.optional("outside_variation_id")?,
             keep: object.or_default("keep")?,
             schedule: None,
-            hash: object.or_default("hash")?,
+            hash,
             salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
             status,
             iteration,
@@ -345,11 +361,17 @@ impl Experiment {
             draft: None,
             previous: None,
             analysis: None,
+            rollout: None,
             id,
         };
         experiment.set_schedule(schedule);
         if object.get("analysis").is_some() {
             experiment.set_analysis(checked(&object, "analysis", check_analysis)?);
+        }
+        experiment.bring_rollout(&rollout).map_err(|error| object.locate(error))?;
+        if experiment.rollout.is_some() && present.is_some() {
+            let rule = "must stand in the iteration, since the experiment has started";
+            return Err(object.locate(Error::invalid(rule).at("rollout")));
         }
         if let Some(cursor) = object.get("draft") {
             experiment.draft = Some(Box::new(Draft::from_json(cursor, &experiment)?));
@@ -412,6 +434,30 @@ codes! {
         /// XXH64 of the id, then of the id's hash and the experiment's seed.
         #[default]
         Xxh64V1 = "xxh64-v1",
+        /// LaunchDarkly's: SHA-1 of the salt and the id, in exact arithmetic. For experiments that
+        /// assign by [`Strategy::Percentage`] and have neither levels nor stages. One draw decides
+        /// both traffic and arm, by [slices](RolloutSlice). Needs the feature `launchdarkly`.
+        Sha1V1 = "sha1-v1",
+        /// The same in the floats of LaunchDarkly's SDKs for Go and Rust, to give every subject what
+        /// they give it.
+        Sha1F32V1 = "sha1-f32-v1",
+    }
+}
+
+impl HashVersion {
+    /// Whether one draw decides both traffic and arm.
+    pub(crate) const fn has_rollout(self) -> bool {
+        matches!(self, Self::Sha1V1 | Self::Sha1F32V1)
+    }
+
+    /// Checks that this program is built with what the hash needs.
+    pub(crate) fn check_feature(self) -> Result<(), Error> {
+        if cfg!(feature = "launchdarkly") || !self.has_rollout() {
+            return Ok(());
+        }
+        let rule =
+            "needs the feature launchdarkly of this crate, which the program is built without";
+        Err(Error::new(Code::FeatureMissing, rule).with_value(&self))
     }
 }
 
@@ -504,6 +550,9 @@ impl Serialize for Experiment {
         if let Some(analysis) = &self.analysis {
             map.serialize_entry("analysis", analysis)?;
         }
+        if !self.rollout().is_empty() {
+            map.serialize_entry("rollout", self.rollout())?;
+        }
         self.record.serialize_into(&mut map)?;
         map.end()
     }
@@ -517,7 +566,9 @@ impl FromJson for Strategy {
 
 impl FromJson for HashVersion {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        cursor.one_of(Self::ALL, Self::as_str)
+        let hash = cursor.one_of(Self::ALL, Self::as_str)?;
+        hash.check_feature().map_err(|error| cursor.locate(error))?;
+        Ok(hash)
     }
 }
 

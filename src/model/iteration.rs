@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::allocation::{Target, targets};
 use super::past::{Reservation, Winner};
+use super::rollout::{Rollout, RolloutSlice};
 use super::{Allocation, Experiment, Flag, Salt, Segment};
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
@@ -100,8 +101,14 @@ impl Iteration {
         self.design.as_ref().and_then(|design| design.partition(Some(segment_id)))
     }
 
+    /// The slices of a run whose hash is [`HashVersion::Sha1V1`](crate::HashVersion::Sha1V1) or
+    /// [`HashVersion::Sha1F32V1`](crate::HashVersion::Sha1F32V1); see [`RolloutSlice`].
+    pub fn rollout(&self) -> Option<&[RolloutSlice]> {
+        self.design.as_ref().and_then(|design| design.rollout.as_ref()).map(Rollout::slices)
+    }
+
     /// How many of the 2^32 points, and so what share of the subjects that enter, have another
-    /// variation in `other`; `None` unless both runs assign by weight and draw by the same salt.
+    /// variation in `other`; `None` unless both runs assign by weight, under `xxh64-v1`, and draw by the same salt.
     /// See [`Preview`](crate::Preview) for all else.
     pub fn moved(&self, other: &Self) -> Option<u64> {
         let (ours, theirs) = (self.design.as_ref()?, other.design.as_ref()?);
@@ -161,6 +168,7 @@ impl Iteration {
             "created_at",
             "winner",
             "layer",
+            "rollout",
         ])?;
         let number = object.optional("number")?.unwrap_or(1);
         if number == 0 {
@@ -184,6 +192,7 @@ impl Iteration {
                     "partition",
                     "splits",
                     "winner",
+                    "rollout",
                 ];
                 if let Some(key) = rest.into_iter().find(|key| object.get(key).is_some()) {
                     let rule = "must not stand without flag_version";
@@ -206,6 +215,7 @@ impl Iteration {
                 salt: object.optional("salt")?,
                 partition: object.optional("partition")?,
                 splits: object.or_default("splits")?,
+                rollout: object.optional("rollout")?,
             }),
         };
         Ok((iteration, design))
@@ -224,6 +234,8 @@ pub(crate) struct Design {
     pub(crate) salt: Salt,
     /// One for each target whose arms are divided by weight.
     pub(crate) splits: Box<[Split]>,
+    /// In place of the splits, under a hash that has one.
+    pub(crate) rollout: Option<Rollout>,
 }
 
 /// Reads a member that can be null, as it is written where it differs from the experiment's own.
@@ -250,7 +262,12 @@ impl Design {
     ) -> Result<Self, Error> {
         let before = experiment.iteration.design.as_deref();
         let allocations = Arc::clone(&experiment.allocations);
-        let splits = split(&allocations, before.filter(|before| before.salt == experiment.salt))?;
+        let before = before.filter(|before| before.salt == experiment.salt);
+        let rollout = experiment.next_rollout(before.and_then(|own| own.rollout.as_ref()))?;
+        let splits = match rollout {
+            Some(_) => Box::default(),
+            None => split(&allocations, before)?,
+        };
         Ok(Self {
             flag,
             segments,
@@ -259,6 +276,7 @@ impl Design {
             outside_variation_id: experiment.outside_variation_id.clone(),
             salt: experiment.salt.clone(),
             splits,
+            rollout,
         })
     }
 
@@ -369,6 +387,7 @@ pub(crate) struct DesignRef {
     pub(crate) salt: Option<Salt>,
     pub(crate) partition: Option<Vec<Owned>>,
     pub(crate) splits: Vec<SplitRef>,
+    pub(crate) rollout: Option<Vec<RolloutSlice>>,
 }
 
 /// What the runs of an experiment refer to.

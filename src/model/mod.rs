@@ -12,6 +12,7 @@ mod layer;
 mod metric;
 mod parameter;
 mod past;
+mod rollout;
 mod schedule;
 mod segment;
 mod settings;
@@ -35,6 +36,7 @@ pub use metric::{
 };
 pub use parameter::{Parameter, ParameterType};
 pub use past::{PastIteration, Reservation, Winner};
+pub use rollout::RolloutSlice;
 pub use schedule::Stage;
 #[cfg(feature = "regex")]
 pub use segment::Regex;
@@ -57,6 +59,7 @@ pub(crate) use layer::Slots;
 pub(crate) use metric::{check_definition, metric_keys};
 pub(crate) use parameter::{check_overrides, check_parameters, is_deeper};
 pub(crate) use past::check_previous;
+pub(crate) use rollout::{Rollout, check_hash, due};
 pub(crate) use schedule::{Closed, Schedule, check_schedule};
 #[cfg(feature = "auth0")]
 pub(crate) use segment::PlainRules;

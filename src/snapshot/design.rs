@@ -8,8 +8,9 @@ use super::revisions::Past;
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
 use crate::model::{
-    Allocation, Design, DesignRef, Experiment, Iteration, Owned, Split, SplitRef, Strategy,
-    check_allocations, lay_out, read_partition, targets,
+    Allocation, Design, DesignRef, Experiment, Flag, HashVersion, Iteration, Owned, Rollout,
+    RolloutSlice, Split, SplitRef, Strategy, check_allocations, due, lay_out, read_partition,
+    targets,
 };
 
 impl Snapshot {
@@ -69,8 +70,20 @@ impl Snapshot {
             let error = Error::new(Code::UnknownReference, rule).with_value(id);
             return Err(error.at(key));
         }
-        let splits =
-            restore_splits(experiment.strategy, &allocations, design.partition, design.splits)?;
+        let rollout = restore_rollout(experiment, &allocations, outside.as_ref(), design.rollout)?;
+        if let Some(rollout) = &rollout {
+            if design.partition.is_some() {
+                let rule = format!("is only for experiments that hash by {}", HashVersion::Xxh64V1);
+                return Err(Error::invalid(rule).at("partition"));
+            }
+            check_slices(rollout, flag)?;
+        }
+        let splits = match rollout {
+            Some(_) if design.splits.is_empty() => Box::default(),
+            _ => {
+                restore_splits(experiment.strategy, &allocations, design.partition, design.splits)?
+            }
+        };
         Ok(Design {
             flag: Arc::clone(flag),
             segments: segments.into(),
@@ -79,6 +92,7 @@ impl Snapshot {
             outside_variation_id: outside,
             salt: design.salt.unwrap_or_else(|| experiment.salt.clone()),
             splits,
+            rollout,
         })
     }
 
@@ -142,6 +156,9 @@ impl Snapshot {
                 return Err(here(unknown("segment", id.as_str()).at("segment_id")));
             }
         }
+        if let Some(rollout) = &experiment.rollout {
+            check_slices(rollout, flag)?;
+        }
         if let Some(id) = experiment.audience_id()
             && self.segment(id).is_none()
         {
@@ -193,6 +210,43 @@ pub(super) fn segments_of<'a>(
     audience_id: Option<&'a SegmentId>,
 ) -> impl Iterator<Item = &'a SegmentId> {
     audience_id.into_iter().chain(allocations.iter().filter_map(|arm| arm.segment_id.as_ref()))
+}
+
+/// Puts together the slices of a run: as a document has them, or as they lay at first.
+fn restore_rollout(
+    experiment: &Experiment,
+    allocations: &[Allocation],
+    outside: Option<&VariationId>,
+    given: Option<Vec<RolloutSlice>>,
+) -> Result<Option<Rollout>, Error> {
+    if !experiment.hash().has_rollout() {
+        let rule = format!(
+            "is only for experiments that hash by {} or {}",
+            HashVersion::Sha1V1,
+            HashVersion::Sha1F32V1
+        );
+        return match given {
+            Some(_) => Err(Error::invalid(rule).at("rollout")),
+            None => Ok(None),
+        };
+    }
+    let due = due(allocations, experiment.traffic())?;
+    match given {
+        Some(list) => Rollout::read(&list, &due, outside).map_err(|error| error.at("rollout")),
+        None => Ok(Rollout::lay_out(&due, outside)),
+    }
+    .map(Some)
+}
+
+/// Checks that slices serve only variations of the flag.
+fn check_slices(rollout: &Rollout, flag: &Flag) -> Result<(), Error> {
+    match rollout.variations().find(|id| !flag.variations().contains_key(*id)) {
+        Some(id) => {
+            let rule = format!("must have only variations of flag {}", flag.id());
+            Err(Error::new(Code::UnknownReference, rule).with_value(id).at("rollout"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Puts together the cuts among arms: as a document has them, or as they lay at first.

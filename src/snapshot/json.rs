@@ -62,7 +62,7 @@ impl Snapshot {
     /// | a rule | at least one of `match` and `not_match`: conditions by attribute; and of `all`, `any` and `not`, each a list of rules |
     /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with` and `listed`, each a list; `exists` and `boolean`, each `true` or `false`; `number`, `semver` and `date`, each bounds; `regex`, a pattern (feature `regex`); or with **`path`**, a list of members, and **`is`**, a condition on what they lead to |
     /// | bounds | `eq`; or at most one of `gt` and `gte`, and of `lt` and `lte`: a number, a version or a date-time |
-    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list, `analysis` |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list, `analysis`, `rollout`, a list of slices |
     /// | an analysis | `hypothesis`, `kind` (`experiment`): `mab` or `holdout`; `methodology`: `bayesian`, `frequentist` or `export_only`; `data_source`, `metrics`, a list of objects with **`metric_id`**, `is_primary` (`false`) and `unit`, a kind of subject; `attributes`, a list, `covariate_id`, `bayesian_threshold` in percent, `significance_threshold` from 0 to 1, `test_direction`: `one_sided` or `two_sided`; `correction`, an object with `method`: `bonferroni` or `benjamini_hochberg`, and `scope`: `variations`, `metrics` or `variations_and_metrics`; `sequential`, `true` or `false`; `reallocation_interval` in milliseconds |
     /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
     /// | a draft | what differs from the experiment: `subject_kind`, `allocations`, `traffic`, `audience_id`, `outside_variation_id`, `can_reshuffle`, `created_at` |
@@ -70,6 +70,7 @@ impl Snapshot {
     /// | a winner | **`variation_id`**, `reason`, `is_shipped` (`false`) |
     /// | the layer of an iteration | **`layer_id`**, **`name`**, **`share`** and **`others`**, the sum of the other shares, in percent |
     /// | a stage | **`at`**, **`traffic`** in percent |
+    /// | a slice | **`weight`** in hundred-thousandths, `variation_id`, required unless untracked, `untracked` (`false`) |
     /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
     /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids |
     /// | a single metric | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `pageview`, `click`, `custom` or `trace`; `is_numeric` (`false`), `event_key`, `selector`, `urls`, a list, `unit`, `success_criteria`: `higher_than_baseline` or `lower_than_baseline`; `analysis_units`, a list of kinds of subjects, `unit_aggregation`: `average`, `sum` or `count_distinct`; `analysis_type`: `mean` or `percentile`; `percentile`, `event_default`, an object with `disabled` (`false`) and `value`, which is 0; `data_source`, `winsor_lower_percentile`, `winsor_upper_percentile`, `winsor_include_imputed` (`false`), `trace_query`, `trace_value_location`, `unit_aggregation_field`, `value_column`, `denominator`, `filters`, any JSON; `window_start_offset` and `window_end_offset` in milliseconds |
@@ -85,7 +86,8 @@ impl Snapshot {
     /// entity or a revision; and where the experiment has been edited since, `allocations`,
     /// `audience_id`, `outside_variation_id` and `salt`; and `partition`, the slices by `start` and
     /// `variation_id`, unless they lie as at first, or by segment `splits`, a list of such a
-    /// `partition` with its `segment_id`, which the fallback does not have.
+    /// `partition` with its `segment_id`, which the fallback does not have; and under a hash that
+    /// has slices, `rollout`, unless they lie as at first.
     ///
     /// A person leaves `iteration` out: an experiment written as `active` or `paused` is frozen as
     /// it stands in the document, and must be ready.
@@ -359,6 +361,7 @@ impl Snapshot {
                     return Err(not_ready(readiness).at("status"));
                 }
                 experiment.iteration.design = Some(Arc::new(self.freeze(experiment)?));
+                experiment.rollout = None;
             }
             None => {}
         }

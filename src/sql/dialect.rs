@@ -121,6 +121,26 @@ impl Dialect {
         }
     }
 
+    /// The point of a subject under a salt of LaunchDarkly's: a whole number from 0 to 2^60 - 1.
+    #[cfg(feature = "launchdarkly")]
+    pub(super) fn sha1_point(self, id: &str, salt: &str) -> String {
+        let salt = self.text(&format!("{salt}."));
+        match self {
+            // A number's bytes are read as little-endian ones.
+            Self::ClickHouse => format!(
+                "bitShiftRight(reinterpretAsUInt64(reverse(substring(\
+                 SHA1(concat({salt}, {id})), 1, 8))), 4)"
+            ),
+            Self::Spark => {
+                format!("CAST(conv(substr(sha1(concat({salt}, {id})), 1, 15), 16, 10) AS BIGINT)")
+            }
+            Self::Trino => format!(
+                "bitwise_right_shift(from_big_endian_64(substr(\
+                 sha1(to_utf8(concat({salt}, {id}))), 1, 8)), 4)"
+            ),
+        }
+    }
+
     pub(super) fn contains(self, column: &str, part: &str) -> String {
         let text = self.text(part);
         match self {

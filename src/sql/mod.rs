@@ -9,6 +9,8 @@ pub use dialect::Dialect;
 
 use columns::Quoted;
 
+#[cfg(feature = "launchdarkly")]
+use crate::assign::Buckets;
 use crate::assign::{Gate, Guards, Open, Plan, Route, Share};
 use crate::error::{Code, Error};
 use crate::model::Status;
@@ -153,6 +155,8 @@ impl Printer<'_> {
         }
         let last = match &open.route {
             Route::Percentage(partition) => self.split(&mut case, open.variation_seed, partition),
+            #[cfg(feature = "launchdarkly")]
+            Route::Rollout(buckets) => self.roll(&mut case, buckets),
             Route::Segments { targets, fallback } => {
                 for (segment, share) in targets {
                     let share = match share {
@@ -200,6 +204,20 @@ impl Printer<'_> {
             last = u8::try_from(arm).map_or(last, |arm| self.arm(arm));
             if end < Partition::POINTS {
                 case.when(format!("{point} < {end}"), last.clone());
+            }
+        }
+        last
+    }
+
+    /// Adds all slices but the last, whose arm it returns.
+    #[cfg(feature = "launchdarkly")]
+    fn roll(&self, case: &mut Case, buckets: &Buckets) -> String {
+        let point = self.dialect.sha1_point(&self.columns.id, buckets.salt.as_str());
+        let mut last = "NULL".to_owned();
+        for (points, share) in buckets.slices() {
+            last = if share.tracked { self.arm(share.arm) } else { "NULL".to_owned() };
+            if points.end < Buckets::POINTS {
+                case.when(format!("{point} < {}", points.end), last.clone());
             }
         }
         last

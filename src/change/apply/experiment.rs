@@ -10,8 +10,8 @@ use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
     Experiment, Iteration, Record, Salt, Schedule, Status, Tag, adds_none_primary,
-    check_allocations, check_analysis, check_id_free, check_levels, check_schedule, check_tags,
-    extends, initial_traffic,
+    check_allocations, check_analysis, check_hash, check_id_free, check_levels, check_schedule,
+    check_tags, extends, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -37,7 +37,12 @@ impl Work<'_> {
             stages: new.stages.as_slice().into(),
         };
         check_schedule(&schedule, &new.levels)?;
-        let salt = new.salt.take().unwrap_or_else(|| Salt::from(&id));
+        check_hash(new.hash, new.strategy, &new.levels, &new.stages)?;
+        let salt = match new.salt.take() {
+            Some(salt) => salt,
+            None if new.hash.has_rollout() => self.draw_seed()?,
+            None => Salt::from(&id),
+        };
         let mut experiment = Experiment {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
@@ -65,6 +70,7 @@ impl Work<'_> {
             draft: None,
             previous: None,
             analysis: None,
+            rollout: None,
             id: id.clone(),
         };
         self.next.check_experiment_free(&experiment)?;
@@ -73,6 +79,7 @@ impl Work<'_> {
         experiment.set_schedule(schedule);
         check_analysis(&new.analysis).map_err(|error| error.at("analysis"))?;
         experiment.set_analysis(new.analysis.clone());
+        experiment.bring_rollout(&new.rollout)?;
         self.next.check_references(&experiment)?;
         self.note(EffectKind::Created, EntityKind::Experiment, id.as_str(), 1);
         self.next.put_experiment(experiment);
@@ -148,10 +155,13 @@ impl Work<'_> {
             let fields = edit_analysis(experiment, patch).map_err(|error| error.at("analysis"))?;
             edit.fields.extend(fields);
         }
+        let Experiment { hash, strategy, levels, .. } = &*experiment;
+        check_hash(*hash, *strategy, levels, experiment.stages())?;
         let Some(fields) = edit.into_fields() else { return Ok(None) };
         self.next.check_experiment_free(experiment)?;
         self.next.check_references(experiment)?;
         self.next.check_kind(experiment)?;
+        experiment.recut()?;
         Ok(Some(fields))
     }
 
@@ -237,6 +247,7 @@ impl Work<'_> {
         let freezes = refresh || before.is_none_or(|design| design.differs_from(experiment));
         if freezes {
             experiment.iteration.design = Some(Arc::new(self.next.freeze(experiment)?));
+            experiment.rollout = None;
         }
         Ok(freezes)
     }
@@ -267,6 +278,7 @@ impl Work<'_> {
         let mut experiment = self.experiment(id, if_version)?;
         let salt = match salt {
             Some(salt) => salt,
+            None if experiment.hash.has_rollout() => self.draw_seed()?,
             None => spell(self.entropy.bits()?).parse()?,
         };
         let mut edit = editing(experiment.status);
@@ -275,6 +287,12 @@ impl Work<'_> {
             self.put_edited(experiment, fields)?;
         }
         Ok(salt)
+    }
+
+    /// A random salt as LaunchDarkly's seeds are: a whole number from 1 to 2^31 − 1 in decimal.
+    fn draw_seed(&mut self) -> Result<Salt, Error> {
+        let seeds = (1 << 31) - 1;
+        (1 + self.entropy.bits()? % seeds).to_string().parse()
     }
 
     pub(super) fn delete_experiment(

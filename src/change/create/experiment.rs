@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::model::{Allocation, Analysis, HashVersion, Keep, Salt, Stage, Strategy};
+use crate::model::{Allocation, Analysis, HashVersion, Keep, RolloutSlice, Salt, Stage, Strategy};
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -76,7 +76,8 @@ pub struct NewExperiment {
     pub stages: Vec<Stage>,
     /// The formula that maps subjects to points.
     pub hash: HashVersion,
-    /// What it mixes into its hash; its id unless given.
+    /// What it mixes into its hash; its id unless given, or under `sha1-v1` and `sha1-f32-v1` a
+    /// random whole number from 1 to 2^31 − 1 in decimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salt: Option<Salt>,
     /// What programs call it by; nothing unless given.
@@ -91,6 +92,10 @@ pub struct NewExperiment {
     /// How its results are to be read; nothing is said of it unless given.
     #[serde(skip_serializing_if = "Analysis::is_default")]
     pub analysis: Analysis,
+    /// How the slices of its first run lie, for an experiment that is brought over, under `sha1-v1`
+    /// or `sha1-f32-v1` alone: the arms as they are listed, then the outside, unless given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollout: Vec<RolloutSlice>,
 }
 
 impl NewExperiment {
@@ -130,6 +135,7 @@ impl NewExperiment {
             maintainer: None,
             can_reshuffle: true,
             analysis: Analysis::new(),
+            rollout: Vec::new(),
         }
     }
 
@@ -230,6 +236,16 @@ impl NewExperiment {
     pub fn analysis(self, analysis: Analysis) -> Self {
         Self { analysis, ..self }
     }
+
+    /// The same experiment under another formula.
+    pub fn hash(self, hash: HashVersion) -> Self {
+        Self { hash, ..self }
+    }
+
+    /// The same experiment with slices that lie like this; see [`RolloutSlice`].
+    pub fn rollout(self, slices: impl Into<Vec<RolloutSlice>>) -> Self {
+        Self { rollout: slices.into(), ..self }
+    }
 }
 
 impl NewExperiment {
@@ -261,6 +277,7 @@ impl NewExperiment {
                 "maintainer",
                 "can_reshuffle",
                 "analysis",
+                "rollout",
             ],
         )?;
         Ok(Self {
@@ -287,6 +304,7 @@ impl NewExperiment {
             maintainer: object.optional("maintainer")?,
             can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(true),
             analysis: object.or_default("analysis")?,
+            rollout: object.or_default("rollout")?,
         })
     }
 }

@@ -1,16 +1,18 @@
 //! Who moves when one snapshot becomes another.
 
+mod draws;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::assign::{Arm, Decision, Gate, Guards, Open, Plan, Route, Share, Shipped, Subject};
+use crate::assign::{Arm, Decision, Plan, Subject};
 use crate::id::{ExperimentId, VariationId};
-use crate::partition::Partition;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
+use draws::{Draws, Fate, Fates, WHOLE};
 
 /// What becomes of subjects when one snapshot becomes another, be it by changes that are only
 /// considered: nothing is published.
@@ -89,12 +91,8 @@ impl<'s> Preview<'s> {
         {
             return None;
         }
-        let mut fates = Fates::new([Draws::of(before, now)?, Draws::of(after, now)?]);
-        fates.draw(|draws| &draws.holdouts);
-        fates.draw(|draws| &draws.layer);
-        fates.draw(|draws| &draws.traffic);
-        fates.draw(|draws| &draws.variation);
-        Some(Moves::of_shares(fates.shares))
+        let fates = Fates::new([Draws::of(before, now)?, Draws::of(after, now)?]);
+        Some(Moves::of_shares(fates.shares()))
     }
 
     /// How many of these subjects go from where to where.
@@ -304,198 +302,6 @@ impl Serialize for Moves {
         map.serialize_entry("moved", &self.moved())?;
         map.end()
     }
-}
-
-/// How far a subject has come through the gates of one plan.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
-    /// It has passed all that it was asked.
-    Alive,
-    Done(Place),
-}
-
-impl Fate {
-    fn into_place(self) -> Place {
-        match self {
-            Self::Alive => Place::NOTHING,
-            Self::Done(place) => place,
-        }
-    }
-}
-
-/// A draw of a plan: the fate of each point, as slices that each end where the next begins.
-struct Draw {
-    seed: u64,
-    /// The first point after each slice, ascending to 2^32, and what becomes of those in it.
-    slices: Vec<(u64, Fate)>,
-}
-
-impl Draw {
-    /// A draw in which all points below `end` have one fate and the others another.
-    fn below(seed: u64, end: u64, below: Fate, rest: Fate) -> Self {
-        Self { seed, slices: vec![(end, below), (Partition::POINTS, rest)] }
-    }
-
-    fn fate(&self, point: u64) -> &Fate {
-        let slice = self.slices.partition_point(|(end, _)| *end <= point);
-        self.slices.get(slice).map_or(&Fate::Alive, |(_, fate)| fate)
-    }
-}
-
-/// The draws of a plan, in the order in which they are made.
-#[derive(Default)]
-struct Draws {
-    /// What becomes of everyone, when nothing is drawn.
-    fate: Option<Fate>,
-    holdouts: Vec<Draw>,
-    layer: Vec<Draw>,
-    traffic: Vec<Draw>,
-    variation: Vec<Draw>,
-}
-
-impl Draws {
-    /// The draws at a moment; `None` when attributes decide.
-    fn of(plan: Option<&Plan>, now: Timestamp) -> Option<Self> {
-        let nothing = || {
-            let fate = Some(Fate::Done(Place::NOTHING));
-            Some(Self { fate, ..Self::default() })
-        };
-        let Some(plan) = plan else { return nothing() };
-        let outside = Fate::Done(Place::arm(plan.outside.as_deref(), false));
-        let held_out = Fate::Done(Place::arm(plan.held_out(), false));
-        let open = match &plan.gate {
-            Gate::Open(open) => open,
-            Gate::Shipped(shipped) => return Self::of_shipped(plan, shipped, &held_out),
-            Gate::Off(_) => {
-                let fate = Some(Fate::Done(Place::arm(plan.off(), false)));
-                return Some(Self { fate, ..Self::default() });
-            }
-            Gate::Paused(_) | Gate::Closed(_) => return nothing(),
-        };
-        let mut draws = Self::default();
-        let mut traffic_end = open.traffic_end;
-        if let Some(guards) = &open.guards {
-            if let Some(schedule) = &guards.schedule {
-                let Ok(traffic) = schedule.traffic_at(now) else { return nothing() };
-                traffic_end = traffic_end.max(traffic.points());
-            }
-            if guards.audience.is_some() {
-                return None;
-            }
-            draws.holdouts = draws_of_holdouts(guards, &held_out);
-            draws.layer.extend(guards.layer.as_ref().map(|gate| {
-                let slots = gate
-                    .slots()
-                    .flat_map(|slot| [(slot.start, outside.clone()), (slot.end, Fate::Alive)]);
-                let slices = slots.chain([(Partition::POINTS, outside.clone())]).collect();
-                Draw { seed: gate.seed, slices }
-            }));
-        }
-        let arm = |number: usize| Fate::Done(Place::arm(plan.arms.get(number), true));
-        let rest = open.rest.map_or(outside, |control| arm(control.into()));
-        draws.traffic.push(Draw::below(open.traffic_seed, traffic_end, Fate::Alive, rest));
-        draws.variation.push(draw_of_variation(open, arm)?);
-        Some(draws)
-    }
-
-    /// Those of a plan that ships a winner, which goes to all who are not held out.
-    fn of_shipped(plan: &Plan, shipped: &Shipped, held_out: &Fate) -> Option<Self> {
-        let mut draws = Self::default();
-        if let Some(guards) = &shipped.guards {
-            if guards.audience.is_some() {
-                return None;
-            }
-            draws.holdouts = draws_of_holdouts(guards, held_out);
-        }
-        let winner = Fate::Done(Place::arm(plan.arms.get(usize::from(shipped.arm)), false));
-        draws.variation.push(Draw { seed: 0, slices: vec![(Partition::POINTS, winner)] });
-        Some(draws)
-    }
-}
-
-fn draws_of_holdouts(guards: &Guards, held_out: &Fate) -> Vec<Draw> {
-    let gates = guards.holdouts.iter();
-    gates.map(|gate| Draw::below(gate.seed, gate.end, held_out.clone(), Fate::Alive)).collect()
-}
-
-/// The draw of the arm; `None` when a segment decides.
-fn draw_of_variation(open: &Open, arm: impl Fn(usize) -> Fate) -> Option<Draw> {
-    let partition = match &open.route {
-        Route::Percentage(partition) => partition,
-        Route::Segments { targets, fallback } if targets.is_empty() => match fallback {
-            Share::Split(partition) => partition,
-            Share::Whole(number) => {
-                let all = vec![(Partition::POINTS, arm(usize::from(*number)))];
-                return Some(Draw { seed: open.variation_seed, slices: all });
-            }
-        },
-        Route::Segments { .. } => return None,
-    };
-    let slices = partition.slices().map(|(_, end, number)| (end, arm(number)));
-    Some(Draw { seed: open.variation_seed, slices: slices.collect() })
-}
-
-/// What all subjects are in the arithmetic of shares: as much as leaves room for one more draw, and
-/// far finer than a float.
-const WHOLE: u128 = 1 << 95;
-
-/// What share of the subjects has come to which fate in both plans.
-struct Fates {
-    draws: [Draws; 2],
-    shares: BTreeMap<(Fate, Fate), u128>,
-}
-
-impl Fates {
-    fn new(draws: [Draws; 2]) -> Self {
-        let [before, after] = draws.each_ref().map(|d| d.fate.clone().unwrap_or(Fate::Alive));
-        Self { draws, shares: BTreeMap::from([((before, after), WHOLE)]) }
-    }
-
-    /// Makes the draws of one kind. Those with the same seed are one draw, in which a subject has
-    /// one point; all others are independent.
-    fn draw(&mut self, of: impl Fn(&Draws) -> &Vec<Draw>) {
-        let [before, after] = self.draws.each_ref().map(of);
-        let mut seeds: Vec<u64> = before.iter().chain(after).map(|draw| draw.seed).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        for seed in seeds {
-            let [ours, theirs] = [before, after]
-                .map(|draws| draws.iter().filter(|draw| draw.seed == seed).collect::<Vec<_>>());
-            let classes = classes(&ours, &theirs);
-            let mut shares = BTreeMap::new();
-            for ((one, other), share) in &self.shares {
-                for ((then_one, then_other), points) in &classes {
-                    let next = |fate: &Fate, then: &Fate| match fate {
-                        Fate::Alive => then.clone(),
-                        Fate::Done(_) => fate.clone(),
-                    };
-                    let key = (next(one, then_one), next(other, then_other));
-                    *shares.entry(key).or_insert(0) += (share * u128::from(*points)) >> 32;
-                }
-            }
-            self.shares = shares;
-        }
-    }
-}
-
-/// How many points have which fates in the draws of one seed. Of several in one plan, the first that
-/// ends a subject's way decides.
-fn classes(ours: &[&Draw], theirs: &[&Draw]) -> BTreeMap<(Fate, Fate), u64> {
-    let all = ours.iter().chain(theirs);
-    let mut ends: Vec<u64> = all.flat_map(|draw| draw.slices.iter().map(|(end, _)| *end)).collect();
-    ends.sort_unstable();
-    ends.dedup();
-    let fate = |draws: &[&Draw], point: u64| {
-        let mut fates = draws.iter().map(|draw| draw.fate(point));
-        fates.find(|fate| **fate != Fate::Alive).cloned().unwrap_or(Fate::Alive)
-    };
-    let mut classes = BTreeMap::new();
-    let mut start = 0;
-    for end in ends {
-        *classes.entry((fate(ours, start), fate(theirs, start))).or_insert(0) += end - start;
-        start = end;
-    }
-    classes
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the nearest float is what is wanted")]

@@ -1,0 +1,473 @@
+//! One draw that decides traffic and arm: slices over 100,000 buckets.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::allocation::is_weightless;
+use super::iteration::Design;
+use super::{Allocation, Experiment, HashVersion, Stage, Strategy};
+use crate::error::{Code, Error};
+use crate::id::VariationId;
+use crate::json::{Cursor, FromJson, deserialize};
+use crate::number::{Percentage, Weight};
+use crate::partition::{Piece, rebalance};
+
+/// The most slices of a rollout: far more than any history of edits leaves.
+const MAX_SLICES: usize = 4096;
+
+/// The sum of weights that percentages make.
+const WHOLE: u64 = 100_000_000;
+
+/// A run of buckets with one fate, in an experiment that assigns by [`HashVersion::Sha1V1`] or
+/// [`HashVersion::Sha1F32V1`].
+///
+/// There are 100,000 buckets, which the slices of such an experiment share out in order. The first
+/// slice begins at bucket 0, and each where the one before ends. A slice of weight 0 owns nothing;
+/// it counts only where it is the last, since whoever lies past the end has the last slice.
+///
+/// | | in the experiment | reason |
+/// |---|---|---|
+/// | tracked | yes, in the arm of its variation | [`Reason::Split`](crate::Reason::Split) |
+/// | untracked | no, but served its variation | [`Reason::NotSampled`](crate::Reason::NotSampled) |
+///
+/// The untracked slices of the experiment's
+/// [outside variation](crate::Experiment::outside_variation_id), or of nothing if it has none, are
+/// the outside: what arms that grow are given first, and what arms that shrink leave behind. The
+/// other untracked slices hold subjects who are served what they had in an earlier run, and are no
+/// longer counted.
+///
+/// A subject without an id is served the first slice that has a weight, as no part of the
+/// experiment: [`Reason::MissingSubjectId`](crate::Reason::MissingSubjectId).
+///
+/// # First layout
+/// An experiment lies at first in the order in which its allocations are listed, then the outside.
+/// An arm is due its weight's share of the traffic in buckets, and the borders of all arms, taken in
+/// the order of their variations' ids, are rounded to whole buckets: with T the traffic and Wᵢ the
+/// sum of the first i weights, both out of 1, they lie at `floor(100000·T·Wᵢ + 1/2)`. So an arm with
+/// a whole number of thousandths of a percent of all subjects has exactly that many buckets, however
+/// its weight is rounded to six decimals.
+///
+/// An experiment that is brought over says how its slices lie instead
+/// ([`NewExperiment::rollout`](crate::NewExperiment::rollout)). Its arms must have as many tracked
+/// buckets as they are due. As LaunchDarkly's SDKs read such a list, the last slice has what is
+/// missing to 100,000, and what is beyond is cut off.
+///
+/// # Edits
+/// An edit of the traffic, or one of the weights when the run is resumed, moves as few buckets as
+/// arithmetic allows: only from what shrinks to what grows, the outside being one of them. So
+/// whoever is in stays where they are as long as no arm shrinks. Only when the outside is used up,
+/// subjects are taken who were served as no part of the experiment, those of the same variation
+/// first. An edit joins slices of the same fate and drops those of weight 0.
+///
+/// With `sha1-f32-v1` the borders are then added up anew, so that an edit can also move a subject
+/// next to a border, by one rounding: about 4 in 10^8. With `sha1-v1` it does not.
+///
+/// ```
+/// use variate::{Allocation, HashVersion, NewExperiment, RolloutSlice};
+///
+/// let slice = |id: &str, weight| Ok::<_, variate::Error>(RolloutSlice::tracked(id.parse()?, weight));
+/// let experiment = NewExperiment::by_percentage("Sign-in", "flg_signinScreen".parse()?)
+///     .hash(HashVersion::Sha1F32V1)
+///     .salt("61".parse()?)
+///     .traffic(30.try_into()?)
+///     .allocation(Allocation::share("var_today".parse()?, "50".parse()?).control())
+///     .allocation(Allocation::share("var_short".parse()?, "50".parse()?))
+///     .outside_variation_id("var_today".parse()?)
+///     .rollout([
+///         slice("var_short", 10_000)?,
+///         RolloutSlice::outside(70_000),
+///         slice("var_today", 15_000)?,
+///         slice("var_short", 5_000)?,
+///     ]);
+/// # Ok::<(), variate::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, made by literal")]
+pub struct RolloutSlice {
+    /// What is served; of an untracked slice without one, what is served outside the experiment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variation_id: Option<VariationId>,
+    /// How many buckets it has: hundred-thousandths of the subjects.
+    pub weight: u32,
+    /// Whether its subjects are no part of the experiment.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untracked: bool,
+}
+
+impl RolloutSlice {
+    /// How many buckets there are: 100,000.
+    pub const BUCKETS: u32 = 100_000;
+
+    /// A slice of an arm.
+    pub fn tracked(variation_id: VariationId, weight: u32) -> Self {
+        Self { variation_id: Some(variation_id), weight, untracked: false }
+    }
+
+    /// A slice of those who are served a variation as no part of the experiment.
+    pub fn untracked(variation_id: VariationId, weight: u32) -> Self {
+        Self { variation_id: Some(variation_id), weight, untracked: true }
+    }
+
+    /// A slice of those who are served what the experiment has for those outside.
+    pub fn outside(weight: u32) -> Self {
+        Self { variation_id: None, weight, untracked: true }
+    }
+}
+
+/// How many buckets an arm is due.
+pub(crate) type Due<'a> = (&'a VariationId, u64);
+
+/// The slices of an experiment, all in all 100,000 buckets.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rollout {
+    slices: Box<[RolloutSlice]>,
+    /// The variation of the outside.
+    outside: Option<VariationId>,
+}
+
+impl Rollout {
+    /// The arms in this order, and then the outside.
+    pub(crate) fn lay_out(due: &[Due<'_>], outside: Option<&VariationId>) -> Self {
+        let arms = due.iter().map(|(id, points)| (Some(*id), *points, false));
+        let taken: u64 = due.iter().map(|(_, points)| points).sum();
+        let rest = (outside, all().saturating_sub(taken), true);
+        Self::labelled(arms.chain([rest]), outside)
+    }
+
+    /// Reads slices whose tracked buckets must be what the arms are due.
+    pub(crate) fn read(
+        list: &[RolloutSlice],
+        due: &[Due<'_>],
+        outside: Option<&VariationId>,
+    ) -> Result<Self, Error> {
+        if list.len() > MAX_SLICES {
+            let rule = format!("must have at most {MAX_SLICES} slices");
+            return Err(Error::new(Code::LimitExceeded, rule).with_value(&list.len()));
+        }
+        let mut slices = Vec::with_capacity(list.len());
+        let mut left = RolloutSlice::BUCKETS;
+        for (index, slice) in list.iter().enumerate() {
+            let here = |error: Error| error.at("variation_id").at_index(index);
+            let id = slice.variation_id.as_ref();
+            if !slice.untracked && due.iter().all(|(arm, _)| Some(*arm) != id) {
+                let rule = "must be the variation of an allocation, since the slice is tracked";
+                return Err(here(Error::invalid(rule).with_value(&id)));
+            }
+            let variation_id = id.or(outside).cloned();
+            let weight = slice.weight.min(left);
+            slices.push(RolloutSlice { variation_id, weight, untracked: slice.untracked });
+            left -= weight;
+            // The first that reaches beyond the end is the last that anybody has.
+            if weight < slice.weight {
+                break;
+            }
+        }
+        match slices.last_mut() {
+            Some(last) => last.weight += left,
+            None => return Err(Error::invalid("must have a slice")),
+        }
+        let read = Self { slices: slices.into(), outside: outside.cloned() };
+        for (id, due) in due {
+            let points = read.tracked(id);
+            if points != *due {
+                let rule = format!(
+                    "must give {id} {due} tracked buckets, which is its share, not {points}"
+                );
+                return Err(Error::invalid(rule).with_value(&points));
+            }
+        }
+        Ok(read)
+    }
+
+    /// The slices in order.
+    pub(crate) fn slices(&self) -> &[RolloutSlice] {
+        &self.slices
+    }
+
+    /// The variations that are served.
+    pub(crate) fn variations(&self) -> impl Iterator<Item = &VariationId> {
+        self.slices.iter().filter_map(|slice| slice.variation_id.as_ref())
+    }
+
+    /// The same slices, with another variation for the outside.
+    pub(crate) fn with_outside(mut self, outside: Option<&VariationId>) -> Self {
+        for slice in &mut self.slices {
+            if slice.untracked && slice.variation_id == self.outside {
+                slice.variation_id = outside.cloned();
+            }
+        }
+        Self { outside: outside.cloned(), ..self }
+    }
+
+    /// The rollout that gives each arm what it is due and differs from this one in as few buckets
+    /// as can be.
+    ///
+    /// With `served_only`, whoever is in the experiment leaves it and is served what they had, and
+    /// those who are in afterwards are all from outside; `None` when the outside has not as many.
+    pub(crate) fn carry(&self, due: &[Due<'_>], served_only: bool) -> Option<Self> {
+        let fits = |slice: &RolloutSlice| {
+            slice.untracked || due.iter().any(|(id, _)| Some(*id) == slice.variation_id.as_ref())
+        };
+        if !served_only
+            && self.slices.iter().all(fits)
+            && due.iter().all(|(id, points)| self.tracked(id) == *points)
+        {
+            return Some(self.clone());
+        }
+        let (mut fates, mut pieces) = self.fates(due, served_only)?;
+        let wanted: u64 = fates.iter().skip(1).map(|fate| fate.want).sum();
+        let shortage = wanted.saturating_sub(all());
+        if shortage > 0 {
+            if served_only {
+                return None;
+            }
+            pieces = take_back(&mut fates, pieces, shortage);
+        }
+        let wanted: u64 = fates.iter().skip(1).map(|fate| fate.want).sum();
+        if let Some(outside) = fates.first_mut() {
+            outside.want = all().saturating_sub(wanted);
+        }
+        let pieces = rebalance(pieces, fates.iter().map(|fate| fate.want).collect());
+        let labelled = pieces.iter().filter_map(|piece| {
+            let fate = fates.get(usize::from(piece.arm))?;
+            Some((fate.variation_id, piece.points, fate.untracked))
+        });
+        Some(Self::labelled(labelled, self.outside.as_ref()))
+    }
+
+    /// The fates of the buckets, that of the outside first and then those of the arms, and the
+    /// slices as pieces of them.
+    fn fates<'a>(
+        &'a self,
+        due: &[Due<'a>],
+        served_only: bool,
+    ) -> Option<(Vec<Fate<'a>>, Vec<Piece>)> {
+        let outside = self.outside.as_ref();
+        let fate = |variation_id, untracked| Fate { untracked, ..Fate::of(variation_id) };
+        let mut fates = vec![fate(outside, true)];
+        fates.extend(due.iter().map(|(id, want)| Fate { want: *want, ..fate(Some(id), false) }));
+        let mut pieces = Vec::with_capacity(self.slices.len());
+        for slice in &self.slices {
+            // Who leaves is told from who was outside before, even if both are served the same.
+            let leaves = served_only && !slice.untracked;
+            let variation_id = slice.variation_id.as_ref();
+            let own = Fate { leaves, ..fate(variation_id, slice.untracked || leaves) };
+            let place = fates.iter().position(|fate| fate.is(&own)).unwrap_or_else(|| {
+                fates.push(own);
+                fates.len() - 1
+            });
+            let points = u64::from(slice.weight);
+            if let Some(fate) = fates.get_mut(place) {
+                fate.have += points;
+                fate.want += if fate.untracked { points } else { 0 };
+            }
+            pieces.push(Piece { points, arm: u8::try_from(place).ok()? });
+        }
+        Some((fates, pieces))
+    }
+
+    /// How many buckets an arm has.
+    fn tracked(&self, id: &VariationId) -> u64 {
+        let slices = self.slices.iter();
+        let own = slices.filter(|own| !own.untracked && own.variation_id.as_ref() == Some(id));
+        own.map(|slice| u64::from(slice.weight)).sum()
+    }
+
+    /// Slices of these variations, buckets, and whether they are untracked; neighbours that are
+    /// alike are one.
+    fn labelled<'a>(
+        parts: impl Iterator<Item = (Option<&'a VariationId>, u64, bool)>,
+        outside: Option<&VariationId>,
+    ) -> Self {
+        let mut slices: Vec<RolloutSlice> = Vec::new();
+        for (id, points, untracked) in parts.filter(|(_, points, _)| *points > 0) {
+            let weight = u32::try_from(points).unwrap_or(RolloutSlice::BUCKETS);
+            match slices.last_mut() {
+                Some(last) if last.untracked == untracked && last.variation_id.as_ref() == id => {
+                    last.weight += weight;
+                }
+                _ => slices.push(RolloutSlice { variation_id: id.cloned(), weight, untracked }),
+            }
+        }
+        Self { slices: slices.into(), outside: outside.cloned() }
+    }
+}
+
+/// How many buckets there are.
+fn all() -> u64 {
+    RolloutSlice::BUCKETS.into()
+}
+
+/// What becomes of buckets: how many there are, and how many there will be.
+#[derive(Clone, Copy)]
+struct Fate<'a> {
+    variation_id: Option<&'a VariationId>,
+    untracked: bool,
+    /// Whether its subjects are just leaving the experiment.
+    leaves: bool,
+    have: u64,
+    want: u64,
+}
+
+impl<'a> Fate<'a> {
+    fn of(variation_id: Option<&'a VariationId>) -> Self {
+        Self { variation_id, untracked: false, leaves: false, have: 0, want: 0 }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let key = |own: &Self| (own.untracked, own.leaves);
+        key(self) == key(other) && self.variation_id == other.variation_id
+    }
+}
+
+/// Takes buckets of those who were served only, since the outside does not suffice: first for the
+/// arms whose variation they have.
+fn take_back(fates: &mut [Fate<'_>], mut pieces: Vec<Piece>, mut shortage: u64) -> Vec<Piece> {
+    let arms: Vec<usize> = (0..fates.len())
+        .filter(|place| fates.get(*place).is_some_and(|fate| !fate.untracked))
+        .collect();
+    for arm in arms {
+        let Some(grown) = fates.get(arm).copied() else { continue };
+        let served = Fate { untracked: true, ..grown };
+        let Some(place) = fates.iter().skip(1).position(|fate| fate.is(&served)) else { continue };
+        let Some(served) = fates.get_mut(place + 1) else { continue };
+        let taken = shortage.min(served.have).min(grown.want.saturating_sub(grown.have));
+        (served.have, served.want) = (served.have - taken, served.want - taken);
+        if let Some(grown) = fates.get_mut(arm) {
+            grown.have += taken;
+        }
+        pieces = rebalance(pieces, fates.iter().map(|fate| fate.have).collect());
+        shortage -= taken;
+    }
+    for served in fates.iter_mut().skip(1).filter(|fate| fate.untracked) {
+        let taken = shortage.min(served.want);
+        served.want -= taken;
+        shortage -= taken;
+    }
+    pieces
+}
+
+/// How many buckets each arm is due, in the order in which they are listed.
+pub(crate) fn due(allocations: &[Allocation], traffic: Percentage) -> Result<Vec<Due<'_>>, Error> {
+    let sum: u64 = allocations.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
+    if sum != WHOLE || is_weightless(allocations) {
+        let rule = "must have weights that sum to exactly 100, of which a rollout is made";
+        return Err(Error::invalid(rule).at("allocations"));
+    }
+    let mut order: Vec<(usize, &Allocation)> = allocations.iter().enumerate().collect();
+    order.sort_unstable_by_key(|(_, arm)| &arm.variation_id);
+    let mut due: Vec<(usize, Due<'_>)> = Vec::with_capacity(order.len());
+    let (mut weights, mut start) = (0, 0);
+    for (place, arm) in order {
+        weights += arm.weight.map_or(0, Weight::millionths);
+        // At most 10^21.
+        let share = u128::from(weights) * u128::from(traffic.millionths()) * u128::from(all());
+        let whole = u128::from(WHOLE) * u128::from(WHOLE);
+        let end = u64::try_from((2 * share + whole) / (2 * whole)).unwrap_or(all());
+        due.push((place, (&arm.variation_id, end - start)));
+        start = end;
+    }
+    due.sort_unstable_by_key(|(place, _)| *place);
+    Ok(due.into_iter().map(|(_, due)| due).collect())
+}
+
+/// Checks that an experiment with this hash can be what else it is.
+pub(crate) fn check_hash(
+    hash: HashVersion,
+    strategy: Strategy,
+    levels: &[Percentage],
+    stages: &[Stage],
+) -> Result<(), Error> {
+    hash.check_feature().map_err(|error| error.at("hash"))?;
+    if !hash.has_rollout() {
+        return Ok(());
+    }
+    if strategy != Strategy::Percentage {
+        let rule = format!("must be percentage under hash {hash}, which has one draw for all");
+        return Err(Error::invalid(rule).with_value(&strategy).at("strategy"));
+    }
+    let given = [("levels", !levels.is_empty()), ("stages", !stages.is_empty())];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) => {
+            let rule = format!("is only for experiments that hash by {}", HashVersion::Xxh64V1);
+            Err(Error::invalid(rule).at(key))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Experiment {
+    /// Says how the slices of the first run will lie, if anything is said.
+    pub(crate) fn bring_rollout(&mut self, list: &[RolloutSlice]) -> Result<(), Error> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        if !self.hash.has_rollout() {
+            let rule = format!(
+                "is only for experiments that hash by {} or {}",
+                HashVersion::Sha1V1,
+                HashVersion::Sha1F32V1
+            );
+            return Err(Error::invalid(rule).at("rollout"));
+        }
+        let due = due(&self.allocations, self.traffic)?;
+        let outside = self.outside_variation_id.as_ref();
+        let rollout = Rollout::read(list, &due, outside).map_err(|error| error.at("rollout"))?;
+        self.rollout = Some(rollout);
+        Ok(())
+    }
+
+    /// The rollout of the next run, or of this one when it is resumed: the next after `before`.
+    pub(crate) fn next_rollout(&self, before: Option<&Rollout>) -> Result<Option<Rollout>, Error> {
+        if !self.hash.has_rollout() {
+            return Ok(None);
+        }
+        let due = due(&self.allocations, self.traffic)?;
+        let outside = self.outside_variation_id.as_ref();
+        match before.or(self.rollout.as_ref()) {
+            Some(before) => carried(before.clone().with_outside(outside), &due).map(Some),
+            None => Ok(Some(Rollout::lay_out(&due, outside))),
+        }
+    }
+
+    /// Cuts the slices anew after an edit: those of a run for another traffic, those to come for
+    /// whatever has become different.
+    pub(crate) fn recut(&mut self) -> Result<(), Error> {
+        if self.rollout.is_some() {
+            self.rollout = self.next_rollout(None)?;
+        }
+        if let Some(design) = &self.iteration.design
+            && let Some(rollout) = &design.rollout
+        {
+            let next = carried(rollout.clone(), &due(&design.allocations, self.traffic)?)?;
+            if next != *rollout {
+                let design = Design { rollout: Some(next), ..Design::clone(design) };
+                self.iteration.design = Some(Arc::new(design));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn carried(rollout: Rollout, due: &[Due<'_>]) -> Result<Rollout, Error> {
+    let too_many = || Error::new(Code::LimitExceeded, "must serve at most 255 variations");
+    rollout.carry(due, false).ok_or_else(|| too_many().at("rollout"))
+}
+
+impl FromJson for RolloutSlice {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let object = cursor.object(&["variation_id", "weight", "untracked"])?;
+        let untracked = object.or_default("untracked")?;
+        Ok(Self {
+            variation_id: match untracked {
+                true => object.optional("variation_id")?,
+                false => Some(object.read("variation_id")?),
+            },
+            weight: object.read("weight")?,
+            untracked,
+        })
+    }
+}
+
+deserialize!(RolloutSlice);
