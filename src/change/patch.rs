@@ -295,6 +295,8 @@ patches! {
             traffic: Percentage = Percentage,
             /// Whether its start may draw everybody anew.
             can_reshuffle: bool = bool,
+            /// What becomes different about how its results are to be read.
+            analysis: AnalysisPatch = AnalysisPatch,
         }
         patch {
             /// The segment of those who can be in the experiment.

@@ -1,5 +1,7 @@
 //! How the results of an experiment are to be read.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{Record, SubjectKind, Text, check_count, check_distinct};
@@ -206,6 +208,11 @@ impl Analysis {
     /// Whether it says nothing.
     pub fn is_default(&self) -> bool {
         *self == *Self::NONE
+    }
+
+    /// To be held; nothing when it says nothing.
+    pub(crate) fn shared(self) -> Option<Arc<Self>> {
+        Some(self).filter(|own| !own.is_default()).map(Arc::new)
     }
 
     /// The metric that decides.

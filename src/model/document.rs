@@ -10,23 +10,30 @@ use super::iteration::{Design, lay_out};
 use super::rollout::{Rollout, RolloutSlice, due};
 use super::{Allocation, Experiment, Iteration, Segment, Strategy};
 use crate::id::{SegmentId, VariationId};
+use crate::number::Percentage;
 use crate::partition::Partition;
 
 impl Iteration {
-    /// A run of this experiment, as JSON: what the design shares with the experiment is left out.
-    pub(crate) fn within<'a>(&'a self, experiment: &'a Experiment) -> impl Serialize {
-        Within { iteration: self, experiment }
+    /// A run of this experiment, with this traffic, as JSON: what the design shares with the
+    /// experiment is left out.
+    pub(crate) fn within<'a>(
+        &'a self,
+        experiment: &'a Experiment,
+        traffic: Percentage,
+    ) -> impl Serialize {
+        Within { iteration: self, experiment, traffic }
     }
 }
 
 struct Within<'a> {
     iteration: &'a Iteration,
     experiment: &'a Experiment,
+    traffic: Percentage,
 }
 
 impl Serialize for Within<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { iteration, experiment } = self;
+        let Self { iteration, experiment, traffic } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("number", &iteration.number)?;
         if let Some(started_at) = &iteration.started_at {
@@ -60,7 +67,7 @@ impl Serialize for Within<'_> {
                 }
                 (Strategy::Segment, splits) => map.serialize_entry("splits", splits)?,
             }
-            if let Some(rollout) = design.moved_rollout(experiment) {
+            if let Some(rollout) = design.moved_rollout(*traffic) {
                 map.serialize_entry("rollout", rollout)?;
             }
         }
@@ -95,9 +102,9 @@ struct MovedSplit<'a> {
 
 impl Design {
     /// The slices, unless they lie as at first.
-    fn moved_rollout(&self, experiment: &Experiment) -> Option<&[RolloutSlice]> {
+    fn moved_rollout(&self, traffic: Percentage) -> Option<&[RolloutSlice]> {
         let rollout = self.rollout.as_ref()?;
-        let due = due(&self.allocations, experiment.traffic).ok();
+        let due = due(&self.allocations, traffic).ok();
         let first = due.map(|due| Rollout::lay_out(&due, self.outside_variation_id.as_ref()));
         (first.as_ref() != Some(rollout)).then(|| rollout.slices())
     }

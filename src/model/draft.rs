@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
+use super::analysis::{Analysis, check_analysis};
 use super::iteration::nullable;
 use super::{Allocation, Experiment, SubjectKind, checked};
 use crate::error::Error;
@@ -29,6 +30,7 @@ pub struct Draft {
     pub(crate) outside_variation_id: Option<VariationId>,
     pub(crate) can_reshuffle: bool,
     pub(crate) created_at: Timestamp,
+    pub(crate) analysis: Option<Arc<Analysis>>,
 }
 
 impl Draft {
@@ -63,6 +65,15 @@ impl Draft {
         self.can_reshuffle
     }
 
+    /// How its results are to be read.
+    pub fn analysis(&self) -> &Analysis {
+        self.analysis.as_deref().unwrap_or(Analysis::NONE)
+    }
+
+    pub(crate) fn set_analysis(&mut self, analysis: Analysis) {
+        self.analysis = analysis.shared();
+    }
+
     /// When it was opened.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
@@ -78,6 +89,7 @@ impl Draft {
             outside_variation_id: experiment.outside_variation_id.clone(),
             can_reshuffle: experiment.can_reshuffle,
             created_at,
+            analysis: experiment.analysis.clone(),
         }
     }
 
@@ -91,6 +103,7 @@ impl Draft {
             outside_variation_id,
             can_reshuffle,
             created_at: _,
+            analysis,
         } = self.clone();
         Experiment {
             subject_kind,
@@ -99,6 +112,7 @@ impl Draft {
             audience_id,
             outside_variation_id,
             can_reshuffle,
+            analysis,
             draft: None,
             ..experiment.clone()
         }
@@ -114,6 +128,7 @@ impl Draft {
             "outside_variation_id",
             "can_reshuffle",
             "created_at",
+            "analysis",
         ])?;
         let mut draft = Self::of(experiment, experiment.created_at());
         if let Some(kind) = object.optional("subject_kind")? {
@@ -142,6 +157,9 @@ impl Draft {
         }
         if let Some(created_at) = object.optional("created_at")? {
             draft.created_at = created_at;
+        }
+        if object.get("analysis").is_some() {
+            draft.set_analysis(checked(&object, "analysis", check_analysis)?);
         }
         Ok(draft)
     }
@@ -182,6 +200,9 @@ impl Serialize for Within<'_> {
         }
         if draft.created_at != copy.created_at {
             map.serialize_entry("created_at", &draft.created_at)?;
+        }
+        if draft.analysis != copy.analysis {
+            map.serialize_entry("analysis", draft.analysis())?;
         }
         map.end()
     }

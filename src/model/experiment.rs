@@ -234,7 +234,7 @@ impl Experiment {
     }
 
     pub(crate) fn set_analysis(&mut self, analysis: Analysis) {
-        self.analysis = Some(analysis).filter(|own| !own.is_default()).map(Arc::new);
+        self.analysis = analysis.shared();
     }
 
     /// The runs before the present one, oldest first, at most 1,000 of them.
@@ -533,7 +533,7 @@ impl Serialize for Experiment {
         map.serialize_entry("hash", &self.hash)?;
         map.serialize_entry("salt", &self.salt)?;
         map.serialize_entry("status", &self.status)?;
-        map.serialize_entry("iteration", &self.iteration.within(self))?;
+        map.serialize_entry("iteration", &self.iteration.within(self, self.traffic))?;
         if !self.can_reshuffle {
             map.serialize_entry("can_reshuffle", &self.can_reshuffle)?;
         }

@@ -1,10 +1,13 @@
 //! What a run leaves behind: its winner, its place in a layer, and itself as one that is over.
 
+use std::sync::Arc;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::analysis::{Analysis, check_analysis};
 use super::iteration::DesignRef;
-use super::{Experiment, Iteration, Name, SubjectKind};
+use super::{Experiment, Iteration, Name, SubjectKind, checked};
 use crate::error::{Code, Error};
 use crate::id::{LayerId, VariationId};
 use crate::json::{Cursor, FromJson};
@@ -123,6 +126,7 @@ pub struct PastIteration {
     pub(crate) subject_kind: SubjectKind,
     pub(crate) traffic: Percentage,
     pub(crate) can_reshuffle: bool,
+    pub(crate) analysis: Option<Arc<Analysis>>,
 }
 
 impl PastIteration {
@@ -147,6 +151,11 @@ impl PastIteration {
         self.can_reshuffle
     }
 
+    /// How its results were to be read when the run ended.
+    pub fn analysis(&self) -> &Analysis {
+        self.analysis.as_deref().unwrap_or(Analysis::NONE)
+    }
+
     /// The experiment's place in its layer when the run ended, if it was in one; the same as
     /// [`Iteration::layer`].
     pub fn layer(&self) -> Option<&Reservation> {
@@ -160,6 +169,7 @@ impl PastIteration {
             subject_kind: experiment.subject_kind.clone(),
             traffic: experiment.traffic,
             can_reshuffle: experiment.can_reshuffle,
+            analysis: experiment.analysis.clone(),
         }
     }
 
@@ -168,7 +178,13 @@ impl PastIteration {
         cursor: Cursor<'_>,
         experiment: &Experiment,
     ) -> Result<(Self, Option<DesignRef>), Error> {
-        let object = cursor.object(&["iteration", "subject_kind", "traffic", "can_reshuffle"])?;
+        let object = cursor.object(&[
+            "iteration",
+            "subject_kind",
+            "traffic",
+            "can_reshuffle",
+            "analysis",
+        ])?;
         let run = object.required("iteration")?;
         let (iteration, design) = Iteration::from_json(run, experiment.created_at())?;
         for (key, time) in [("started_at", iteration.started_at), ("ended_at", iteration.ended_at)]
@@ -184,6 +200,10 @@ impl PastIteration {
             subject_kind: kind.unwrap_or_else(|| experiment.subject_kind.clone()),
             traffic: object.optional("traffic")?.unwrap_or(experiment.traffic),
             can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(experiment.can_reshuffle),
+            analysis: match object.get("analysis") {
+                Some(_) => checked(&object, "analysis", check_analysis)?.shared(),
+                None => experiment.analysis.clone(),
+            },
         };
         Ok((past, design))
     }
@@ -212,7 +232,7 @@ impl Serialize for Within<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { past, experiment } = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("iteration", &past.iteration.within(experiment))?;
+        map.serialize_entry("iteration", &past.iteration.within(experiment, past.traffic))?;
         if past.subject_kind != experiment.subject_kind {
             map.serialize_entry("subject_kind", &past.subject_kind)?;
         }
@@ -221,6 +241,9 @@ impl Serialize for Within<'_> {
         }
         if past.can_reshuffle != experiment.can_reshuffle {
             map.serialize_entry("can_reshuffle", &past.can_reshuffle)?;
+        }
+        if past.analysis != experiment.analysis {
+            map.serialize_entry("analysis", past.analysis())?;
         }
         map.end()
     }

@@ -12,12 +12,14 @@ use crate::model::{
     RolloutSlice, Split, SplitRef, Strategy, check_allocations, due, lay_out, read_partition,
     targets,
 };
+use crate::number::Percentage;
 
 impl Snapshot {
     /// Puts together what a run froze.
     pub(super) fn restore_design(
         &self,
         experiment: &Experiment,
+        traffic: Percentage,
         design: DesignRef,
         past: &Past,
     ) -> Result<Design, Error> {
@@ -70,7 +72,8 @@ impl Snapshot {
             let error = Error::new(Code::UnknownReference, rule).with_value(id);
             return Err(error.at(key));
         }
-        let rollout = restore_rollout(experiment, &allocations, outside.as_ref(), design.rollout)?;
+        let arms = (&*allocations, traffic);
+        let rollout = restore_rollout(experiment.hash(), arms, outside.as_ref(), design.rollout)?;
         if let Some(rollout) = &rollout {
             if design.partition.is_some() {
                 let rule = format!("is only for experiments that hash by {}", HashVersion::Xxh64V1);
@@ -115,7 +118,8 @@ impl Snapshot {
             }
             number = run.number;
             if let Some(design) = design {
-                let design = self.restore_design(experiment, design, past).map_err(here)?;
+                let design =
+                    self.restore_design(experiment, own.traffic, design, past).map_err(here)?;
                 run.design = Some(Arc::new(design));
             }
             check_winner(run).map_err(here)?;
@@ -214,12 +218,12 @@ pub(super) fn segments_of<'a>(
 
 /// Puts together the slices of a run: as a document has them, or as they lay at first.
 fn restore_rollout(
-    experiment: &Experiment,
-    allocations: &[Allocation],
+    hash: HashVersion,
+    (allocations, traffic): (&[Allocation], Percentage),
     outside: Option<&VariationId>,
     given: Option<Vec<RolloutSlice>>,
 ) -> Result<Option<Rollout>, Error> {
-    if !experiment.hash().has_rollout() {
+    if !hash.has_rollout() {
         let rule = format!(
             "is only for experiments that hash by {} or {}",
             HashVersion::Sha1V1,
@@ -230,7 +234,7 @@ fn restore_rollout(
             None => Ok(None),
         };
     }
-    let due = due(allocations, experiment.traffic())?;
+    let due = due(allocations, traffic)?;
     match given {
         Some(list) => Rollout::read(&list, &due, outside).map_err(|error| error.at("rollout")),
         None => Ok(Rollout::lay_out(&due, outside)),

@@ -65,8 +65,8 @@ impl Snapshot {
     /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list, `analysis`, `rollout`, a list of slices |
     /// | an analysis | `hypothesis`, `kind` (`experiment`): `mab` or `holdout`; `methodology`: `bayesian`, `frequentist` or `export_only`; `data_source`, `metrics`, a list of objects with **`metric_id`**, `is_primary` (`false`) and `unit`, a kind of subject; `attributes`, a list, `covariate_id`, `bayesian_threshold` in percent, `significance_threshold` from 0 to 1, `test_direction`: `one_sided` or `two_sided`; `correction`, an object with `method`: `bonferroni` or `benjamini_hochberg`, and `scope`: `variations`, `metrics` or `variations_and_metrics`; `sequential`, `true` or `false`; `reallocation_interval` in milliseconds |
     /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
-    /// | a draft | what differs from the experiment: `subject_kind`, `allocations`, `traffic`, `audience_id`, `outside_variation_id`, `can_reshuffle`, `created_at` |
-    /// | a previous iteration | **`iteration`**, with **`started_at`** and **`ended_at`**; what differed from the experiment: `subject_kind`, `traffic`, `can_reshuffle` |
+    /// | a draft | what differs from the experiment: `subject_kind`, `allocations`, `traffic`, `audience_id`, `outside_variation_id`, `can_reshuffle`, `created_at`, `analysis` |
+    /// | a previous iteration | **`iteration`**, with **`started_at`** and **`ended_at`**; what differed from the experiment: `subject_kind`, `traffic`, `can_reshuffle`, `analysis` |
     /// | a winner | **`variation_id`**, `reason`, `is_shipped` (`false`) |
     /// | the layer of an iteration | **`layer_id`**, **`name`**, **`share`** and **`others`**, the sum of the other shares, in percent |
     /// | a stage | **`at`**, **`traffic`** in percent |
@@ -347,7 +347,9 @@ impl Snapshot {
                 return Err(in_iteration(Error::invalid(rule).at("flag_version")));
             }
             Some(design) => {
-                let design = self.restore_design(experiment, design, past).map_err(in_iteration)?;
+                let design = self
+                    .restore_design(experiment, experiment.traffic, design, past)
+                    .map_err(in_iteration)?;
                 let difference = design.difference(experiment);
                 if let Some(field) = difference.filter(|_| experiment.status == Status::Active) {
                     let rule = "must be the experiment's own, since it is active";

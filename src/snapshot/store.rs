@@ -8,7 +8,10 @@ use super::table::Table;
 use super::{Held, Membership, Snapshot};
 use crate::assign::{Plan, Surroundings};
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
-use crate::model::{Experiment, Flag, Holdout, Key, Layer, Metric, Name, Rollout, Segment, Status};
+use crate::model::{
+    Draft, Experiment, Flag, Holdout, Key, Layer, Metric, Name, PastIteration, Rollout, Segment,
+    Status,
+};
 
 impl Snapshot {
     /// Puts a flag in place of the one with its id, if there is one.
@@ -261,7 +264,11 @@ fn used(experiment: &Experiment) -> BTreeSet<Arc<str>> {
         ids.extend(segments_of(allocations, audience_id).map(SegmentId::shared));
         ids.extend(outside_variation_id.map(VariationId::shared));
     }
-    ids.extend(experiment.analysis().metrics.iter().map(|own| own.metric_id.shared()));
+    let past = experiment.previous_iterations().iter().map(PastIteration::analysis);
+    let drafted = experiment.draft().map(Draft::analysis);
+    let analyses = past.chain(drafted).chain([experiment.analysis()]);
+    let metrics = analyses.flat_map(|analysis| &analysis.metrics);
+    ids.extend(metrics.map(|own| own.metric_id.shared()));
     // Slices outlive the arms that they were of, and are served from the flag as it is next.
     let run = experiment.iteration.design.as_ref().and_then(|design| design.rollout.as_ref());
     let slices = experiment.rollout.iter().chain(run).flat_map(Rollout::variations);

@@ -9,9 +9,9 @@ use super::{Edit, Work, given, not_found, patched, settled, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
-    Experiment, Iteration, Record, Salt, Schedule, Status, Tag, adds_none_primary,
-    check_allocations, check_analysis, check_hash, check_id_free, check_levels, check_schedule,
-    check_tags, extends, initial_traffic,
+    Analysis, Experiment, HashVersion, Iteration, Record, Salt, Schedule, Status, Tag,
+    adds_none_primary, check_allocations, check_analysis, check_hash, check_id_free, check_levels,
+    check_schedule, check_tags, extends, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -40,7 +40,7 @@ impl Work<'_> {
         check_hash(new.hash, new.strategy, &new.levels, &new.stages)?;
         let salt = match new.salt.take() {
             Some(salt) => salt,
-            None if new.hash.has_rollout() => self.draw_seed()?,
+            None if new.hash.has_rollout() => self.draw_salt(new.hash)?,
             None => Salt::from(&id),
         };
         let mut experiment = Experiment {
@@ -152,7 +152,9 @@ impl Work<'_> {
         check_schedule_edit(&schedule, experiment, patch)?;
         experiment.set_schedule(schedule);
         if let Some(patch) = &patch.analysis {
-            let fields = edit_analysis(experiment, patch).map_err(|error| error.at("analysis"))?;
+            let (analysis, fields) = edit_analysis(experiment.analysis(), experiment.status, patch)
+                .map_err(|error| error.at("analysis"))?;
+            experiment.set_analysis(analysis);
             edit.fields.extend(fields);
         }
         let Experiment { hash, strategy, levels, .. } = &*experiment;
@@ -278,8 +280,7 @@ impl Work<'_> {
         let mut experiment = self.experiment(id, if_version)?;
         let salt = match salt {
             Some(salt) => salt,
-            None if experiment.hash.has_rollout() => self.draw_seed()?,
-            None => spell(self.entropy.bits()?).parse()?,
+            None => self.draw_salt(experiment.hash)?,
         };
         let mut edit = editing(experiment.status);
         edit.set("salt", &mut experiment.salt, Some(salt.clone()))?;
@@ -289,10 +290,14 @@ impl Work<'_> {
         Ok(salt)
     }
 
-    /// A random salt as LaunchDarkly's seeds are: a whole number from 1 to 2^31 − 1 in decimal.
-    fn draw_seed(&mut self) -> Result<Salt, Error> {
-        let seeds = (1 << 31) - 1;
-        (1 + self.entropy.bits()? % seeds).to_string().parse()
+    /// A random salt. Under a hash of LaunchDarkly's it is as their seeds are: a whole number from 1
+    /// to 2^31 − 1 in decimal.
+    pub(super) fn draw_salt(&mut self, hash: HashVersion) -> Result<Salt, Error> {
+        let bits = self.entropy.bits()?;
+        match hash.has_rollout() {
+            true => (1 + bits % ((1 << 31) - 1)).to_string().parse(),
+            false => spell(bits).parse(),
+        }
     }
 
     pub(super) fn delete_experiment(
@@ -387,9 +392,12 @@ fn check_schedule_edit(
 }
 
 /// Edits how results are to be read, and returns which fields have become different.
-fn edit_analysis(experiment: &mut Experiment, patch: &AnalysisPatch) -> Result<Vec<String>, Error> {
-    let status = experiment.status;
-    let mut own = experiment.analysis().clone();
+pub(super) fn edit_analysis(
+    analysis: &Analysis,
+    status: Status,
+    patch: &AnalysisPatch,
+) -> Result<(Analysis, Vec<String>), Error> {
+    let mut own = analysis.clone();
     let mut edit = Edit::new(|name| {
         let field = Field::ALL.iter().copied().find(|field| field.as_str() == name);
         match field.unwrap_or(Field::Analysis) {
@@ -428,8 +436,7 @@ fn edit_analysis(experiment: &mut Experiment, patch: &AnalysisPatch) -> Result<V
     }
     fields.sort_unstable();
     fields.dedup();
-    experiment.set_analysis(own);
-    Ok(fields)
+    Ok((own, fields))
 }
 
 /// The edits of an experiment, as far as its status allows.

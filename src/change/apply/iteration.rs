@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::super::DraftPatch;
 use super::super::lifecycle::not_allowed;
-use super::experiment::{check_not_shelved, settable};
+use super::experiment::{check_not_shelved, edit_analysis, settable};
 use super::{Edit, Work, archived, given, settled};
 use crate::error::{Code, Error};
-use crate::id::{ExperimentId, VariationId, spell};
+use crate::id::{ExperimentId, VariationId};
 use crate::model::{
     Draft, Experiment, Iteration, PastIteration, Salt, Status, Winner, check_allocations,
     check_previous,
@@ -69,6 +69,12 @@ impl Work<'_> {
         let outside = settled(&patch.outside_variation_id);
         edit.set("draft.outside_variation_id", &mut draft.outside_variation_id, outside)?;
         edit.set("draft.can_reshuffle", &mut draft.can_reshuffle, patch.can_reshuffle)?;
+        if let Some(patch) = &patch.analysis {
+            let (analysis, fields) = edit_analysis(draft.analysis(), Status::Draft, patch)
+                .map_err(|error| error.at("analysis"))?;
+            draft.set_analysis(analysis);
+            edit.fields.extend(fields.into_iter().map(|field| format!("draft.{field}")));
+        }
         let drafted = draft.put_into(experiment);
         self.next.check_references(&drafted)?;
         self.next.check_kind(&drafted)?;
@@ -106,7 +112,7 @@ impl Work<'_> {
         check_not_shelved(&experiment)?;
         let salt = match salt {
             None if reshuffle || from == Status::Completed => {
-                Some(spell(self.entropy.bits()?).parse()?)
+                Some(self.draw_salt(experiment.hash)?)
             }
             given => given,
         };
