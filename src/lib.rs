@@ -40,12 +40,12 @@ pub use lint::{Finding, FindingCode};
 #[cfg(feature = "regex")]
 pub use model::Regex;
 pub use model::{
-    ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, Bounds, Condition, Config,
-    Correction, CorrectionMethod, CorrectionScope, Description, Draft, EventDefault, Experiment,
-    Expression, Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key, Layer,
-    Maintainer, Methodology, Metric, MetricDefinition, MetricKind, MetricMember, MetricUse, Name,
-    Number, OneOf, Parameter, ParameterType, PastIteration, Reservation, RolloutSlice, Rule, Salt,
-    Segment, SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind,
+    ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, Bounds, Carryover, Condition,
+    Config, Correction, CorrectionMethod, CorrectionScope, Description, Draft, EventDefault,
+    Experiment, Expression, Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration, Keep, Key,
+    Layer, Maintainer, Methodology, Metric, MetricDefinition, MetricKind, MetricMember, MetricUse,
+    Name, Number, OneOf, Parameter, ParameterType, PastIteration, Reservation, RolloutSlice, Rule,
+    Salt, Segment, SegmentStatus, Semver, Settings, Stage, Status, Strategy, SubjectKind,
     SuccessCriteria, Tag, TestDirection, Text, UnitAggregation, UrlMatch, UrlTarget, Variation,
     Winner,
 };

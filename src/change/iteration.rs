@@ -2,6 +2,7 @@
 
 use super::{Change, DraftPatch};
 use crate::id::{ExperimentId, VariationId};
+use crate::model::Carryover;
 
 impl Change {
     /// Opens or edits the draft of the next iteration.
@@ -16,7 +17,13 @@ impl Change {
 
     /// Starts the next iteration.
     pub fn start_iteration(id: &ExperimentId) -> Self {
-        Self::StartIteration { id: id.clone(), if_version: None, reshuffle: false, salt: None }
+        Self::StartIteration {
+            id: id.clone(),
+            if_version: None,
+            reshuffle: false,
+            salt: None,
+            carryover: Carryover::Analysed,
+        }
     }
 
     /// Stops the present iteration; see [`with_winner`](Self::with_winner),
@@ -45,6 +52,15 @@ impl Change {
     pub fn reshuffled(mut self) -> Self {
         if let Self::StartIteration { reshuffle, .. } = &mut self {
             *reshuffle = true;
+        }
+        self
+    }
+
+    /// The same start of an iteration, on which those who are in carry over like this. Any other
+    /// change stays as it is.
+    pub fn carrying_over(mut self, how: Carryover) -> Self {
+        if let Self::StartIteration { carryover, .. } = &mut self {
+            *carryover = how;
         }
         self
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object, deserialize};
-use crate::model::{FlagStatus, SegmentStatus, Status};
+use crate::model::{Carryover, FlagStatus, SegmentStatus, Status};
 use crate::number::Percentage;
 
 impl FromJson for Change {
@@ -82,7 +82,7 @@ impl FromJson for Change {
             "delete_holdout" => change!(DeleteHoldout id if_version),
             "draft_iteration" => change!(DraftIteration id if_version patch),
             "discard_draft" => change!(DiscardDraft id if_version),
-            "start_iteration" => change!(StartIteration id if_version reshuffle salt),
+            "start_iteration" => change!(StartIteration id if_version reshuffle salt carryover),
             "stop_iteration" => change!(StopIteration id if_version winner reason ship),
             "shelve_experiment" => {
                 let object = cursor.object(&["change", "id", "if_version", "shelved"])?;
@@ -109,11 +109,17 @@ impl<T: FromJson> Member for Option<T> {
     }
 }
 
-impl Member for bool {
-    fn member(object: &Object<'_>, key: &'static str) -> Result<Self, Error> {
-        object.or_default(key)
-    }
+macro_rules! defaulted {
+    ($($name:ident)+) => {$(
+        impl Member for $name {
+            fn member(object: &Object<'_>, key: &'static str) -> Result<Self, Error> {
+                object.or_default(key)
+            }
+        }
+    )+};
 }
+
+defaulted! { bool Carryover }
 
 macro_rules! required {
     ($($name:ident)+) => {$(

@@ -27,7 +27,7 @@ pub use transaction::Transaction;
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use crate::json::{Limits, read};
-use crate::model::{FlagStatus, Salt, SegmentStatus, Status};
+use crate::model::{Carryover, FlagStatus, Salt, SegmentStatus, Status};
 use crate::number::Percentage;
 
 /// One change of what is held, as plain data.
@@ -312,6 +312,9 @@ pub enum Change {
         /// The salt; the present one unless given, and a random one if everybody is drawn anew.
         #[serde(skip_serializing_if = "Option::is_none")]
         salt: Option<Salt>,
+        /// What becomes of those who are in when the traffic grows and the salt stays.
+        #[serde(skip_serializing_if = "Carryover::is_default")]
+        carryover: Carryover,
     },
     /// Stops the iteration of an active or paused experiment, which becomes completed; see
     /// [`Iteration::winner`](crate::Iteration::winner).

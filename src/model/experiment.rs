@@ -445,6 +445,9 @@ codes! {
 }
 
 impl HashVersion {
+    /// Those whose one draw decides both traffic and arm, in words.
+    pub(crate) const ROLLOUTS: &'static str = "sha1-v1 or sha1-f32-v1";
+
     /// Whether one draw decides both traffic and arm.
     pub(crate) const fn has_rollout(self) -> bool {
         matches!(self, Self::Sha1V1 | Self::Sha1F32V1)

@@ -36,7 +36,7 @@ pub use metric::{
 };
 pub use parameter::{Parameter, ParameterType};
 pub use past::{PastIteration, Reservation, Winner};
-pub use rollout::RolloutSlice;
+pub use rollout::{Carryover, RolloutSlice};
 pub use schedule::Stage;
 #[cfg(feature = "regex")]
 pub use segment::Regex;

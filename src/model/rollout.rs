@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::allocation::is_weightless;
 use super::iteration::Design;
 use super::{Allocation, Experiment, HashVersion, Stage, Strategy};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, codes};
 use crate::id::VariationId;
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::number::{Percentage, Weight};
@@ -15,9 +14,6 @@ use crate::partition::{Piece, rebalance};
 
 /// The most slices of a rollout: far more than any history of edits leaves.
 const MAX_SLICES: usize = 4096;
-
-/// The sum of weights that percentages make.
-const WHOLE: u64 = 100_000_000;
 
 /// A run of buckets with one fate, in an experiment that assigns by [`HashVersion::Sha1V1`] or
 /// [`HashVersion::Sha1F32V1`].
@@ -43,10 +39,11 @@ const WHOLE: u64 = 100_000_000;
 /// # First layout
 /// An experiment lies at first in the order in which its allocations are listed, then the outside.
 /// An arm is due its weight's share of the traffic in buckets, and the borders of all arms, taken in
-/// the order of their variations' ids, are rounded to whole buckets: with T the traffic and Wᵢ the
-/// sum of the first i weights, both out of 1, they lie at `floor(100000·T·Wᵢ + 1/2)`. So an arm with
-/// a whole number of thousandths of a percent of all subjects has exactly that many buckets, however
-/// its weight is rounded to six decimals.
+/// the order of their variations' ids, are rounded to whole buckets: with T the traffic out of 1, W
+/// the sum of all weights and Wᵢ that of the first i, they lie at `floor(100000·T·Wᵢ/W + 1/2)`. So an
+/// arm with a whole number of thousandths of a percent of all subjects has exactly that many buckets.
+/// The weights need not sum to 100: with their sum for the traffic, each is the arm's share of all
+/// subjects, as LaunchDarkly writes them.
 ///
 /// An experiment that is brought over says how its slices lie instead
 /// ([`NewExperiment::rollout`](crate::NewExperiment::rollout)). Its arms must have as many tracked
@@ -93,6 +90,35 @@ pub struct RolloutSlice {
     /// Whether its subjects are no part of the experiment.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untracked: bool,
+}
+
+codes! {
+    /// What becomes of those who are in when a new iteration takes in more, under a hash that has a
+    /// [rollout](RolloutSlice). LaunchDarkly's pages say one and the other.
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub enum Carryover {
+        /// They stay in the experiment, in their arms; those who enter come from outside.
+        #[default]
+        Analysed = "analysed",
+        /// They are served what they had, but leave the experiment; all who are in afterwards come
+        /// from outside. When there are not as many outside, everybody is drawn anew, or if
+        /// [`can_reshuffle`](crate::Experiment::can_reshuffle) forbids it, they stay.
+        ServedOnly = "served_only",
+    }
+}
+
+impl Carryover {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FromJson for Carryover {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        cursor.one_of(Self::ALL, Self::as_str)
+    }
 }
 
 impl RolloutSlice {
@@ -351,8 +377,8 @@ fn take_back(fates: &mut [Fate<'_>], mut pieces: Vec<Piece>, mut shortage: u64) 
 /// How many buckets each arm is due, in the order in which they are listed.
 pub(crate) fn due(allocations: &[Allocation], traffic: Percentage) -> Result<Vec<Due<'_>>, Error> {
     let sum: u64 = allocations.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
-    if sum != WHOLE || is_weightless(allocations) {
-        let rule = "must have weights that sum to exactly 100, of which a rollout is made";
+    if sum == 0 || allocations.iter().any(|arm| arm.weight.is_none()) {
+        let rule = "must all have weights, one of them above 0, of which a rollout is made";
         return Err(Error::invalid(rule).at("allocations"));
     }
     let mut order: Vec<(usize, &Allocation)> = allocations.iter().enumerate().collect();
@@ -361,9 +387,9 @@ pub(crate) fn due(allocations: &[Allocation], traffic: Percentage) -> Result<Vec
     let (mut weights, mut start) = (0, 0);
     for (place, arm) in order {
         weights += arm.weight.map_or(0, Weight::millionths);
-        // At most 10^21.
+        // Far below 2^128.
         let share = u128::from(weights) * u128::from(traffic.millionths()) * u128::from(all());
-        let whole = u128::from(WHOLE) * u128::from(WHOLE);
+        let whole = u128::from(sum) * u128::from(Percentage::MAX.millionths());
         let end = u64::try_from((2 * share + whole) / (2 * whole)).unwrap_or(all());
         due.push((place, (&arm.variation_id, end - start)));
         start = end;
@@ -404,11 +430,7 @@ impl Experiment {
             return Ok(());
         }
         if !self.hash.has_rollout() {
-            let rule = format!(
-                "is only for experiments that hash by {} or {}",
-                HashVersion::Sha1V1,
-                HashVersion::Sha1F32V1
-            );
+            let rule = format!("is only for experiments that hash by {}", HashVersion::ROLLOUTS);
             return Err(Error::invalid(rule).at("rollout"));
         }
         let due = due(&self.allocations, self.traffic)?;
@@ -429,6 +451,16 @@ impl Experiment {
             Some(before) => carried(before.clone().with_outside(outside), &due).map(Some),
             None => Ok(Some(Rollout::lay_out(&due, outside))),
         }
+    }
+
+    /// The slices of the next run if whoever is in this one leaves it and is served what they had;
+    /// `None` when there are not enough subjects outside. Only when the traffic grows.
+    pub(crate) fn served_only(&self, next: &Self) -> Result<Option<Option<Rollout>>, Error> {
+        let run = self.iteration.design.as_ref().and_then(|design| design.rollout.as_ref());
+        let grows = next.traffic > self.traffic && next.subject_kind == self.subject_kind;
+        let Some(run) = run.filter(|_| grows) else { return Ok(None) };
+        let run = run.clone().with_outside(next.outside_variation_id.as_ref());
+        Ok(Some(run.carry(&due(&next.allocations, next.traffic)?, true)))
     }
 
     /// Cuts the slices anew after an edit: those of a run for another traffic, those to come for

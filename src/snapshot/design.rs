@@ -224,11 +224,7 @@ fn restore_rollout(
     given: Option<Vec<RolloutSlice>>,
 ) -> Result<Option<Rollout>, Error> {
     if !hash.has_rollout() {
-        let rule = format!(
-            "is only for experiments that hash by {} or {}",
-            HashVersion::Sha1V1,
-            HashVersion::Sha1F32V1
-        );
+        let rule = format!("is only for experiments that hash by {}", HashVersion::ROLLOUTS);
         return match given {
             Some(_) => Err(Error::invalid(rule).at("rollout")),
             None => Ok(None),

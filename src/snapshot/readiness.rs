@@ -23,8 +23,9 @@ const WHOLE: u64 = 100_000_000;
 /// outside one included, is of the flag; exactly one allocation is the control; the snapshot's
 /// [`ActiveLimit`] has room.
 ///
-/// By `percentage`: no variation twice, and the weights sum to exactly 100; a ramp may have none at
-/// all, and then has an arm beside the control.
+/// By `percentage`: no variation twice, and the weights sum to exactly 100, but under a hash that
+/// has a [rollout](crate::RolloutSlice) to anything above 0; a ramp may have none at all, and then
+/// has an arm beside the control.
 ///
 /// By `segment`: exactly one fallback, which names neither segment nor priority; every other
 /// allocation names a segment that is active, and a priority; no segment and no priority twice.
@@ -176,7 +177,14 @@ impl List {
             }
             return;
         }
-        self.check_sum(arms);
+        if !experiment.hash.has_rollout() {
+            return self.check_sum(arms);
+        }
+        let some = arms.iter().any(|arm| arm.weight.is_some_and(|weight| !weight.is_zero()));
+        if !some || arms.iter().any(|arm| arm.weight.is_none()) {
+            let message = "every allocation needs a weight, and one of them more than 0";
+            self.add(ViolationCode::ExperimentInvalidAllocationWeights, message);
+        }
     }
 
     fn check_sum<'a>(&mut self, arms: impl IntoIterator<Item = &'a Allocation>) {

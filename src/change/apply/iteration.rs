@@ -9,8 +9,8 @@ use super::{Edit, Work, archived, given, settled};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, VariationId};
 use crate::model::{
-    Draft, Experiment, Iteration, PastIteration, Salt, Status, Winner, check_allocations,
-    check_previous,
+    Carryover, Design, Draft, Experiment, HashVersion, Iteration, PastIteration, Rollout, Salt,
+    Status, Winner, check_allocations, check_previous,
 };
 use crate::snapshot::{check_arm, not_ready};
 
@@ -103,6 +103,7 @@ impl Work<'_> {
         if_version: Option<u64>,
         reshuffle: bool,
         salt: Option<Salt>,
+        carryover: Carryover,
     ) -> Result<Option<Salt>, Error> {
         let mut experiment = self.experiment(id, if_version)?;
         let from = experiment.status;
@@ -110,7 +111,11 @@ impl Work<'_> {
             return Err(not_allowed("an experiment", from.as_str(), "active", &[]));
         }
         check_not_shelved(&experiment)?;
-        let salt = match salt {
+        if carryover != Carryover::default() && !experiment.hash.has_rollout() {
+            let rule = format!("is only for experiments that hash by {}", HashVersion::ROLLOUTS);
+            return Err(Error::invalid(rule).with_value(&carryover).at("carryover"));
+        }
+        let mut salt = match salt {
             None if reshuffle || from == Status::Completed => {
                 Some(self.draw_salt(experiment.hash)?)
             }
@@ -122,23 +127,40 @@ impl Work<'_> {
             }
             self.activate(&mut experiment, false)?
         } else {
-            experiment = self.follow(&experiment, salt.as_ref())?;
+            let next = self.drafted(&experiment);
+            let served = match carryover {
+                Carryover::ServedOnly if salt.is_none() => experiment.served_only(&next)?,
+                _ => None,
+            };
+            if matches!(served, Some(None)) && next.can_reshuffle {
+                salt = Some(self.draw_salt(experiment.hash)?);
+            }
+            experiment = self.follow(&experiment, next, salt.as_ref(), served.flatten())?;
             true
         };
         self.put_transitioned(experiment, from, Status::Active, froze)?;
         Ok(salt)
     }
 
-    /// The experiment when its next iteration has begun.
-    fn follow(&self, before: &Experiment, salt: Option<&Salt>) -> Result<Experiment, Error> {
+    /// The experiment with the design of its next iteration.
+    fn drafted(&self, before: &Experiment) -> Experiment {
+        match before.draft() {
+            Some(draft) => draft.put_into(before),
+            None => Draft::of(before, self.now).put_into(before),
+        }
+    }
+
+    /// The experiment when its next iteration has begun, with these slices if any are worked out.
+    fn follow(
+        &self,
+        before: &Experiment,
+        mut after: Experiment,
+        salt: Option<&Salt>,
+        rollout: Option<Rollout>,
+    ) -> Result<Experiment, Error> {
         check_previous(before.previous_iterations().len())?;
-        let drafted = match before.draft() {
-            Some(draft) => draft.clone(),
-            None => Draft::of(before, self.now),
-        };
-        let mut after = drafted.put_into(before);
         if let Some(salt) = salt.filter(|salt| **salt != before.salt) {
-            if before.status != Status::Completed && !drafted.can_reshuffle {
+            if before.status != Status::Completed && !after.can_reshuffle {
                 let rule = "must stay the same, since can_reshuffle is false";
                 return Err(Error::new(Code::NotMutable, rule).at("salt"));
             }
@@ -161,9 +183,14 @@ impl Work<'_> {
             // Other ids are hashed, so there is nobody to be kept where they are.
             after.iteration.design = None;
         }
+        if let (Some(rollout), Some(design)) = (rollout, &after.iteration.design) {
+            let carried = Design { rollout: Some(rollout), ..Design::clone(design) };
+            after.iteration.design = Some(Arc::new(carried));
+        }
         let design = Arc::new(self.next.freeze(&after)?);
         let started_at = Some(self.now);
-        let next = Iteration::new(number, drafted.created_at);
+        let created_at = before.draft().map_or(self.now, Draft::created_at);
+        let next = Iteration::new(number, created_at);
         after.iteration = Iteration { started_at, design: Some(design), ..next };
         let mut previous = before.previous_iterations().to_vec();
         previous.push(past);

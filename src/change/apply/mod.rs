@@ -231,9 +231,9 @@ impl Work<'_> {
                 let salt = self.reshuffle(&id, if_version, salt)?;
                 return Ok(Change::Reshuffle { id, if_version, salt: Some(salt) });
             }
-            Change::StartIteration { id, if_version, reshuffle, salt } => {
-                let salt = self.start_iteration(&id, if_version, reshuffle, salt)?;
-                return Ok(Change::StartIteration { id, if_version, reshuffle, salt });
+            Change::StartIteration { id, if_version, reshuffle, salt, carryover } => {
+                let salt = self.start_iteration(&id, if_version, reshuffle, salt, carryover)?;
+                return Ok(Change::StartIteration { id, if_version, reshuffle, salt, carryover });
             }
             _ => {}
         }
