@@ -1,11 +1,15 @@
 //! Holdouts: subjects kept out of a set of experiments.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Description, Key, Name, Record, Salt, SubjectKind, checked, entity, keyed, keys};
+use super::analysis::{Analysis, check_analysis};
+use super::{
+    Description, Key, Maintainer, Name, Record, Salt, SubjectKind, checked, entity, keyed, keys,
+};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, HoldoutId};
 use crate::json::{Cursor, FromJson, deserialize};
@@ -54,12 +58,25 @@ pub struct Holdout {
     pub(crate) record: Record,
     pub(crate) key: Option<Key>,
     pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) maintainer: Option<Maintainer>,
+    pub(crate) analysis: Option<Arc<Analysis>>,
 }
 
 entity!(Holdout HoldoutId);
 keyed!(Holdout);
 
 impl Holdout {
+    /// Who looks after it; fixed when it is created.
+    pub fn maintainer(&self) -> Option<&Maintainer> {
+        self.maintainer.as_ref()
+    }
+
+    /// How those who are held out are to be compared with the others; fixed when it is created, and
+    /// of the kind `holdout` if it says anything.
+    pub fn analysis(&self) -> &Analysis {
+        self.analysis.as_deref().unwrap_or(Analysis::NONE)
+    }
+
     /// What it mixes into its hash; fixed when it is created.
     pub fn salt(&self) -> &Salt {
         &self.salt
@@ -124,6 +141,8 @@ impl FromJson for Holdout {
             "experiments",
             "key",
             "ended_at",
+            "maintainer",
+            "analysis",
         ])?;
         let id: HoldoutId = object.read("id")?;
         Ok(Self {
@@ -139,6 +158,11 @@ impl FromJson for Holdout {
             record: Record::from_json(&object)?,
             key: object.optional("key")?,
             ended_at: object.optional("ended_at")?,
+            maintainer: object.optional("maintainer")?,
+            analysis: match object.get("analysis") {
+                Some(_) => checked(&object, "analysis", check_analysis)?.shared(),
+                None => None,
+            },
             id,
         })
     }
@@ -161,6 +185,12 @@ impl Serialize for Holdout {
         map.serialize_entry("experiments", &self.experiments)?;
         if let Some(at) = &self.ended_at {
             map.serialize_entry("ended_at", at)?;
+        }
+        if let Some(maintainer) = &self.maintainer {
+            map.serialize_entry("maintainer", maintainer)?;
+        }
+        if let Some(analysis) = &self.analysis {
+            map.serialize_entry("analysis", analysis)?;
         }
         self.record.serialize_into(&mut map)?;
         map.end()

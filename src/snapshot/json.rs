@@ -72,7 +72,7 @@ impl Snapshot {
     /// | a stage | **`at`**, **`traffic`** in percent |
     /// | a slice | **`weight`** in hundred-thousandths, `variation_id`, required unless untracked, `untracked` (`false`) |
     /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
-    /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids |
+    /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids, `maintainer`, `analysis` |
     /// | a single metric | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `pageview`, `click`, `custom` or `trace`; `is_numeric` (`false`), `event_key`, `selector`, `urls`, a list, `unit`, `success_criteria`: `higher_than_baseline` or `lower_than_baseline`; `analysis_units`, a list of kinds of subjects, `unit_aggregation`: `average`, `sum` or `count_distinct`; `analysis_type`: `mean` or `percentile`; `percentile`, `event_default`, an object with `disabled` (`false`) and `value`, which is 0; `data_source`, `winsor_lower_percentile`, `winsor_upper_percentile`, `winsor_include_imputed` (`false`), `trace_query`, `trace_value_location`, `unit_aggregation_field`, `value_column`, `denominator`, `filters`, any JSON; `window_start_offset` and `window_end_offset` in milliseconds |
     /// | a URL of it | **`kind`**, and one of `url`, `substring` and `pattern` |
     /// | a group of metrics | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `funnel` or `standard`; **`members`**, a list of objects with **`metric_id`** and `name_in_group`, which is required in a funnel |
@@ -287,6 +287,7 @@ impl Snapshot {
             let metric: Metric = cursor.read()?;
             let known = self.metric(metric.id()).is_some();
             check_id_free(known, metric.id().as_str()).map_err(|error| cursor.locate(error))?;
+            self.check_metric_free(&metric).map_err(|error| cursor.locate(error))?;
             self.put_metric(metric);
             Ok(())
         })?;
@@ -319,6 +320,7 @@ impl Snapshot {
     fn check_new_holdout(&self, holdout: &Holdout) -> Result<(), Error> {
         check_id_free(self.holdout(holdout.id()).is_some(), holdout.id().as_str())?;
         self.check_holdout_free(holdout)?;
+        self.check_metrics(holdout.analysis()).map_err(|error| error.at("analysis"))?;
         self.check_held(holdout).map_err(|error| error.at("experiments"))
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::Snapshot;
 use super::table::Table;
 use crate::error::Error;
-use crate::model::{Experiment, Flag, Holdout, Key, Layer, Name, check_key_free, check_name_free};
+use crate::model::{
+    Experiment, Flag, Holdout, Key, Layer, Metric, Name, check_key_free, check_name_free,
+};
 
 /// Who has which key.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,7 @@ pub(super) struct Keys {
     pub(super) experiments: Table<Key, Arc<str>>,
     pub(super) layers: Table<Key, Arc<str>>,
     pub(super) holdouts: Table<Key, Arc<str>>,
+    pub(super) metrics: Table<Key, Arc<str>>,
 }
 
 impl Snapshot {
@@ -35,6 +38,22 @@ impl Snapshot {
     /// A holdout by key.
     pub fn holdout_by_key(&self, key: &str) -> Option<&Holdout> {
         self.holdout(self.keys.holdouts.get(key)?)
+    }
+
+    /// A metric by key.
+    pub fn metric_by_key(&self, key: &str) -> Option<&Metric> {
+        self.metric(self.keys.metrics.get(key)?)
+    }
+
+    /// Checks that a metric's key, if it has one, is its own.
+    pub(crate) fn check_metric_free(&self, own: &Metric) -> Result<(), Error> {
+        match &own.key {
+            Some(key) => {
+                let taken = self.keys.metrics.get(key.as_str()).map(|id| &**id);
+                check_key_free(taken, own.id.as_str(), key)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks that what an experiment is told by is its own.

@@ -183,11 +183,17 @@ impl Snapshot {
             groups.insert(metric.id.clone());
             self.groups.insert(id.clone(), groups);
         }
+        if let Some(key) = &metric.key {
+            self.keys.metrics.insert(key.clone(), metric.id.shared());
+        }
         self.metrics.insert(metric.id.clone(), Arc::new(metric));
     }
 
     pub(crate) fn remove_metric(&mut self, id: &MetricId) {
         let Some(before) = self.metrics.remove(id.as_str()) else { return };
+        if let Some(key) = &before.key {
+            self.keys.metrics.remove(key.as_str());
+        }
         for member in &before.definition.members {
             let id = &member.metric_id;
             let mut groups = self.groups.remove(id.as_str()).unwrap_or_default();

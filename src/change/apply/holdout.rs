@@ -7,7 +7,7 @@ use super::layer::{check_apart, check_empty};
 use super::{Edit, Work, given, not_found, patched, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, HoldoutId};
-use crate::model::{Holdout, Record, Salt, check_held, check_id_free};
+use crate::model::{Holdout, Record, Salt, check_analysis, check_held, check_id_free};
 
 impl Work<'_> {
     pub(super) fn create_holdout(&mut self, mut new: NewHoldout) -> Result<NewHoldout, Error> {
@@ -27,8 +27,12 @@ impl Work<'_> {
             record: Record::new(self.now),
             key: given("key", new.key.as_ref())?,
             ended_at: None,
+            maintainer: given("maintainer", new.maintainer.as_ref())?,
+            analysis: new.analysis.clone().shared(),
             id: id.clone(),
         };
+        check_analysis(&new.analysis).map_err(|error| error.at("analysis"))?;
+        self.next.check_metrics(&new.analysis).map_err(|error| error.at("analysis"))?;
         self.next.check_holdout_free(&holdout)?;
         check_held(&holdout.experiments).map_err(|error| error.at("experiments"))?;
         self.next.check_held(&holdout).map_err(|error| error.at("experiments"))?;

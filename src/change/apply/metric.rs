@@ -5,7 +5,7 @@ use super::experiment::tags;
 use super::{Work, given, not_found, text};
 use crate::error::{Code, Error};
 use crate::id::MetricId;
-use crate::model::{Metric, Record, check_definition, check_id_free};
+use crate::model::{Holdout, Metric, Record, check_definition, check_id_free};
 
 impl Work<'_> {
     pub(super) fn create_metric(&mut self, mut new: NewMetric) -> Result<NewMetric, Error> {
@@ -25,8 +25,10 @@ impl Work<'_> {
             tags: tags(&new.tags)?,
             definition: new.definition.clone(),
             record: Record::new(self.now),
+            key: given("key", new.key.as_ref())?,
             id: id.clone(),
         };
+        self.next.check_metric_free(&metric)?;
         check_definition(&metric.definition)?;
         self.next.check_group(&metric)?;
         self.note(EffectKind::Created, EntityKind::Metric, id.as_str(), 1);
@@ -46,6 +48,12 @@ impl Work<'_> {
         self.check_unused(id.as_str())?;
         if let Some(group) = self.next.groups_of(id).map(Metric::id).min() {
             let rule = format!("must be in no group, but is in {group}");
+            return Err(Error::new(Code::InUse, rule).with_value(id).at("id"));
+        }
+        let names =
+            |own: &&Holdout| own.analysis().metrics.iter().any(|used| used.metric_id == *id);
+        if let Some(holdout) = self.next.holdouts().filter(names).map(Holdout::id).min() {
+            let rule = format!("must not be used, but is by {holdout}");
             return Err(Error::new(Code::InUse, rule).with_value(id).at("id"));
         }
         self.next.remove_metric(id);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::id::{ExperimentId, HoldoutId, LayerId};
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::model::Salt;
+use crate::model::{Analysis, Salt};
 use crate::number::Percentage;
 
 /// A layer to be created, with a name and a kind of subject.
@@ -102,6 +102,12 @@ pub struct NewHoldout {
     /// What programs call it by; nothing unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Who looks after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintainer: Option<String>,
+    /// How those who are held out are to be compared with the others.
+    #[serde(skip_serializing_if = "Analysis::is_default")]
+    pub analysis: Analysis,
 }
 
 impl NewHoldout {
@@ -140,6 +146,16 @@ impl NewHoldout {
     pub fn key(self, key: impl Into<String>) -> Self {
         Self { key: Some(key.into()), ..self }
     }
+
+    /// The same holdout with somebody who looks after it.
+    pub fn maintainer(self, maintainer: impl Into<String>) -> Self {
+        Self { maintainer: Some(maintainer.into()), ..self }
+    }
+
+    /// The same holdout, whose effect is to be read in this way.
+    pub fn analysis(self, analysis: Analysis) -> Self {
+        Self { analysis, ..self }
+    }
 }
 
 impl NewLayer {
@@ -168,8 +184,18 @@ impl FromJson for NewLayer {
 impl NewHoldout {
     /// Reads the rest of an object whose `tag`, if any, has been read.
     pub(in crate::change) fn tagged(cursor: Cursor<'_>, tag: Option<&str>) -> Result<Self, Error> {
-        let keys =
-            ["id", "name", "description", "salt", "subject_kind", "share", "experiments", "key"];
+        let keys = [
+            "id",
+            "name",
+            "description",
+            "salt",
+            "subject_kind",
+            "share",
+            "experiments",
+            "key",
+            "maintainer",
+            "analysis",
+        ];
         let object = cursor.tagged_object(tag, &keys)?;
         Ok(Self {
             id: object.optional("id")?,
@@ -180,6 +206,8 @@ impl NewHoldout {
             share: object.read("share")?,
             experiments: object.or_default("experiments")?,
             key: object.optional("key")?,
+            maintainer: object.optional("maintainer")?,
+            analysis: object.or_default("analysis")?,
         })
     }
 }

@@ -40,6 +40,9 @@ pub struct NewMetric {
     /// Words to find it by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// What programs call it by; nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// What it measures and how that is read, or what it groups.
     #[serde(flatten)]
     pub definition: MetricDefinition,
@@ -48,7 +51,14 @@ pub struct NewMetric {
 impl NewMetric {
     /// A metric of this name.
     pub fn new(name: impl Into<String>, definition: MetricDefinition) -> Self {
-        Self { id: None, name: name.into(), description: None, tags: Vec::new(), definition }
+        Self {
+            id: None,
+            name: name.into(),
+            description: None,
+            tags: Vec::new(),
+            key: None,
+            definition,
+        }
     }
 
     /// The same metric with an id of the caller's.
@@ -59,6 +69,11 @@ impl NewMetric {
     /// The same metric with a description.
     pub fn description(self, description: impl Into<String>) -> Self {
         Self { description: Some(description.into()), ..self }
+    }
+
+    /// The same metric with a key.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
     }
 
     /// The same metric with one more tag.
@@ -75,6 +90,7 @@ impl NewMetric {
             name: object.read("name")?,
             description: object.optional("description")?,
             tags: object.or_default("tags")?,
+            key: object.optional("key")?,
             definition: MetricDefinition::read(&object)?,
         })
     }

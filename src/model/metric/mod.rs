@@ -14,7 +14,7 @@ pub use definition::{
 };
 pub use url::{UrlMatch, UrlTarget};
 
-use super::{Description, Name, Record, Tag, check_tags, checked, entity};
+use super::{Description, Key, Name, Record, Tag, check_tags, checked, entity, keyed};
 use crate::error::Error;
 use crate::id::MetricId;
 use crate::json::{Cursor, FromJson, deserialize};
@@ -48,9 +48,11 @@ pub struct Metric {
     pub(crate) tags: Box<[Tag]>,
     pub(crate) definition: MetricDefinition,
     pub(crate) record: Record,
+    pub(crate) key: Option<Key>,
 }
 
 entity!(Metric MetricId);
+keyed!(Metric);
 
 impl Metric {
     /// Words to find it by, at most 100, none twice.
@@ -85,6 +87,7 @@ impl FromJson for Metric {
             tags: tags.into(),
             definition,
             record: Record::from_json(&object)?,
+            key: object.optional("key")?,
         })
     }
 }
@@ -99,6 +102,8 @@ impl Serialize for Metric {
             description: Option<&'a Description>,
             #[serde(skip_serializing_if = "<[Tag]>::is_empty")]
             tags: &'a [Tag],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            key: Option<&'a Key>,
             #[serde(flatten)]
             definition: &'a MetricDefinition,
             version: u64,
@@ -110,6 +115,7 @@ impl Serialize for Metric {
             name: &self.name,
             description: self.description.as_ref(),
             tags: &self.tags,
+            key: self.key.as_ref(),
             definition: &self.definition,
             version: self.record.version,
             created_at: self.record.created_at,
