@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs, unreachable_pub)]
 
-#[cfg(feature = "auth0")]
+#[cfg(any(feature = "auth0", feature = "launchdarkly"))]
 pub mod api;
 mod assign;
 mod change;

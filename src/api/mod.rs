@@ -9,3 +9,5 @@ mod call;
 
 #[cfg(feature = "auth0")]
 pub mod auth0;
+#[cfg(feature = "launchdarkly")]
+pub mod launchdarkly;

@@ -13,7 +13,7 @@ use std::cell::Cell;
 
 use serde::de::{self, Deserializer};
 
-#[cfg(feature = "auth0")]
+#[cfg(any(feature = "auth0", feature = "launchdarkly"))]
 pub(crate) use cursor::one_of;
 pub(crate) use cursor::{Cursor, Object};
 

@@ -11,10 +11,10 @@ use crate::number::Percentage;
 /// The most entries in each list of a metric.
 const MAX_ENTRIES: usize = 100;
 
-/// The longest filters, in bytes of compact JSON.
-const MAX_FILTERS: usize = 4 << 10;
+/// The longest JSON that is held as it is, in bytes when compact.
+const MAX_HELD: usize = 4 << 10;
 
-/// The deepest nesting of filters.
+/// The deepest nesting of what is held as it is.
 const MAX_DEPTH: usize = 32;
 
 /// Checks a metric as far as no other is concerned.
@@ -50,8 +50,8 @@ pub(crate) fn check_definition(own: &MetricDefinition) -> Result<(), Error> {
         }
         _ => {}
     }
-    if let Some(filters) = &own.filters {
-        check_filters(filters).map_err(|error| error.at("filters"))?;
+    for (key, value) in [("filters", &own.filters), ("denominator", &own.denominator)] {
+        value.as_ref().map_or(Ok(()), check_held_value).map_err(|error| error.at(key))?;
     }
     if kind.is_group() {
         check_members(own).map_err(|error| error.at("members"))?;
@@ -119,28 +119,28 @@ fn check_window(own: &MetricDefinition) -> Result<(), Error> {
     }
 }
 
-fn check_filters(filters: &Value) -> Result<(), Error> {
-    if filters.is_null() {
-        return Err(Error::new(Code::WrongType, "must not be null").with_value(filters));
+fn check_held_value(value: &Value) -> Result<(), Error> {
+    if value.is_null() {
+        return Err(Error::new(Code::WrongType, "must not be null").with_value(value));
     }
-    if is_deeper(filters, MAX_DEPTH) {
+    if is_deeper(value, MAX_DEPTH) {
         let rule = format!("must be nested at most {MAX_DEPTH} deep");
         return Err(Error::new(Code::LimitExceeded, rule));
     }
-    if filters.to_string().len() > MAX_FILTERS {
-        return Err(too_large(filters));
+    if value.to_string().len() > MAX_HELD {
+        return Err(too_large(value));
     }
     Ok(())
 }
 
-/// Reads filters, which have no more values within than their JSON may have bytes.
-pub(super) fn read_filters(cursor: Cursor<'_>) -> Result<Value, Error> {
-    cursor.value(MAX_FILTERS).ok_or_else(|| cursor.locate(too_large(&cursor.preview())))
+/// Reads what is held as it is, which has no more values within than its JSON may have bytes.
+pub(super) fn read_held(cursor: Cursor<'_>) -> Result<Value, Error> {
+    cursor.value(MAX_HELD).ok_or_else(|| cursor.locate(too_large(&cursor.preview())))
 }
 
-fn too_large(filters: &Value) -> Error {
-    let rule = format!("must have at most {MAX_FILTERS} bytes as compact JSON");
-    Error::new(Code::LimitExceeded, rule).with_value(filters)
+fn too_large(value: &Value) -> Error {
+    let rule = format!("must have at most {MAX_HELD} bytes as compact JSON");
+    Error::new(Code::LimitExceeded, rule).with_value(value)
 }
 
 fn check_members(own: &MetricDefinition) -> Result<(), Error> {

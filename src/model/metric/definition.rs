@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::UrlMatch;
-use super::check::read_filters;
+use super::check::read_held;
 use crate::error::{Error, codes};
 use crate::id::MetricId;
 use crate::json::{Cursor, FromJson, Object, deserialize};
@@ -180,9 +180,9 @@ pub struct MetricDefinition {
     /// The column in which the value stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_column: Option<Text>,
-    /// What a ratio is divided by.
+    /// What a ratio is divided by, held as `filters` are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub denominator: Option<Text>,
+    pub denominator: Option<Value>,
     /// Which events count: any JSON but `null`, of at most 4 KiB as compact JSON and 32 levels of
     /// nesting. It is held, not read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -347,8 +347,8 @@ impl MetricDefinition {
             trace_value_location: object.optional("trace_value_location")?,
             unit_aggregation_field: object.optional("unit_aggregation_field")?,
             value_column: object.optional("value_column")?,
-            denominator: object.optional("denominator")?,
-            filters: object.get("filters").map(read_filters).transpose()?,
+            denominator: object.get("denominator").map(read_held).transpose()?,
+            filters: object.get("filters").map(read_held).transpose()?,
             window_start_offset: object.optional("window_start_offset")?,
             window_end_offset: object.optional("window_end_offset")?,
             members: object.or_default("members")?,

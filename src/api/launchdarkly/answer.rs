@@ -1,0 +1,237 @@
+//! What is answered: entities as JSON, or a refusal in LaunchDarkly's envelope.
+
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::api::call::BodyFault;
+use crate::error::{Code, Error};
+
+/// The field names that differ between LaunchDarkly and this crate: ours and theirs.
+const FIELDS: [(&str, &str); 13] = [
+    ("allocations", "treatments"),
+    ("audience_id", "ruleId"),
+    ("can_reshuffle", "canReshuffleTraffic"),
+    ("covariate_id", "covariateId"),
+    ("data_source", "dataSource"),
+    ("maintainer", "maintainerId"),
+    ("members", "reservationPercent"),
+    ("outside_variation_id", "notInExperimentVariationId"),
+    ("reallocation_interval", "reallocationFrequencyMillis"),
+    ("share", "holdoutamount"),
+    ("subject_kind", "randomizationUnit"),
+    ("traffic", "allocationPercent"),
+    ("winner", "winningTreatmentId"),
+];
+
+/// A successful answer.
+pub(super) struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn ok(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::OK, body: to_json(body) }
+    }
+
+    pub(super) fn created(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::CREATED, body: to_json(body) }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    errors: Vec<Fault>,
+    allow: Option<&'static str>,
+}
+
+/// What is wrong with one part of a request.
+#[derive(Debug, Serialize)]
+pub(super) struct Fault {
+    pub(super) attribute: String,
+    pub(super) reason: String,
+}
+
+#[derive(Serialize)]
+struct Envelope<'r> {
+    code: &'r str,
+    message: &'r str,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'r [Fault],
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), errors: Vec::new(), allow: None }
+    }
+
+    /// There is no such thing as the path or the body names.
+    pub(super) fn not_found(what: &str, key: &str) -> Self {
+        let message = format!("there is no {what} {key:?}");
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn no_such_path(path: &str) -> Self {
+        let message = format!("there is no such path: {path:?}");
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let message = format!("this path has the methods {allow}");
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self { allow: Some(allow), ..Self::new(status, "method_not_allowed", message) }
+    }
+
+    /// Something else has been written meanwhile, or stands in the way.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "optimistic_locking_error", message)
+    }
+
+    /// One part of the request is at fault.
+    pub(super) fn invalid(attribute: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::faults(vec![Fault { attribute: attribute.into(), reason: reason.into() }])
+    }
+
+    /// Several parts of the request are at fault, or several things stand in its way.
+    pub(super) fn faults(errors: Vec<Fault>) -> Self {
+        let told: Vec<_> = errors.iter().map(Fault::told).collect();
+        let message = format!("validation failed: {}", told.join("; "));
+        let refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+        Self { errors, ..refusal }
+    }
+
+    /// The update cannot be understood.
+    pub(super) fn not_understood(attribute: impl Into<String>, reason: impl Into<String>) -> Self {
+        let refusal = Self::invalid(attribute, reason);
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "patch_failed", ..refusal }
+    }
+
+    /// The same refusal of one part of a greater whole.
+    pub(super) fn within(mut self, whole: &str) -> Self {
+        for fault in &mut self.errors {
+            let between = if fault.attribute.is_empty() { "" } else { "." };
+            fault.attribute = format!("{whole}{between}{}", fault.attribute);
+        }
+        self.message = match self.errors.is_empty() {
+            true => format!("{whole}: {}", self.message),
+            false => {
+                let told: Vec<_> = self.errors.iter().map(Fault::told).collect();
+                format!("validation failed: {}", told.join("; "))
+            }
+        };
+        self
+    }
+}
+
+impl Fault {
+    fn told(&self) -> String {
+        match self.attribute.as_str() {
+            "" => self.reason.clone(),
+            attribute => format!("{attribute}: {}", self.reason),
+        }
+    }
+}
+
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Unreadable(error) => error.into(),
+            BodyFault::MediaType(rule) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_request", rule)
+            }
+        }
+    }
+}
+
+/// The engine's refusal, which names the fields as this crate does.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let mut reason = error.rule().to_owned();
+        if let Some(value) = error.value() {
+            reason = format!("{reason}; got {value}");
+        }
+        let attribute = wire_path(error.path());
+        match error.code() {
+            Code::EntropyUnavailable
+            | Code::NotRecorded
+            | Code::ReentrantCommit
+            | Code::ReplayMismatch => {
+                // Why is for the host's log, not for whoever calls.
+                let message = "the server is at fault, and nothing has changed";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_service_error", message)
+            }
+            Code::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", reason),
+            Code::VersionConflict => Self::conflict(reason),
+            Code::AlreadyExists | Code::InUse | Code::NameTaken => {
+                Self { status: StatusCode::CONFLICT, ..Self::invalid(attribute, reason) }
+            }
+            Code::NotReady => Self::faults(
+                error
+                    .violations()
+                    .iter()
+                    .map(|violation| Fault {
+                        attribute: violation.code().as_str().to_owned(),
+                        reason: violation.message().to_owned(),
+                    })
+                    .collect(),
+            ),
+            _ => Self::invalid(attribute, reason),
+        }
+    }
+}
+
+/// The path of a fault as the client wrote it.
+fn wire_path(path: &str) -> String {
+    let path = path.strip_prefix("patch.").unwrap_or(path);
+    let path = path.strip_prefix("analysis.").unwrap_or(path);
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    let (field, rest) = path.split_at_checked(end).unwrap_or((path, ""));
+    let renamed = FIELDS.iter().find(|(ours, _)| *ours == field);
+    format!("{}{rest}", renamed.map_or(field, |(_, theirs)| theirs))
+}
+
+/// A refusal of the host's own in LaunchDarkly's envelope, for what is decided before a request
+/// reaches the surface: who calls, and how often.
+///
+/// ```
+/// use http::StatusCode;
+/// use variate::api::launchdarkly::refusal;
+///
+/// let response = refusal(StatusCode::UNAUTHORIZED, "unauthorized", "the token has expired");
+/// assert_eq!(
+///     String::from_utf8_lossy(response.body()),
+///     r#"{"code":"unauthorized","message":"the token has expired"}"#,
+/// );
+/// ```
+pub fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response<Vec<u8>> {
+    respond(Err(Refusal::new(status, code, message)))
+}
+
+pub(super) fn respond(outcome: Result<Answer, Refusal>) -> Response<Vec<u8>> {
+    let (status, body, allow) = match outcome {
+        Ok(Answer { status, body }) => (status, body, None),
+        Err(refusal) => {
+            let Refusal { status, code, message, errors, allow } = refusal;
+            let envelope = Envelope { code, message: &message, errors: &errors };
+            (status, to_json(&envelope), allow)
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(methods) = allow {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    response
+}
+
+/// Serialises what cannot fail to be JSON: structs with fixed keys, and texts.
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}

@@ -1,0 +1,577 @@
+//! What an iteration is to be like, between what a request says and what the engine holds.
+
+use super::Experimentation;
+use super::answer::Refusal;
+use super::fields::{Operation, Update, Value};
+use super::input::{ConfigInput, FlagInput, IterationInput, MetricInput, Primary, TreatmentInput};
+use crate::change::{AnalysisPatch, DraftPatch, ExperimentPatch, Patch};
+use crate::error::Error;
+use crate::id::{FlagId, SegmentId, VariationId};
+use crate::json::one_of;
+use crate::model::{
+    Allocation, Analysis, Correction, CorrectionMethod, CorrectionScope, Draft, Experiment, Flag,
+    Methodology, MetricKind, MetricUse, Name, TestDirection,
+};
+use crate::number::{Percentage, Weight};
+use crate::snapshot::Snapshot;
+
+/// What an iteration is to be like.
+#[derive(Debug, Clone)]
+pub(super) struct Design {
+    pub(super) flag_id: FlagId,
+    pub(super) unit: String,
+    can_reshuffle: bool,
+    pub(super) audience_id: Option<SegmentId>,
+    /// The baseline's variation unless there is one.
+    outside: Option<VariationId>,
+    treatments: Vec<Treatment>,
+    pub(super) analysis: Analysis,
+}
+
+/// One arm with its share of all subjects.
+#[derive(Debug, Clone)]
+struct Treatment {
+    /// What it is called, if it has a name.
+    name: Option<Name>,
+    is_baseline: bool,
+    percent: Percentage,
+    variation_id: VariationId,
+}
+
+impl Design {
+    /// What a request asks for, with as much of an analysis as is known.
+    pub(super) fn resolve(
+        snapshot: &Snapshot,
+        input: &IterationInput,
+        analysis: Analysis,
+    ) -> Result<Self, Refusal> {
+        let (flag, reference) = flag_of(snapshot, &input.flags)?;
+        let default = snapshot.settings().default_subject_kind.as_ref();
+        let default = default.map_or("user", |kind| kind.as_str());
+        let mut design = Self {
+            flag_id: flag.id().clone(),
+            unit: input.unit.clone().unwrap_or_else(|| default.to_owned()),
+            can_reshuffle: input.can_reshuffle.unwrap_or(true),
+            audience_id: None,
+            outside: None,
+            treatments: treatments(flag, &input.treatments)?,
+            analysis: Analysis {
+                hypothesis: hypothesis(&input.hypothesis)?,
+                reallocation_interval: input.reallocation,
+                covariate_id: input.covariate.as_deref().map(str::parse).transpose()?,
+                attributes: input.attributes.clone(),
+                ..analysis
+            },
+        };
+        design.place(snapshot, flag, reference)?;
+        design.set_metrics(snapshot, &input.metrics)?;
+        if let Some(primary) = &input.primary {
+            design.set_primary(snapshot, primary)?;
+        }
+        design.check()?;
+        Ok(design)
+    }
+
+    /// That of the present iteration.
+    pub(super) fn of(experiment: &Experiment) -> Self {
+        Self {
+            flag_id: experiment.flag_id().clone(),
+            unit: experiment.subject_kind().to_string(),
+            can_reshuffle: experiment.can_reshuffle(),
+            audience_id: experiment.audience_id().cloned(),
+            outside: experiment.outside_variation_id().cloned(),
+            treatments: held(experiment.allocations(), experiment.traffic()),
+            analysis: experiment.analysis().clone(),
+        }
+        .with_plain_outside()
+    }
+
+    /// That of the iteration to come.
+    pub(super) fn of_draft(experiment: &Experiment, draft: &Draft) -> Self {
+        Self {
+            flag_id: experiment.flag_id().clone(),
+            unit: draft.subject_kind().to_string(),
+            can_reshuffle: draft.can_reshuffle(),
+            audience_id: draft.audience_id().cloned(),
+            outside: draft.outside_variation_id().cloned(),
+            treatments: held(draft.allocations(), draft.traffic()),
+            analysis: draft.analysis().clone(),
+        }
+        .with_plain_outside()
+    }
+
+    /// Lets the outside follow the baseline if that is where it is.
+    fn with_plain_outside(self) -> Self {
+        let outside = self.outside.clone().filter(|own| Some(own) != self.baseline());
+        Self { outside, ..self }
+    }
+
+    fn baseline(&self) -> Option<&VariationId> {
+        self.treatments.iter().find(|own| own.is_baseline).map(|own| &own.variation_id)
+    }
+
+    pub(super) fn treatment_count(&self) -> usize {
+        self.treatments.len()
+    }
+
+    pub(super) fn can_reshuffle(&self) -> bool {
+        self.can_reshuffle
+    }
+
+    pub(super) fn outside_variation_id(&self) -> Option<&VariationId> {
+        self.outside.as_ref().or_else(|| self.baseline())
+    }
+
+    /// The arms as the engine holds them: each weighs what it has of all subjects.
+    pub(super) fn allocations(&self) -> Vec<Allocation> {
+        let arms = self.treatments.iter().map(|own| {
+            let arm = Allocation::share(own.variation_id.clone(), Weight::from(own.percent));
+            let arm = Allocation { name: own.name.clone(), ..arm };
+            if own.is_baseline { arm.control() } else { arm }
+        });
+        arms.collect()
+    }
+
+    /// The share of all subjects that the arms have together.
+    pub(super) fn traffic(&self) -> Percentage {
+        let sum = self.treatments.iter().map(|own| own.percent.millionths()).sum();
+        Percentage::from_millionths(sum).unwrap_or(Percentage::MAX)
+    }
+
+    /// Makes a present iteration like this, as far as it is not.
+    pub(super) fn patch(&self, present: &Self) -> ExperimentPatch {
+        let DraftPatch {
+            subject_kind,
+            allocations,
+            traffic,
+            can_reshuffle,
+            audience_id,
+            outside_variation_id,
+            analysis,
+            ..
+        } = self.draft_patch(present);
+        ExperimentPatch {
+            subject_kind,
+            allocations,
+            traffic,
+            can_reshuffle,
+            audience_id,
+            outside_variation_id,
+            analysis,
+            ..ExperimentPatch::new()
+        }
+    }
+
+    /// Makes an iteration to come like this.
+    pub(super) fn draft_patch(&self, present: &Self) -> DraftPatch {
+        let same_arms =
+            self.allocations() == present.allocations() && self.traffic() == present.traffic();
+        DraftPatch {
+            subject_kind: Some(self.unit.clone()),
+            allocations: (!same_arms).then(|| self.allocations()),
+            traffic: (!same_arms).then(|| self.traffic()),
+            can_reshuffle: Some(self.can_reshuffle),
+            audience_id: cleared(self.audience_id.as_ref()),
+            outside_variation_id: cleared(self.outside_variation_id()),
+            analysis: Some(self.analysis_patch()),
+            ..DraftPatch::new()
+        }
+    }
+
+    fn analysis_patch(&self) -> AnalysisPatch {
+        let Analysis {
+            hypothesis,
+            kind,
+            methodology,
+            data_source,
+            metrics,
+            attributes,
+            covariate_id,
+            bayesian_threshold,
+            significance_threshold,
+            test_direction,
+            correction,
+            sequential,
+            reallocation_interval,
+        } = self.analysis.clone();
+        AnalysisPatch {
+            kind: Some(kind),
+            metrics: Some(metrics),
+            attributes: Some(attributes),
+            hypothesis: cleared(hypothesis.as_ref()),
+            methodology: cleared(methodology.as_ref()),
+            data_source: cleared(data_source.as_ref()),
+            covariate_id: cleared(covariate_id.as_ref()),
+            bayesian_threshold: cleared(bayesian_threshold.as_ref()),
+            significance_threshold: cleared(significance_threshold.as_ref()),
+            test_direction: cleared(test_direction.as_ref()),
+            correction: cleared(correction.as_ref()),
+            sequential: cleared(sequential.as_ref()),
+            reallocation_interval: cleared(reallocation_interval.as_ref()),
+            ..AnalysisPatch::new()
+        }
+    }
+
+    /// Updates a field of the iteration.
+    pub(super) fn update(
+        &mut self,
+        snapshot: &Snapshot,
+        field: &str,
+        update: &Update,
+    ) -> Result<(), Refusal> {
+        let flag = snapshot.flag(&self.flag_id);
+        let flag = flag.ok_or_else(|| Refusal::not_found("flag", self.flag_id.as_str()))?;
+        match (field, update.operation, &update.value) {
+            ("hypothesis", _, Value::Text(text)) => self.analysis.hypothesis = hypothesis(text)?,
+            ("randomizationUnit", _, Value::Text(unit)) => self.unit.clone_from(unit),
+            ("canReshuffleTraffic", _, Value::Switch(on)) => self.can_reshuffle = *on,
+            ("reallocationFrequencyMillis", _, Value::Millis(millis)) => {
+                self.analysis.reallocation_interval = Some(*millis);
+            }
+            ("reallocationFrequencyMillis", _, _) => self.analysis.reallocation_interval = None,
+            ("covariateId", _, Value::Text(id)) => self.analysis.covariate_id = Some(id.parse()?),
+            ("covariateId", _, _) => self.analysis.covariate_id = None,
+            ("methodology", _, Value::Text(text)) => {
+                self.analysis.methodology = Some(methodology(text)?);
+            }
+            ("dataSource", _, Value::Text(text)) => {
+                self.analysis.data_source = Some(text.parse()?);
+            }
+            ("dataSource", _, _) => self.analysis.data_source = None,
+            ("analysisConfig", _, Value::Config(input)) => configure(&mut self.analysis, input)?,
+            ("analysisConfig", _, _) => configure(&mut self.analysis, &ConfigInput::default())?,
+            ("primarySingleMetricKey", _, Value::Text(key)) => {
+                self.set_primary(snapshot, &Primary::Single(key.clone()))?;
+            }
+            ("primaryFunnelKey", _, Value::Text(key)) => {
+                self.set_primary(snapshot, &Primary::Funnel(key.clone()))?;
+            }
+            ("attributes", operation, value) => {
+                let entries = match value {
+                    Value::Texts(entries) => entries.as_slice(),
+                    _ => &self.analysis.attributes.clone(),
+                };
+                edit_texts(&mut self.analysis.attributes, operation, entries);
+            }
+            ("flags", _, Value::Flags(flags)) => {
+                let (given, reference) = flag_of(snapshot, flags)?;
+                if given.id() != flag.id() {
+                    return Err(update.refuse("must be the flag that the experiment is on"));
+                }
+                self.place(snapshot, flag, reference)?;
+            }
+            ("treatments", Operation::Update, Value::Treatments(list)) => {
+                self.treatments = treatments(flag, list)?;
+            }
+            ("treatments", _, Value::Treatments(list)) => {
+                self.treatments.extend(treatments(flag, list)?);
+            }
+            ("treatments", _, Value::Texts(gone)) => {
+                self.treatments.retain(|own| !gone.iter().any(|id| own.variation_id == **id));
+            }
+            ("treatments", _, _) => self.treatments.clear(),
+            ("metrics", Operation::Update, Value::Metrics(list)) => {
+                self.set_metrics(snapshot, list)?;
+            }
+            ("metrics", _, Value::Metrics(list)) => self.add_metrics(snapshot, list)?,
+            ("metrics", _, value) => {
+                let keys = match value {
+                    Value::Texts(keys) => Some(keys),
+                    _ => None,
+                };
+                self.analysis.metrics.retain(|used| {
+                    let own = snapshot.metric(&used.metric_id);
+                    let own = own.map_or(used.metric_id.as_str(), super::metrics::key_of);
+                    used.is_primary || keys.is_some_and(|keys| !keys.iter().any(|key| key == own))
+                });
+            }
+            _ => return Err(update.refuse("must be a value that the field can have")),
+        }
+        Ok(())
+    }
+
+    /// Checks what no field can tell alone.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let refuse = |reason: String| Err(Refusal::invalid("treatments", reason));
+        let baselines = self.treatments.iter().filter(|own| own.is_baseline).count();
+        if baselines != 1 {
+            return refuse(format!("must have exactly one baseline; got {baselines}"));
+        }
+        let sum: u64 = self.treatments.iter().map(|own| own.percent.millionths()).sum();
+        if sum > Percentage::MAX.millionths() {
+            return refuse("must have shares that sum to at most 100".to_owned());
+        }
+        let exports = self.analysis.methodology == Some(Methodology::ExportOnly);
+        if self.analysis.primary_metric().is_none() && !exports {
+            let reason = "is required, or primaryFunnelKey, unless the methodology is export_only";
+            return Err(Refusal::invalid("primarySingleMetricKey", reason));
+        }
+        Ok(())
+    }
+
+    /// Sets where on its flag the iteration runs.
+    fn place(
+        &mut self,
+        snapshot: &Snapshot,
+        flag: &Flag,
+        reference: &FlagInput,
+    ) -> Result<(), Refusal> {
+        if reference.config_version != flag.version() {
+            return Err(Refusal::conflict(format!(
+                "flagConfigVersion: must be the present version, which is {}; got {}",
+                flag.version(),
+                reference.config_version
+            )));
+        }
+        self.audience_id = match reference.rule_id.as_str() {
+            "fallthrough" => None,
+            rule => {
+                let segment = snapshot.segment(rule);
+                let segment = segment.ok_or_else(|| Refusal::not_found("targeting rule", rule))?;
+                Some(segment.id().clone())
+            }
+        };
+        let outside = reference.outside.as_deref().map(|id| variation(flag, id)).transpose();
+        self.outside = outside
+            .map_err(|reason| Refusal::invalid("flags.notInExperimentVariationId", reason))?;
+        *self = self.clone().with_plain_outside();
+        Ok(())
+    }
+
+    /// Reads these metrics in place of those that there are; the primary one stays.
+    fn set_metrics(&mut self, snapshot: &Snapshot, list: &[MetricInput]) -> Result<(), Refusal> {
+        self.analysis.metrics.retain(|used| used.is_primary);
+        let primary = self.analysis.metrics.pop();
+        self.add_metrics(snapshot, list)?;
+        if let Some(primary) = primary {
+            self.make_primary(&primary);
+        }
+        Ok(())
+    }
+
+    fn add_metrics(&mut self, snapshot: &Snapshot, list: &[MetricInput]) -> Result<(), Refusal> {
+        for (index, input) in list.iter().enumerate() {
+            let place = |reason: String| Refusal::invalid(format!("metrics[{index}].key"), reason);
+            let metric = super::metrics::find(snapshot, &input.key)
+                .ok_or_else(|| Refusal::not_found("metric", &input.key))?;
+            if metric.kind().is_group() != input.is_group {
+                let what = if input.is_group { "a metric group" } else { "a metric, not a group" };
+                return Err(place(format!("must be the key of {what}; got {:?}", input.key)));
+            }
+            let unit = input.unit.as_deref().map(str::parse).transpose()?;
+            let used = MetricUse { metric_id: metric.id().clone(), is_primary: false, unit };
+            let same = |own: &&MetricUse| own.metric_id == used.metric_id;
+            match self.analysis.metrics.iter().find(same) {
+                None => self.analysis.metrics.push(used.clone()),
+                // An analysis is in the desired state already.
+                Some(own) if own.unit == used.unit => {}
+                Some(_) => return Err(place("must not be given twice".to_owned())),
+            }
+            if input.is_primary && self.analysis.primary_metric().is_none() {
+                self.make_primary(&used);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_primary(&mut self, snapshot: &Snapshot, primary: &Primary) -> Result<(), Refusal> {
+        let (key, attribute, what, wanted) = match primary {
+            Primary::Single(key) => (key, "primarySingleMetricKey", "a metric, not a group", false),
+            Primary::Funnel(key) => (key, "primaryFunnelKey", "a funnel", true),
+        };
+        let metric =
+            super::metrics::find(snapshot, key).ok_or_else(|| Refusal::not_found("metric", key))?;
+        let fits = match wanted {
+            true => metric.kind() == MetricKind::Funnel,
+            false => !metric.kind().is_group(),
+        };
+        if !fits {
+            let reason = format!("must be the key of {what}; got {key:?}");
+            return Err(Refusal::invalid(attribute, reason));
+        }
+        let metric_id = metric.id().clone();
+        self.make_primary(&MetricUse { metric_id, is_primary: true, unit: None });
+        Ok(())
+    }
+
+    /// Has this metric decide, be it among those that are read or not.
+    fn make_primary(&mut self, primary: &MetricUse) {
+        let metrics = &mut self.analysis.metrics;
+        for used in metrics.iter_mut() {
+            used.is_primary = used.metric_id == primary.metric_id;
+        }
+        if !metrics.iter().any(|used| used.is_primary) {
+            metrics.insert(0, MetricUse { is_primary: true, ..primary.clone() });
+        }
+    }
+}
+
+impl Experimentation {
+    /// How the results of an experiment are to be read, as far as it is no matter of an iteration.
+    pub(super) fn analysis(
+        kind: Option<&str>,
+        methodology_given: Option<&str>,
+        data_source: Option<&str>,
+        config: &ConfigInput,
+    ) -> Result<Analysis, Refusal> {
+        use crate::model::AnalysisKind;
+        let kind = match kind {
+            Some(text) => one_of(text, AnalysisKind::ALL, AnalysisKind::as_str)
+                .map_err(|error| error.at("type"))?,
+            None => AnalysisKind::Experiment,
+        };
+        let methodology = match methodology_given {
+            Some(text) => methodology(text)?,
+            None if kind == AnalysisKind::Mab => Methodology::Bayesian,
+            None => Methodology::Frequentist,
+        };
+        let mut analysis = Analysis {
+            kind,
+            methodology: Some(methodology),
+            data_source: data_source
+                .map(|text| text.parse().map_err(|error: Error| error.at("dataSource")))
+                .transpose()?,
+            ..Analysis::new()
+        };
+        configure(&mut analysis, config).map_err(|refusal| refusal.within("analysisConfig"))?;
+        Ok(analysis)
+    }
+}
+
+fn methodology(text: &str) -> Result<Methodology, Error> {
+    one_of(text, Methodology::ALL, Methodology::as_str).map_err(|error| error.at("methodology"))
+}
+
+fn hypothesis(text: &str) -> Result<Option<crate::model::Text>, Error> {
+    match text {
+        "" => Ok(None),
+        _ => text.parse().map(Some).map_err(|error: Error| error.at("hypothesis")),
+    }
+}
+
+/// Sets how results are to be judged, all of it.
+fn configure(analysis: &mut Analysis, input: &ConfigInput) -> Result<(), Refusal> {
+    fn at<T>(key: &'static str, read: Result<T, Error>) -> Result<T, Error> {
+        read.map_err(|error| error.at(key))
+    }
+    let number = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
+    analysis.bayesian_threshold = at("bayesianThreshold", number(&input.bayesian_threshold))?;
+    let significance = input.significance_threshold.as_deref().map(str::parse).transpose();
+    analysis.significance_threshold = at("significanceThreshold", significance)?;
+    analysis.test_direction = at(
+        "testDirection",
+        named(input.test_direction.as_deref(), TestDirection::ALL, TestDirection::as_str),
+    )?;
+    let method = at(
+        "multipleComparisonCorrectionMethod",
+        named(input.correction_method.as_deref(), CorrectionMethod::ALL, CorrectionMethod::as_str),
+    )?;
+    let scope = at(
+        "multipleComparisonCorrectionScope",
+        named(input.correction_scope.as_deref(), CorrectionScope::ALL, CorrectionScope::as_str),
+    )?;
+    let some = method.is_some() || scope.is_some();
+    analysis.correction = some.then_some(Correction { method, scope });
+    analysis.sequential = input.sequential;
+    Ok(())
+}
+
+/// Reads one of these names, which LaunchDarkly writes with hyphens.
+fn named<T: Copy>(
+    text: Option<&str>,
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Option<T>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let found = all.iter().copied().find(|own| name(*own).replace('_', "-") == text);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|own| name(*own).replace('_', "-")).collect();
+        Error::invalid(format!("must be one of {}", names.join(", "))).with_value(text)
+    })
+}
+
+/// The one flag of an iteration.
+fn flag_of<'s, 'i>(
+    snapshot: &'s Snapshot,
+    flags: &'i [(String, FlagInput)],
+) -> Result<(&'s Flag, &'i FlagInput), Refusal> {
+    let [(key, reference)] = flags else {
+        let reason = format!("must have exactly one flag; got {}", flags.len());
+        return Err(Refusal::invalid("flags", reason));
+    };
+    let flag = super::flags::find(snapshot, key);
+    Ok((flag.ok_or_else(|| Refusal::not_found("flag", key))?, reference))
+}
+
+fn variation(flag: &Flag, id: &str) -> Result<VariationId, String> {
+    let own = flag.variations().keys().find(|own| own.as_str() == id);
+    let key = super::flags::key_of(flag);
+    own.cloned().ok_or_else(|| format!("must be a variation of flag {key}; got {id:?}"))
+}
+
+fn treatments(flag: &Flag, list: &[TreatmentInput]) -> Result<Vec<Treatment>, Refusal> {
+    let read = |(index, input): (usize, &TreatmentInput)| {
+        let place = |what: &str, reason: String| {
+            Refusal::invalid(format!("treatments[{index}].{what}"), reason)
+        };
+        let [(key, id)] = input.parameters.as_slice() else {
+            let count = input.parameters.len();
+            let reason = format!("must have exactly one, that of the flag; got {count}");
+            return Err(place("parameters", reason));
+        };
+        if super::flags::key_of(flag) != key {
+            let reason = format!("must be the flag of the iteration; got {key:?}");
+            return Err(place("parameters[0].flagKey", reason));
+        }
+        Ok(Treatment {
+            name: input.name.parse().map(Some).map_err(|error: Error| {
+                Refusal::from(error).within(&format!("treatments[{index}].name"))
+            })?,
+            is_baseline: input.baseline,
+            percent: input.percent,
+            variation_id: variation(flag, id)
+                .map_err(|reason| place("parameters[0].variationId", reason))?,
+        })
+    };
+    list.iter().enumerate().map(read).collect()
+}
+
+/// Arms that the engine holds.
+fn held(allocations: &[Allocation], traffic: Percentage) -> Vec<Treatment> {
+    let arms = allocations.iter().map(|arm| Treatment {
+        name: arm.name.clone(),
+        is_baseline: arm.is_control,
+        percent: share_of(arm, allocations, traffic),
+        variation_id: arm.variation_id.clone(),
+    });
+    arms.collect()
+}
+
+/// The share of all subjects that an arm has: its weight's part of the traffic.
+pub(super) fn share_of(
+    arm: &Allocation,
+    allocations: &[Allocation],
+    traffic: Percentage,
+) -> Percentage {
+    let weight = |arm: &Allocation| arm.weight.map_or(0, |weight| u128::from(weight.millionths()));
+    let sum: u128 = allocations.iter().map(weight).sum();
+    let share = (weight(arm) * u128::from(traffic.millionths())).checked_div(sum);
+    let share = share.and_then(|share| u64::try_from(share).ok()).unwrap_or_default();
+    Percentage::from_millionths(share).unwrap_or_default()
+}
+
+/// A list with entries added, replaced or removed.
+pub(super) fn edit_texts(list: &mut Vec<String>, operation: Operation, entries: &[String]) {
+    match operation {
+        Operation::Add => {
+            let new: Vec<_> = entries.iter().filter(|own| !list.contains(own)).cloned().collect();
+            list.extend(new);
+        }
+        Operation::Update => *list = entries.to_vec(),
+        Operation::Remove => list.retain(|own| !entries.contains(own)),
+    }
+}
+
+fn cleared<T: Clone>(value: Option<&T>) -> Patch<T> {
+    value.map_or(Patch::Clear, |value| Patch::Set(value.clone()))
+}

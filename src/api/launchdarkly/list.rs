@@ -1,0 +1,99 @@
+//! Lists: queries, pages and links.
+
+use form_urlencoded::parse;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::answer::Refusal;
+
+/// How many entries a page has unless the request says so.
+const DEFAULT_LIMIT: usize = 20;
+
+/// The parameters of a query. Those that nobody asks for are passed over, as LaunchDarkly does.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn read(query: Option<&str>) -> Self {
+        let pairs = parse(query.unwrap_or_default().as_bytes());
+        Self(pairs.map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+
+    /// The entries of a parameter that is a list, be it given once or several times.
+    pub(super) fn list<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        let values = self.0.iter().filter(move |(name, _)| name == key);
+        values.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|v| !v.is_empty())
+    }
+
+    fn number(&self, key: &str, least: usize) -> Result<Option<usize>, Refusal> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| *number >= least);
+        number.map(Some).ok_or_else(|| {
+            Refusal::invalid(key, format!("must be a whole number from {least}; got {text:?}"))
+        })
+    }
+
+    /// One page of these entities, and its links; the page before and the one after have links if
+    /// there are such.
+    pub(super) fn page<T>(
+        &self,
+        entities: Vec<T>,
+        path: &str,
+    ) -> Result<(Vec<T>, usize, Links), Refusal> {
+        let limit = self.number("limit", 1)?.unwrap_or(DEFAULT_LIMIT);
+        let offset = self.number("offset", 0)?.unwrap_or(0);
+        let total = entities.len();
+        let at = |offset: usize| format!("{path}?limit={limit}&offset={offset}");
+        let mut links = Links::new().and("self", at(offset));
+        if offset > 0 {
+            links = links.and("prev", at(offset.saturating_sub(limit)));
+        }
+        let end = offset.saturating_add(limit);
+        if end < total {
+            links = links.and("next", at(end));
+        }
+        Ok((entities.into_iter().skip(offset).take(limit).collect(), total, links))
+    }
+}
+
+/// Where related resources are, by what they are called.
+pub(super) struct Links(Vec<(&'static str, String)>);
+
+impl Links {
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn and(mut self, name: &'static str, href: impl Into<String>) -> Self {
+        self.0.push((name, href.into()));
+        self
+    }
+}
+
+#[derive(Serialize)]
+struct Link<'l> {
+    href: &'l str,
+    r#type: &'static str,
+}
+
+impl Serialize for Links {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, href) in &self.0 {
+            map.serialize_entry(name, &Link { href, r#type: "application/json" })?;
+        }
+        map.end()
+    }
+}
+
+/// A page of entities, as experiments, holdouts and metrics have it.
+#[derive(Serialize)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) total_count: usize,
+    #[serde(rename = "_links")]
+    pub(super) links: Links,
+}
