@@ -35,12 +35,19 @@ const FULL: &str = r#"{
   "format": "variate/1",
   "sequence": 9,
   "updated_at": "2026-11-21T12:00:00.250Z",
-  "settings": {"active_limit": "per_flow"},
+  "settings": {
+    "active_limit": "per_flow",
+    "subject_kinds": ["device", "user"],
+    "default_subject_kind": "user"
+  },
   "flags": [{
     "id": "flg_a",
     "name": "Sign-in screen",
     "description": "What a visitor sees",
+    "key": "sign-in",
     "status": "active",
+    "on": true,
+    "off_variation_id": "var_c",
     "parameters": {
       "bold": {"type": "boolean", "value": true},
       "headline": {"type": "string", "value": "Welcome back", "description": "The first line"},
@@ -104,13 +111,15 @@ const FULL: &str = r#"{
       "id": "exp_a",
       "name": "By weight",
       "description": "Which headline",
+      "key": "sign-in.headline_2",
+      "maintainer": "ann@example.com",
       "tags": ["autumn", "copy"],
       "flag_id": "flg_a",
       "flow": "login",
       "subject_kind": "user",
       "strategy": "percentage",
       "allocations": [
-        {"variation_id": "var_a", "weight": 40, "is_control": true},
+        {"variation_id": "var_a", "weight": 40, "is_control": true, "name": "As it is"},
         {"variation_id": "var_b", "weight": 60, "is_control": false}
       ],
       "traffic": 80,
@@ -211,6 +220,7 @@ const FULL: &str = r#"{
     "id": "lay_a",
     "name": "Sign-in",
     "description": "What is on the screen",
+    "key": "sign-in",
     "salt": "rosemary",
     "subject_kind": "device",
     "members": {"exp_d": 25, "exp_e": 50},
@@ -227,6 +237,8 @@ const FULL: &str = r#"{
     "id": "hld_a",
     "name": "Winter",
     "description": "Who sees nothing new",
+    "key": "2026-winter",
+    "ended_at": "2026-11-20T14:00:00.000Z",
     "salt": "sage",
     "subject_kind": "device",
     "share": 5,
@@ -268,7 +280,10 @@ const CHANGES: &str = r#"[
     "variations": [
       {"id": "var_x", "name": "control", "description": "As it is", "overrides": {}},
       {"id": "var_y", "name": "blue", "overrides": {"color": "blue", "list": [[]]}}
-    ]
+    ],
+    "key": "checkout",
+    "on": false,
+    "off_variation_id": "var_x"
   },
   {
     "change": "create_segment",
@@ -290,7 +305,7 @@ const CHANGES: &str = r#"[
     "allocations": [
       {"variation_id": "var_y", "segment_id": "seg_b", "priority": 1, "is_control": false},
       {"variation_id": "var_x", "is_control": true, "is_fallback": true},
-      {"variation_id": "var_x", "weight": 0.5}
+      {"variation_id": "var_x", "weight": 0.5, "name": "red"}
     ],
     "traffic": 12.5,
     "levels": [12.5, 100],
@@ -301,7 +316,9 @@ const CHANGES: &str = r#"[
     "ends_at": "2026-12-20T12:00:00.000Z",
     "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}],
     "hash": "xxh64-v1",
-    "salt": "pepper"
+    "salt": "pepper",
+    "key": "colors",
+    "maintainer": "Ann"
   },
   {
     "change": "create_layer",
@@ -310,7 +327,8 @@ const CHANGES: &str = r#"[
     "description": "One at a time",
     "salt": "dill",
     "subject_kind": "user",
-    "members": {"exp_c": 33.3}
+    "members": {"exp_c": 33.3},
+    "key": "checkout"
   },
   {
     "change": "create_holdout",
@@ -320,7 +338,8 @@ const CHANGES: &str = r#"[
     "salt": "mint",
     "subject_kind": "user",
     "share": 2.5,
-    "experiments": ["exp_c"]
+    "experiments": ["exp_c"],
+    "key": "spring"
   },
   {
     "change": "create_variation",
@@ -336,7 +355,9 @@ const CHANGES: &str = r#"[
     "patch": {
       "name": "Check-out",
       "parameters": {"color": {"type": "string", "value": "black", "description": "Of it"}},
-      "description": null
+      "description": null,
+      "on": true,
+      "off_variation_id": "var_y"
     }
   },
   {
@@ -373,7 +394,8 @@ const CHANGES: &str = r#"[
       "keep": "always",
       "starts_at": "2026-11-20T12:00:00.000Z",
       "ends_at": null,
-      "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}]
+      "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}],
+      "maintainer": null
     }
   },
   {
@@ -393,7 +415,12 @@ const CHANGES: &str = r#"[
       "description": "None"
     }
   },
-  {"change": "patch_settings", "patch": {"active_limit": "one"}},
+  {
+    "change": "patch_settings",
+    "patch": {
+      "active_limit": "one", "subject_kinds": ["device", "user"], "default_subject_kind": null
+    }
+  },
   {"change": "set_flag_status", "id": "flg_b", "if_version": 2, "status": "active"},
   {"change": "set_segment_status", "id": "seg_b", "if_version": 2, "status": "archived"},
   {
@@ -407,7 +434,8 @@ const CHANGES: &str = r#"[
   {"change": "delete_segment", "id": "seg_b", "if_version": 2},
   {"change": "delete_experiment", "id": "exp_c", "if_version": 9},
   {"change": "delete_layer", "id": "lay_b", "if_version": 4},
-  {"change": "delete_holdout", "id": "hld_b", "if_version": 4}
+  {"change": "delete_holdout", "id": "hld_b", "if_version": 4},
+  {"change": "end_holdout", "id": "hld_b", "if_version": 3}
 ]"#;
 
 const TRANSACTION: &str = r#"{
@@ -452,12 +480,16 @@ sequence: 7
 updated_at: "x"=invalid_value
 settings: {}
 settings.active_limit: "x"=invalid_value
+settings.subject_kinds: []
+settings.subject_kinds[0]: "x"
+settings.subject_kinds[1]: "x"=invalid_value@settings.default_subject_kind
+settings.default_subject_kind: "x"=invalid_value
 
 flags: []=unknown_reference@experiments[0].flag_id absent=unknown_reference@experiments[0].flag_id
 flags[]: {}=missing_key
 flags[].id: required "x"=invalid_value
-flags[].name: required "x"=invalid_value
-flags[].description: "x"=invalid_value
+flags[].name: required "x"
+flags[].description: "x"
 flags[].status: "x"=invalid_value
 flags[].parameters: required {}=limit_exceeded
 flags[].parameters.bold: {}=missing_key
@@ -481,11 +513,14 @@ flags[].parameters.map.value.deep.er[]: any
 flags[].parameters.size: {}=missing_key
 flags[].parameters.size.type: required "x"=invalid_value
 flags[].parameters.size.value: required 7 -1 1.5 1e300
-flags[].variations: []=unknown_reference@experiments[0].allocations[0].variation_id absent=unknown_reference@experiments[0].allocations[0].variation_id
+flags[].key: "x"
+flags[].on: true
+flags[].off_variation_id: "x"=invalid_value
+flags[].variations: []=unknown_reference@flags[0].off_variation_id absent=unknown_reference@flags[0].off_variation_id
 flags[].variations[]: {}=missing_key
 flags[].variations[].id: required "x"=invalid_value
-flags[].variations[].name: required "x"=invalid_value
-flags[].variations[].description: "x"=invalid_value
+flags[].variations[].name: required "x"
+flags[].variations[].description: "x"
 flags[].variations[].overrides: {}
 flags[].variations[].overrides.headline: "x"
 flags[].variations[].overrides.map: {}
@@ -500,8 +535,8 @@ flags[].updated_at: "x"=invalid_value
 segments: []=unknown_reference@experiments[0].audience_id absent=unknown_reference@experiments[0].audience_id
 segments[]: {}=missing_key
 segments[].id: required "x"=invalid_value
-segments[].name: required "x"=invalid_value
-segments[].description: "x"=invalid_value
+segments[].name: required "x"
+segments[].description: "x"
 segments[].status: "x"=invalid_value
 segments[].rules: required []=invalid_value
 segments[].rules[]: {}=invalid_value
@@ -565,8 +600,10 @@ segments[].updated_at: "x"=invalid_value
 experiments: []=unknown_reference@layers[0].members absent=unknown_reference@layers[0].members
 experiments[]: {}=missing_key
 experiments[].id: required "x"=invalid_value
-experiments[].name: required "x"=invalid_value
-experiments[].description: "x"=invalid_value
+experiments[].name: required "x"
+experiments[].description: "x"
+experiments[].key: "x"
+experiments[].maintainer: "x"
 experiments[].tags: []
 experiments[].tags[]: "x"
 experiments[].flag_id: required "x"=invalid_value
@@ -578,6 +615,7 @@ experiments[].allocations[]: {}=missing_key
 experiments[].allocations[].variation_id: required "x"=invalid_value
 experiments[].allocations[].weight: 7 1.5 -1=invalid_value 1e300=invalid_value
 experiments[].allocations[].is_control: true
+experiments[].allocations[].name: "x"
 experiments[].traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
 experiments[].audience_id: "x"=invalid_value
 experiments[].outside_variation_id: "x"=invalid_value
@@ -660,8 +698,9 @@ experiments[].iteration.splits[].partition[].variation_id: required "x"=invalid_
 layers: []
 layers[]: {}=missing_key
 layers[].id: required "x"=invalid_value
-layers[].name: required "x"=invalid_value
-layers[].description: "x"=invalid_value
+layers[].name: required "x"
+layers[].description: "x"
+layers[].key: "x"
 layers[].salt: "x"
 layers[].subject_kind: "x"=invalid_value@layers[0].members
 layers[].members: {}=invalid_value@layers[0].partition[0].experiment_id absent=invalid_value@layers[0].partition[0].experiment_id
@@ -680,8 +719,10 @@ layers[].updated_at: "x"=invalid_value
 holdouts: []
 holdouts[]: {}=missing_key
 holdouts[].id: required "x"=invalid_value
-holdouts[].name: required "x"=invalid_value
-holdouts[].description: "x"=invalid_value
+holdouts[].name: required "x"
+holdouts[].description: "x"
+holdouts[].key: "x"
+holdouts[].ended_at: "x"=invalid_value
 holdouts[].salt: "x"
 holdouts[].subject_kind: "x"=invalid_value@holdouts[0].experiments
 holdouts[].share: required 7 1.5 -1=invalid_value 1e300=invalid_value
@@ -756,6 +797,11 @@ allocations[].segment_id: "x"=invalid_value
 allocations[].priority: 7
 allocations[].is_control: true
 allocations[].is_fallback: true
+allocations[].name: "x"
+key: "x"
+on: true
+off_variation_id: "x"=invalid_value
+maintainer: "x"
 traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
 levels: []
 levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
@@ -829,6 +875,12 @@ patch.leave: [] null=not_nullable
 patch.leave[]: "x"=invalid_value
 patch.outside_variation_id: null "x"=invalid_value
 patch.active_limit: null=not_nullable "x"=invalid_value
+patch.subject_kinds: [] null=not_nullable
+patch.subject_kinds[]: "x"
+patch.default_subject_kind: null "x"
+patch.on: true null=not_nullable
+patch.off_variation_id: null "x"=invalid_value
+patch.maintainer: null "x"
 "#;
 
 /// The same for transactions and events.
@@ -2189,7 +2241,10 @@ impl Kind {
     /// The change that gives a field this value, if there is one.
     fn edit(self, field: &str, value: &Value) -> Option<Value> {
         let (name, id, fields): (_, _, &[&str]) = match self {
-            Self::Flag => ("patch_flag", "flg_a", &["name", "description", "parameters"]),
+            Self::Flag => {
+                let fields = &["name", "description", "parameters", "on", "off_variation_id"];
+                ("patch_flag", "flg_a", fields)
+            }
             Self::Variation => ("patch_variation", "var_a", &["name", "description", "overrides"]),
             Self::Segment => ("patch_segment", "seg_a", &["name", "description", "rules"]),
             Self::Experiment => {
@@ -2208,6 +2263,7 @@ impl Kind {
                     "starts_at",
                     "ends_at",
                     "stages",
+                    "maintainer",
                 ];
                 ("patch_experiment", "exp_a", fields)
             }
@@ -2313,9 +2369,14 @@ fn check_length(kind: Kind, pointer: &str, letters: &[&str], [min, max]: [usize;
 fn the_length_of_every_text_is_bounded() {
     use Kind::{Experiment, Flag, Holdout, Layer, Segment, Variation};
     for kind in [Flag, Variation, Segment, Experiment, Layer, Holdout] {
-        check_length(kind, "/name", &LETTERS, [3, 255], Code::InvalidValue);
-        check_length(kind, "/description", &LETTERS, [3, 1024], Code::InvalidValue);
+        check_length(kind, "/name", &LETTERS, [1, 255], Code::InvalidValue);
+        check_length(kind, "/description", &LETTERS, [1, 2048], Code::InvalidValue);
     }
+    for kind in [Flag, Experiment, Layer, Holdout] {
+        check_length(kind, "/key", &["x"], [1, 256], Code::InvalidValue);
+    }
+    check_length(Experiment, "/maintainer", &LETTERS, [1, 255], Code::InvalidValue);
+    check_length(Experiment, "/allocations/0/name", &LETTERS, [1, 255], Code::InvalidValue);
     check_length(Experiment, "/flow", &LETTERS, [1, 255], Code::InvalidValue);
     check_length(Experiment, "/salt", &LETTERS, [1, 255], Code::InvalidValue);
     check_length(Experiment, "/subject_kind", &["x"], [1, 64], Code::InvalidValue);
@@ -2394,6 +2455,10 @@ fn every_text_is_of_its_pattern() {
     for text in bad_lines {
         check_field(Experiment, "/flow", &json!(text), Some((Code::InvalidValue, "flow")));
         check_field(Experiment, "/tags", &json!([text]), Some((Code::InvalidValue, "tags[0]")));
+        let wanted = Some((Code::InvalidValue, "maintainer"));
+        check_field(Experiment, "/maintainer", &json!(text), wanted);
+        let wanted = Some((Code::InvalidValue, "allocations[0].name"));
+        check_field(Experiment, "/allocations/0/name", &json!(text), wanted);
         check_field(Experiment, "/salt", &json!(text), None);
     }
     for text in ["a b", "ä", "a/b", "a:b", " a", "a\n", "a\0"] {
@@ -2401,6 +2466,14 @@ fn every_text_is_of_its_pattern() {
         check_field(Experiment, "/subject_kind", &json!(text), wanted);
     }
     check_field(Experiment, "/subject_kind", &json!("a.B_9-"), None);
+    for kind in [Flag, Experiment, Layer, Holdout] {
+        for text in ["a b", "ä", "a/b", "a:b", " a", "a\n", "a\0", ".a", "_a", "-a"] {
+            check_field(kind, "/key", &json!(text), Some((Code::InvalidValue, "key")));
+        }
+        for text in ["a", "7", "a.B_9-", "0..", "exp_a"] {
+            check_field(kind, "/key", &json!(text), None);
+        }
+    }
     let twice = json!(["a", "b", "a"]);
     check_field(Experiment, "/tags", &twice, Some((Code::InvalidValue, "tags[2]")));
     check_field(Experiment, "/tags", &json!(["a", "A", "á", "a\u{301}"]), None);

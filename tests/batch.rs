@@ -10,8 +10,8 @@ use common::{at, brought_to, ok, p, share, world};
 use proptest::prelude::*;
 use variate::hash::subject_hash;
 use variate::{
-    Allocation, Batch, Change, ExperimentPatch, NewHoldout, NewLayer, Outcome, Percentage, Plan,
-    Snapshot, Stage, Status, Subject,
+    Allocation, Batch, Change, ExperimentPatch, FlagPatch, NewHoldout, NewLayer, Outcome,
+    Percentage, Plan, Snapshot, Stage, Status, Subject,
 };
 
 /// Experiments by weight and by segment in every status, with every gate.
@@ -63,6 +63,15 @@ fn worlds() -> Vec<Snapshot> {
             Change::set_experiment_status(&segments, Status::Active),
         ],
     ));
+    // While the flag is on, only those who are held out get its off variation.
+    for off in [
+        FlagPatch::new().off_variation_id(p("var_c")),
+        FlagPatch::new().on(false),
+        FlagPatch::new().on(false).off_variation_id(p("var_c")),
+    ] {
+        let snapshot = worlds.last().unwrap();
+        worlds.push(ok(snapshot, Change::patch_flag(&p("flg_a"), off)));
+    }
     worlds
 }
 
@@ -147,8 +156,9 @@ fn the_clock_is_read_only_for_a_schedule() {
         snapshot.plan(id).unwrap().assign_batch(&batch, &mut outcomes);
         READ.get()
     };
-    let gated = worlds.last().unwrap();
+    let (gated, off) = (&worlds[Status::ALL.len()], worlds.last().unwrap());
     assert_eq!(reads(&worlds[1], "exp_weights"), 0);
     assert_eq!(reads(gated, "exp_weights"), 0);
     assert_eq!(reads(gated, "exp_segments"), 3);
+    assert_eq!(reads(off, "exp_segments"), 0, "the flag goes before the schedule");
 }

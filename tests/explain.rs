@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
-    Allocation, Asked, Attributes, Change, Condition, Explanation, Expression, Keep, NewExperiment,
-    NewHoldout, NewLayer, NewSegment, Partition, Percentage, Rule, Snapshot, Status, Step, Subject,
-    Timestamp,
+    Allocation, Asked, Attributes, Change, Condition, Explanation, Expression, FlagPatch, Keep,
+    NewExperiment, NewHoldout, NewLayer, NewSegment, Partition, Percentage, Rule, Snapshot, Status,
+    Step, Subject, Timestamp,
 };
 
 /// The share of all points, by the formula of the docs.
@@ -113,6 +113,12 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
             assert_eq!((*start, *end), (first, after));
             assert_eq!(variation_id.as_ref(), Some(&run.allocations().unwrap()[arm].variation_id));
         }
+        Step::FlagOff { flag_id, variation_id } => {
+            let flag = snapshot.flag(flag_id).unwrap();
+            assert_eq!((flag_id, flag.is_on()), (own.flag_id(), false));
+            assert_eq!(variation_id.as_ref(), flag.off_variation_id());
+            assert!(matches!(own.status(), Status::Active | Status::Paused));
+        }
         Step::Forced { variation_id } | Step::Kept { variation_id } => {
             let arms = own.allocations().iter().map(|arm| &arm.variation_id);
             assert!(arms.into_iter().any(|id| id == variation_id));
@@ -125,7 +131,8 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
                 Status::Paused => own.keep() != Keep::Never,
                 Status::Draft | Status::Completed | Status::Archived => false,
             };
-            assert!(!is_arm || (!forced && !keeps));
+            let is_on = snapshot.flag(own.flag_id()).unwrap().is_on();
+            assert!(!is_arm || (!forced && !(keeps && is_on)));
         }
         other => panic!("{other:?} is new"),
     }
@@ -142,6 +149,7 @@ fn check_last(explanation: &Explanation<'_>) {
             explanation.steps().len() == 1 && Some(variation_id) == served
         }
         ("kept", Step::Kept { variation_id }) => Some(variation_id) == served,
+        ("flag_off", Step::FlagOff { variation_id, .. }) => variation_id.as_ref() == served,
         ("draft" | "paused" | "completed" | "archived", Step::Status { status }) => {
             status.as_str() == reason
         }
@@ -168,10 +176,11 @@ fn check_last(explanation: &Explanation<'_>) {
 
 #[track_caller]
 fn check(snapshot: &Snapshot, subject: &Subject<'_>, who: &Who<'_>) {
-    const ORDER: [&str; 12] = [
+    const ORDER: [&str; 13] = [
         "passed_over",
         "forced",
         "status",
+        "flag_off",
         "schedule",
         "subject",
         "holdout",
@@ -226,6 +235,8 @@ struct World {
     holdouts: Vec<u32>,
     slot: Option<u32>,
     status: Status,
+    /// Whether the flag is on, and whether it has an off variation.
+    switch: (bool, bool),
 }
 
 impl World {
@@ -285,7 +296,12 @@ impl World {
             let new = new.member(p("exp_t"), share.try_into().unwrap());
             changes.push(new.member(p("exp_weights"), other).into());
         }
-        brought_to(&ok(&world(), changes), "exp_t", self.status)
+        let mut switch = FlagPatch::new().on(self.switch.0);
+        if self.switch.1 {
+            switch = switch.off_variation_id(p("var_c"));
+        }
+        let snapshot = brought_to(&ok(&world(), changes), "exp_t", self.status);
+        ok(&snapshot, Change::patch_flag(&p("flg_a"), switch))
     }
 }
 
@@ -300,7 +316,8 @@ fn any_world() -> impl Strategy<Value = World> {
     // Mostly what assigns.
     let status =
         prop_oneof![4 => Just(Status::Active), 2 => Just(Status::Paused), 1 => select(Status::ALL)];
-    let rest = (any::<bool>(), any::<bool>(), select(Keep::ALL));
+    let switch = (prop::bool::weighted(0.8), any::<bool>());
+    let rest = (any::<bool>(), any::<bool>(), select(Keep::ALL), switch);
     (shape, times, groups, status, rest).prop_map(
         |((shape, ramp, traffic), times, (holdouts, slot), status, rest)| World {
             shape,
@@ -313,6 +330,7 @@ fn any_world() -> impl Strategy<Value = World> {
             holdouts,
             slot,
             status,
+            switch: rest.3,
         },
     )
 }

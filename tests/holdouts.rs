@@ -13,7 +13,7 @@ use proptest::sample::{select, subsequence};
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
     Allocation, Change, Code, Event, ExperimentPatch, HoldoutPatch, Keep, LayerPatch,
-    NewExperiment, NewHoldout, NewLayer, Percentage, Snapshot, Stage, Status, Subject,
+    NewExperiment, NewHoldout, NewLayer, Percentage, Snapshot, Stage, Status, Step, Subject,
 };
 
 /// Members of the holdouts: by weight, by segment, a ramp without weights, a ramp by time.
@@ -432,4 +432,116 @@ fn an_experiment_is_in_at_most_sixteen_holdouts() {
     let left = ok(&full, Change::patch_holdout(&p("hld_a"), leave));
     let read = Snapshot::from_json(ok(&left, holdout(17)).to_json()).unwrap();
     assert_eq!(read.holdouts_of("exp_weights").count(), 16);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whoever was held out by what has ended gets on as if it had never been, and everyone else
+    /// stays.
+    #[test]
+    fn what_has_ended_holds_nobody_out(
+        edits in prop::collection::vec(any_edit(), 0..8),
+        ids in prop::collection::vec("[a-z0-9]{1,8}", 24),
+        which in select(vec!["hld_a", "hld_b"]),
+    ) {
+        let start = held("40", "20");
+        let commit = apply(&start, Change::end_holdout(&p(which))).unwrap();
+        let event = commit.event.clone().unwrap();
+        prop_assert_eq!(&event.effects[0].fields, &["ended_at"]);
+        let ended = Snapshot::clone(&commit.snapshot);
+        let own = ended.holdout(which).unwrap();
+        prop_assert_eq!(own.ended_at(), Some(event.at));
+        prop_assert_eq!(own.version(), start.holdout(which).unwrap().version() + 1);
+        prop_assert!(start.replay([&*event]).unwrap() == ended);
+        // The same without any share at all.
+        let none = HoldoutPatch::new().share(Percentage::ZERO);
+        let mut like = ok(&start, Change::patch_holdout(&p(which), none));
+        let mut snapshot = ended;
+        for edit in edits {
+            let edits_it = |change: &Change| {
+                matches!(change, Change::PatchHoldout { id, .. } if id.as_str() == which)
+            };
+            if edit.iter().any(edits_it) {
+                continue;
+            }
+            let both = [&snapshot, &like].map(|own| apply(own, edit.clone()));
+            prop_assert_eq!(both[0].is_ok(), both[1].is_ok());
+            if let [Ok(one), Ok(other)] = both {
+                snapshot = Snapshot::clone(&one.snapshot);
+                like = Snapshot::clone(&other.snapshot);
+            }
+        }
+        let read = Snapshot::from_json(snapshot.to_json()).unwrap();
+        prop_assert!(read == snapshot && read.to_json() == snapshot.to_json());
+        let clock = at(7);
+        let attributes = [("country", "DE")];
+        for (id, member) in ids.iter().flat_map(|id| MEMBERS.map(|member| (id, member))) {
+            let plain = Subject::new(id).with_clock(&clock).with_attributes(&attributes);
+            for subject in [plain.clone(), plain.kept(member, "var_b")] {
+                let told = [&snapshot, &read, &like].map(|own| own.assign(member, &subject));
+                prop_assert_eq!(told[0], told[2]);
+                prop_assert_eq!(told[1], told[2]);
+                let asked = snapshot.explain(member, &subject);
+                let asks = |step: &Step| {
+                    matches!(step, Step::Holdout { holdout_id, .. } if holdout_id.as_str() == which)
+                };
+                prop_assert!(!asked.steps().iter().any(asks), "{}", asked);
+            }
+            let shares = [&snapshot, &like].map(|own| start.preview(own).shares(member, clock));
+            prop_assert_eq!(&shares[0], &shares[1]);
+        }
+    }
+}
+
+#[test]
+fn a_holdout_ends_for_good() {
+    let end = Change::end_holdout(&p("hld_b"));
+    let snapshot = ok(&held("10", "20"), end.clone());
+    // Twice is once.
+    assert_eq!(apply(&snapshot, end.clone()).unwrap().event, None);
+    let stale = apply(&snapshot, end.if_version(1)).unwrap_err();
+    assert_eq!(stale.code(), Code::VersionConflict);
+    let error = apply(&snapshot, Change::end_holdout(&p("hld_none"))).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::NotFound, "id"));
+    let edit = |patch: HoldoutPatch| Change::patch_holdout(&p("hld_b"), patch);
+    let paused = Change::set_experiment_status(&p("exp_m2"), Status::Paused);
+    for (patch, path) in [
+        (HoldoutPatch::new().share(p("21")), "patch.share"),
+        (HoldoutPatch::new().share(p("0")), "patch.share"),
+        (HoldoutPatch::new().experiment(p("exp_m2")), "patch.join"),
+    ] {
+        let error = apply(&snapshot, vec![paused.clone(), edit(patch)]).unwrap_err();
+        assert_eq!((error.code(), error.path()), (Code::NotMutable, path), "{error}");
+    }
+    // What it has stays, and what it is called is free.
+    for patch in [
+        HoldoutPatch::new().share(p("20")),
+        HoldoutPatch::new().experiment(p("exp_m1")),
+        HoldoutPatch::new().without(p("exp_m2")),
+    ] {
+        assert_eq!(apply(&snapshot, edit(patch)).unwrap().event, None);
+    }
+    ok(&snapshot, edit(HoldoutPatch::new().name("Over").description("Last winter's")));
+    // Members leave while they run, which moves nobody, and then it can go.
+    let left = ok(&snapshot, edit(exactly(&[])));
+    for member in MEMBERS {
+        assert!(left.plan(member) == snapshot.plan(member), "{member}");
+    }
+    assert!(left.lint(at(7)).iter().all(|found| found.id() != "hld_b"));
+    let gone = ok(&left, Change::delete_holdout(&p("hld_b")));
+    assert_eq!(gone.holdouts_of("exp_m1").count(), 1);
+    assert_eq!(snapshot.holdouts_of("exp_m1").count(), 2);
+    // A document says when it ended, and with that it holds nobody out, at whatever moment.
+    let text = held("10", "100").to_json();
+    assert!(!text.contains("ended_at\": \"2"), "{text}");
+    let mut document: serde_json::Value = text.parse().unwrap();
+    document["holdouts"][1]["ended_at"] = serde_json::json!("2999-01-01T00:00:00.000Z");
+    let read = Snapshot::from_json(document.to_string()).unwrap();
+    let reasons = (0..200).map(|number| {
+        let id = format!("device-{number}");
+        let reason = read.assign("exp_m1", &Subject::new(&id)).reason().as_str();
+        usize::from(reason == "held_out")
+    });
+    assert!(reasons.sum::<usize>() < 60, "a tenth is held out, not everyone");
 }

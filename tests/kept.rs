@@ -7,8 +7,8 @@ mod common;
 
 use common::{at, brought_to, ok, p, share, world};
 use variate::{
-    Change, ExperimentPatch, Expression, Keep, NewExperiment, NewHoldout, NewLayer, NewSegment,
-    Percentage, Rule, Scratch, Snapshot, Status, Subject,
+    Change, ExperimentPatch, Expression, FlagPatch, Keep, NewExperiment, NewHoldout, NewLayer,
+    NewSegment, Percentage, Rule, Scratch, Snapshot, Status, Subject,
 };
 
 /// What stands in the way of a subject, or does not, before anything is kept.
@@ -28,9 +28,10 @@ enum Gate {
     NoIdAsked,
     /// It is outside the audience, and the traffic is 0.
     NotTargeted,
+    FlagOff,
 }
 
-const GATES: [Gate; 9] = [
+const GATES: [Gate; 10] = [
     Gate::None,
     Gate::LetIn,
     Gate::HeldOut,
@@ -40,6 +41,7 @@ const GATES: [Gate; 9] = [
     Gate::NoId,
     Gate::NoIdAsked,
     Gate::NotTargeted,
+    Gate::FlagOff,
 ];
 
 /// An experiment with this policy, in this status, behind this gate.
@@ -67,7 +69,9 @@ fn behind(gate: Gate, keep: Keep, status: Status) -> Snapshot {
         changes.push(holdout.into());
         changes.push(NewLayer::new("Layer", "device").member(p("exp_t"), slot).into());
     }
-    brought_to(&ok(&world(), changes), "exp_t", status)
+    let snapshot = brought_to(&ok(&world(), changes), "exp_t", status);
+    let switch = FlagPatch::new().on(gate != Gate::FlagOff).off_variation_id(p("var_c"));
+    ok(&snapshot, Change::patch_flag(&p("flg_a"), switch))
 }
 
 /// The reason and what is served, when `exp_t` was kept in this arm, which it has or not.
@@ -87,10 +91,11 @@ fn wanted(
         _ => false,
     };
     match status {
+        Status::Active | Status::Paused if gate == Gate::FlagOff => ("flag_off", Some("var_c")),
         Status::Active | Status::Paused if keeps && admits && has_arm => ("kept", Some("var_b")),
         Status::Active => match gate {
-            Gate::None | Gate::LetIn => ("split", Some("var_a")),
-            Gate::HeldOut => ("held_out", Some("var_d")),
+            Gate::None | Gate::LetIn | Gate::FlagOff => ("split", Some("var_a")),
+            Gate::HeldOut => ("held_out", Some("var_c")),
             Gate::OutsideSlot => ("outside_layer_slot", Some("var_d")),
             Gate::BeforeStart => ("before_start", None),
             Gate::AfterEnd => ("after_end", None),

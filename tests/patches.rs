@@ -37,7 +37,9 @@ fn rich() -> Snapshot {
         .keep(Keep::Always)
         .starts_at(p("2026-11-21T09:00:00Z"))
         .ends_at(p("2026-12-21T09:00:00Z"))
-        .salt(p("pepper"));
+        .salt(p("pepper"))
+        .key("rich")
+        .maintainer("Ann");
     let staged = NewExperiment::by_percentage("Staged", p("flg_a"))
         .id(p("exp_staged"))
         .allocation(share("var_a", "60").control())
@@ -68,6 +70,7 @@ fn rich() -> Snapshot {
             layer.into(),
             holdout.into(),
             describe("patch_flag", "flg_a"),
+            patch("patch_flag", "flg_a", &json!({"off_variation_id": "var_d"})),
             describe("patch_variation", "var_b"),
             describe("patch_segment", "seg_ios"),
             describe("patch_layer", "lay_a"),
@@ -297,6 +300,8 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
         (Field::SubjectKind, vec![json!("session")], [true, false, false, false, false]),
         (Field::FlagId, vec![json!("flg_b")], [false; 5]),
         (Field::Strategy, vec![json!("segment")], [false; 5]),
+        (Field::Key, vec![json!("other")], [false; 5]),
+        (Field::Maintainer, vec![json!("Bob"), json!(null)], but_archived),
     ]
 }
 
@@ -307,7 +312,7 @@ fn give(id: &str, field: Field, value: &Value) -> Option<Change> {
             let json = json!({"change": "reshuffle", "id": id, "salt": value});
             Some(Change::from_json(json.to_string()).unwrap())
         }
-        Field::FlagId | Field::Strategy => None,
+        Field::FlagId | Field::Strategy | Field::Key => None,
         _ => Some(patch("patch_experiment", id, &json!({field.as_str(): value}))),
     }
 }
@@ -347,7 +352,9 @@ fn each_field_changes_in_these_states_and_no_others() {
 
 #[test]
 fn flag_and_strategy_have_no_key_in_a_patch() {
-    for key in ["flag_id", "strategy", "salt", "status", "hash", "id", "version", "iteration"] {
+    for key in
+        ["flag_id", "strategy", "salt", "status", "hash", "id", "version", "iteration", "key"]
+    {
         let json = json!({"change": "patch_experiment", "id": "exp_rich", "patch": {key: "x"}});
         let error = Change::from_json(json.to_string()).unwrap_err();
         assert_eq!((error.code(), error.path()), (Code::UnknownKey, &*format!("patch.{key}")));
@@ -461,6 +468,8 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
                     }),
                 ),
                 clear("description", json!("Another description")),
+                set("on", json!(false)),
+                clear("off_variation_id", json!("var_c")),
             ],
         ),
         (
@@ -498,6 +507,7 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
                 set("keep", json!("never")),
                 clear("starts_at", json!("2026-11-22T09:00:00.000Z")),
                 clear("ends_at", json!("2026-12-22T09:00:00.000Z")),
+                clear("maintainer", json!("Bob")),
             ],
         ),
         ("patch_experiment", "exp_staged", vec![set("stages", stages(&[5, 6]))]),
@@ -566,6 +576,8 @@ fn each_field_is_kept_cleared_or_set() {
             let same = match name {
                 "join" => json!(["exp_staged"]),
                 "leave" => json!(["exp_ramp", "exp_rich"]),
+                // What is left out.
+                "on" => json!(true),
                 _ => present[name].clone(),
             };
             no_change(&snapshot, parse(&same).unwrap());
@@ -699,6 +711,7 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("starts_at", prop_oneof![Just(json!(null)), Just(moment("2026-11-20"))].boxed()),
         ("ends_at", prop_oneof![Just(json!(null)), Just(moment("2026-12-24"))].boxed()),
         ("stages", prop_oneof![Just(json!([])), Just(stages(&[1, 2]))].boxed()),
+        ("maintainer", nullable().boxed()),
     ];
     // Levels, which leave the traffic to the ramp.
     let bare = json!([
@@ -727,6 +740,8 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
                 })
                 .boxed(),
         ),
+        ("on", Just(json!(false)).boxed()),
+        ("off_variation_id", prop_oneof![Just(json!(null)), Just(json!("var_b"))].boxed()),
     ];
     let variation = vec![
         ("name", text().boxed()),
@@ -832,6 +847,7 @@ fn versioned() -> Vec<(Change, &'static str)> {
         (Change::delete_experiment(&p("exp_rich")), "exp_rich"),
         (Change::delete_layer(&p("lay_b")), "lay_b"),
         (Change::delete_holdout(&p("hld_b")), "hld_b"),
+        (Change::end_holdout(&p("hld_a")), "hld_a"),
     ]
 }
 

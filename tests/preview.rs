@@ -10,8 +10,8 @@ use common::{at, brought_to, ok, p, share, world};
 use proptest::prelude::*;
 use variate::hash::{Draw, draw_seed};
 use variate::{
-    Allocation, Change, Experiment, ExperimentPatch, HoldoutPatch, LayerPatch, Move, NewHoldout,
-    NewLayer, Partition, Percentage, Place, Snapshot, Stage, Status, Subject,
+    Allocation, Change, Experiment, ExperimentPatch, FlagPatch, HoldoutPatch, LayerPatch, Move,
+    NewHoldout, NewLayer, Partition, Percentage, Place, Snapshot, Stage, Status, Subject,
 };
 
 /// What an edit makes of the experiment and of what is around it.
@@ -28,6 +28,8 @@ struct Edit {
     in_layer: bool,
     holdouts: [Option<u32>; 2],
     status: Status,
+    /// Whether the flag is on, and its off variation.
+    switch: (bool, Option<&'static str>),
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -41,8 +43,10 @@ fn edit() -> impl Strategy<Value = Edit> {
         prop::bool::weighted(0.7),
         [prop::option::of(0..=30_u32), prop::option::of(0..=30_u32)],
         prop_oneof![6 => Just(Status::Active), 1 => Just(Status::Paused)],
+        (prop::bool::weighted(0.9), prop::option::of(Just("var_c"))),
     )
-        .prop_map(|(own, (ends_at, outside, reshuffle), layer, in_layer, holdouts, status)| {
+        .prop_map(|(own, rest, layer, in_layer, holdouts, status, switch)| {
+            let (ends_at, outside, reshuffle) = rest;
             let (weights, traffic, stage) = own;
             let holdouts = holdouts.map(|share| share);
             Edit {
@@ -56,6 +60,7 @@ fn edit() -> impl Strategy<Value = Edit> {
                 in_layer,
                 holdouts,
                 status,
+                switch,
             }
         })
 }
@@ -80,7 +85,8 @@ fn start() -> Snapshot {
 /// Applies an edit to a snapshot in which the experiment is active or paused.
 fn edited(snapshot: &Snapshot, edit: &Edit) -> Snapshot {
     let id = p("exp_weights");
-    let mut changes = Vec::new();
+    let switch = |patch| Change::patch_flag(&p("flg_a"), patch);
+    let mut changes = vec![switch(FlagPatch::new().on(true))];
     if snapshot.experiment(&id).unwrap().status() == Status::Active {
         changes.push(Change::set_experiment_status(&id, Status::Paused));
     }
@@ -124,6 +130,12 @@ fn edited(snapshot: &Snapshot, edit: &Edit) -> Snapshot {
     if edit.status == Status::Active {
         changes.push(Change::set_experiment_status(&id, Status::Active));
     }
+    let (on, off) = edit.switch;
+    let off = match off {
+        Some(id) => FlagPatch::new().off_variation_id(p(id)),
+        None => FlagPatch::new().clear_off_variation_id(),
+    };
+    changes.push(switch(off.on(on)));
     ok(snapshot, changes)
 }
 
@@ -169,19 +181,27 @@ fn places() -> Vec<Place> {
         in_layer: false,
         holdouts: [None, None],
         status: Status::Active,
+        switch: (true, None),
     };
+    let off = edited(&start(), &Edit { switch: (false, Some("var_c")), ..third.clone() });
     let some = edited(&start(), &third);
     let none = start();
     let subjects: Vec<String> = (0..200).map(|n| format!("device-{n}")).collect();
-    let counts =
-        none.preview(&some).counts("exp_weights", subjects.iter().map(|id| Subject::new(id)));
-    let all = counts.rows().iter().flat_map(|row| [row.from.clone(), row.to.clone()]);
+    let subjects = || subjects.iter().map(|id| Subject::new(id));
+    let counts = [&some, &off].map(|then| none.preview(then).counts("exp_weights", subjects()));
+    let rows = counts.iter().flat_map(|counts| counts.rows());
+    let all = rows.flat_map(|row| [row.from.clone(), row.to.clone()]);
     all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn model(snapshot: &Snapshot, now: i64) -> Model {
     let experiment: &Experiment = snapshot.experiment("exp_weights").unwrap();
     let nothing: Model = (Vec::new(), Box::new(|_| place(None, false)));
+    let flag = snapshot.flag("flg_a").unwrap();
+    let off = flag.off_variation_id().map(ToString::to_string);
+    if !flag.is_on() {
+        return (Vec::new(), Box::new(move |_| place(off.as_deref(), false)));
+    }
     let over = experiment.ends_at().is_some_and(|end| at(now) >= end);
     if experiment.status() != Status::Active || over {
         return nothing;
@@ -192,6 +212,7 @@ fn model(snapshot: &Snapshot, now: i64) -> Model {
         let seed = draw_seed(holdout.salt().as_str(), Draw::Holdout);
         axes.push(axis(seed, vec![end], move |point| usize::from(point >= end)));
     }
+    let holdouts = axes.len();
     if let Some(layer) = snapshot.layer_of("exp_weights") {
         let slots: Vec<_> = layer.slots(experiment.id()).collect();
         let ends = slots.iter().flat_map(|slot| [slot.start, slot.end]).collect();
@@ -219,9 +240,10 @@ fn model(snapshot: &Snapshot, now: i64) -> Model {
         axes,
         Box::new(move |outcomes| {
             let (arm, gates) = outcomes.split_last().unwrap();
-            match gates.iter().all(|open| *open == 1) {
-                true => place(Some(&arms[*arm]), true),
-                false => place(outside.as_deref(), false),
+            match gates.iter().position(|open| *open == 0) {
+                None => place(Some(&arms[*arm]), true),
+                Some(gate) if gate < holdouts && off.is_some() => place(off.as_deref(), false),
+                Some(_) => place(outside.as_deref(), false),
             }
         }),
     )

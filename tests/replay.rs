@@ -21,8 +21,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
     ActiveLimit, Allocation, Change, Code, Commit, Effect, EffectKind, Engine, EntityKind, Error,
-    Event, Experiment, ExperimentId, ExperimentPatch, Expression, FlagPatch, FlagStatus, Holdout,
-    HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer,
+    Event, Experiment, ExperimentId, ExperimentPatch, Expression, Flag, FlagPatch, FlagStatus,
+    Holdout, HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer,
     NewSegment, NewVariation, Parameter, Percentage, Rule, SegmentId, SegmentPatch, SegmentStatus,
     SettingsPatch, Snapshot, Stage, Status, Timestamp, Transaction, Variation, VariationId,
     VariationPatch, Weight,
@@ -66,9 +66,18 @@ fn own_id(dice: &mut Dice, prefix: &str, taken: &[String]) -> Option<String> {
 
 fn name(dice: &mut Dice) -> String {
     match dice.below(40) {
-        0 => "no".to_owned(),
+        0 => "no\n".to_owned(),
         number => format!("Name {number}{}", dice.below(9)),
     }
+}
+
+/// A key, mostly of nobody else's.
+fn key(dice: &mut Dice) -> Option<String> {
+    let key = match dice.below(20) {
+        0 => "no key".to_owned(),
+        _ => format!("key-{}", dice.below(40)),
+    };
+    Some(key).filter(|_| dice.chance(30))
 }
 
 fn description(dice: &mut Dice) -> String {
@@ -141,6 +150,10 @@ fn flag(dice: &mut Dice, snapshot: &Snapshot) -> NewFlag {
         new.parameters.iter().map(|(name, p)| (name.clone(), p.value().clone())).collect();
     let count = if dice.chance(80) { 2 + dice.below(4) } else { dice.below(2) };
     new.variations = (0..count).map(|_| variation(dice, snapshot, &defaults)).collect();
+    new.key = key(dice);
+    new.on = dice.one_of(&[None, Some(true), Some(true), Some(false)]).filter(|_| dice.chance(20));
+    let known: Vec<VariationId> = new.variations.iter().filter_map(|v| v.id.clone()).collect();
+    new.off_variation_id = known.first().cloned().filter(|_| dice.chance(50));
     new
 }
 
@@ -217,6 +230,9 @@ fn allocations(
             arms.push(Allocation::fallback(dice.one_of(&variations).clone()));
         }
         arms = arms.iter().flat_map(|arm| divided(dice, &variations, arm)).collect();
+    }
+    for arm in &mut arms {
+        arm.name = Some(p("Arm")).filter(|_| dice.chance(10));
     }
     if !arms.is_empty() && dice.chance(95) {
         let control = dice.below(arms.len());
@@ -323,6 +339,7 @@ fn layer(dice: &mut Dice, snapshot: &Snapshot) -> NewLayer {
     new.subject_kind = new.subject_kind.filter(|own| own != "device" || dice.chance(50));
     let members = members(dice, snapshot, Some(kind), &[]);
     new.members = shares(dice, members);
+    new.key = key(dice);
     new
 }
 
@@ -334,6 +351,7 @@ fn holdout(dice: &mut Dice, snapshot: &Snapshot) -> NewHoldout {
     new.description = Some(description(dice)).filter(|_| dice.chance(20));
     new.salt = Some(p("salt \u{0} 🙂")).filter(|_| dice.chance(20));
     new.experiments = members(dice, snapshot, Some(kind), &[]).into_iter().collect();
+    new.key = key(dice);
     new
 }
 
@@ -392,8 +410,12 @@ fn group_change(dice: &mut Dice, snapshot: &Snapshot) -> (Change, u64) {
     let mut holdouts: Vec<_> = snapshot.holdouts().collect();
     layers.sort_unstable_by_key(|layer| layer.id());
     holdouts.sort_unstable_by_key(|holdout| holdout.id());
-    match dice.below(12) {
+    match dice.below(13) {
         0 => (holdout(dice, snapshot).into(), 0),
+        12 if !holdouts.is_empty() => {
+            let old = *dice.one_of(&holdouts);
+            (Change::end_holdout(old.id()), old.version())
+        }
         2..6 if !layers.is_empty() => {
             let old = *dice.one_of(&layers);
             (Change::patch_layer(old.id(), layer_patch(dice, snapshot, old)), old.version())
@@ -477,6 +499,8 @@ fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
     new.keep = *dice.one_of(Keep::ALL);
     new.starts_at = Some(moment(dice)).filter(|_| dice.chance(15));
     new.ends_at = Some(moment(dice)).filter(|_| dice.chance(15));
+    new.key = key(dice);
+    new.maintainer = Some("Ann".to_owned()).filter(|_| dice.chance(20));
     if dice.chance(10) {
         new.stages = stages(dice);
     } else if dice.chance(if by_weight { 50 } else { 2 }) {
@@ -489,9 +513,15 @@ fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
     new
 }
 
-fn flag_patch(dice: &mut Dice) -> FlagPatch {
+fn flag_patch(dice: &mut Dice, old: &Flag) -> FlagPatch {
     let patch = FlagPatch::new();
-    match dice.below(4) {
+    match dice.below(7) {
+        4 => patch.on(!old.is_on() || dice.chance(50)),
+        5 if !old.variations().is_empty() => {
+            let ids: Vec<VariationId> = old.variations().keys().cloned().collect();
+            patch.off_variation_id(dice.one_of(&ids).clone())
+        }
+        6 => patch.clear_off_variation_id(),
         0 => patch.name(name(dice)),
         1 => patch.description(description(dice)),
         2 => patch.clear_description(),
@@ -560,6 +590,10 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
             14 => patch.ends_at(moment(dice)),
             15 => patch.clear_starts_at(),
             16 => patch.clear_ends_at().clear_audience_id(),
+            21 => match dice.chance(50) {
+                true => patch.maintainer("Bob"),
+                false => patch.clear_maintainer(),
+            },
             17 => patch.stages(if dice.chance(30) { Vec::new() } else { stages(dice) }),
             18 => match audience(dice, snapshot) {
                 Some(segment) => patch.audience_id(segment),
@@ -603,7 +637,7 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
             (Change::create_variation(a_flag.id(), variation(dice, snapshot, &defaults)), 0)
         }
         27..30 => {
-            let patch = flag_patch(dice);
+            let patch = flag_patch(dice, a_flag);
             (Change::patch_flag(a_flag.id(), patch), a_flag.version())
         }
         30..34 if !variations.is_empty() => {
@@ -627,7 +661,16 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
             // Mostly without a limit, under which more can happen.
             let limit = *dice.one_of(&[ActiveLimit::One, ActiveLimit::PerFlow]);
             let limit = if dice.chance(80) { ActiveLimit::Unlimited } else { limit };
-            (Change::patch_settings(SettingsPatch::new().active_limit(limit)), 0)
+            let patch = SettingsPatch::new().active_limit(limit);
+            // Sometimes with kinds that creations then have to go by.
+            let patch = match dice.below(5) {
+                0 => patch
+                    .subject_kinds(["device", "user"].map(ToOwned::to_owned))
+                    .default_subject_kind("user"),
+                1 => patch.subject_kinds(["user".to_owned()]).clear_default_subject_kind(),
+                _ => patch.subject_kinds([]).clear_default_subject_kind(),
+            };
+            (Change::patch_settings(patch), 0)
         }
         60..67 => {
             let to = if dice.chance(96) { FlagStatus::Active } else { FlagStatus::Archived };
@@ -1081,7 +1124,7 @@ fn the_histories_have_every_kind_of_change() {
         held += holdouts.iter().filter(|own| own["experiments"] != json!([])).count();
         revisions += usize::from(json.contains("\"revisions\""));
     }
-    assert_eq!(changes.len(), 24, "{changes:?}");
+    assert_eq!(changes.len(), 25, "{changes:?}");
     let created = EntityKind::ALL.iter().filter(|entity| **entity != EntityKind::Settings);
     let moved = [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment];
     let all = created

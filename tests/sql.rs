@@ -12,8 +12,9 @@ use common::{brought_to, ok, p, world};
 use proptest::prelude::*;
 use variate::hash::{Draw, draw_seed};
 use variate::{
-    Allocation, Bounds, Change, Code, Dialect, ExperimentPatch, Expression, NewExperiment,
-    NewSegment, Number, Rule, SegmentPatch, Semver, Snapshot, SqlColumns, Status, Timestamp,
+    Allocation, Bounds, Change, Code, Dialect, ExperimentPatch, Expression, FlagPatch,
+    NewExperiment, NewSegment, Number, Rule, SegmentPatch, Semver, Snapshot, SqlColumns, Status,
+    Timestamp,
 };
 
 const ALL: &[Dialect] = Dialect::ALL;
@@ -455,6 +456,26 @@ fn what_assigns_nobody_has_no_expression() {
         let expected = format!("{expected}; got \"{status}\"");
         check_refused(&snapshot, "exp_weights", &columns(), (Code::NotExpressible, &expected));
     }
+}
+
+#[test]
+fn nobody_is_assigned_while_the_flag_is_off() {
+    let off = FlagPatch::new().on(false).off_variation_id(p("var_a"));
+    let off = Change::patch_flag(&p("flg_a"), off);
+    let active = ok(&brought_to(&world(), "exp_weights", Status::Active), off.clone());
+    for (dialect, expected) in
+        ALL.iter().zip(["toString(NULL)", "CAST(NULL AS STRING)", "CAST(NULL AS varchar)"])
+    {
+        assert_eq!(sql(&active, "exp_weights", *dialect, &columns()), expected);
+        // A trial assigns as if it were on.
+        let on = brought_to(&world(), "exp_weights", Status::Active);
+        let trial = active.trial_plan("exp_weights").unwrap();
+        let trial = trial.sql(*dialect, &columns()).unwrap();
+        assert_eq!(trial, sql(&on, "exp_weights", *dialect, &columns()));
+    }
+    let paused = ok(&brought_to(&world(), "exp_weights", Status::Paused), off);
+    let error = "status: must be active, since a paused experiment assigns nobody; got \"paused\"";
+    check_refused(&paused, "exp_weights", &columns(), (Code::NotExpressible, error));
 }
 
 #[test]

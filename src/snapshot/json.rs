@@ -44,7 +44,7 @@ impl Snapshot {
     /// | **`format`** | `"variate/1"` |
     /// | `sequence` | how many transactions have led here (0) |
     /// | `updated_at` | when the last was committed (the Unix epoch, which stands for unknown) |
-    /// | `settings` | an object with `active_limit`: `"unlimited"`, `"per_flow"` or `"one"` (`"unlimited"`) |
+    /// | `settings` | an object with `active_limit`: `"unlimited"`, `"per_flow"` or `"one"` (`"unlimited"`); `subject_kinds`, a list (any), `default_subject_kind` (`device`) for creations |
     /// | `flags` | a list of [`Flag`]s |
     /// | `segments` | a list of [`Segment`]s |
     /// | `experiments` | a list of [`Experiment`]s |
@@ -55,27 +55,27 @@ impl Snapshot {
     ///
     /// | of | keys |
     /// |---|---|
-    /// | a flag | **`id`**, **`name`**, `description`, `status` (`draft`), **`parameters`** by name, `variations`, a list |
+    /// | a flag | **`id`**, **`name`**, `description`, `status` (`draft`), **`parameters`** by name, `variations`, a list, `key`, `on` (`true`), `off_variation_id` |
     /// | a parameter | **`type`**: `string`, `boolean`, `number`, `array` or `object`; **`value`**, the default; `description` |
     /// | a variation | **`id`**, **`name`**, `description`, `overrides`: values by parameter |
     /// | a segment | **`id`**, **`name`**, `description`, `status` (`active`), **`rules`**, a list |
     /// | a rule | at least one of `match` and `not_match`: conditions by attribute; and of `all`, `any` and `not`, each a list of rules |
     /// | a condition | a list of values, of which the attribute must be one; or an object with one of `contains`, `starts_with`, `ends_with` and `listed`, each a list; `exists` and `boolean`, each `true` or `false`; `number`, `semver` and `date`, each bounds; `regex`, a pattern (feature `regex`); or with **`path`**, a list of members, and **`is`**, a condition on what they lead to |
     /// | bounds | `eq`; or at most one of `gt` and `gte`, and of `lt` and `lte`: a number, a version or a date-time |
-    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list, `analysis`, `rollout`, a list of slices |
+    /// | an experiment | **`id`**, **`name`**, `description`, `tags`, a list, **`flag_id`**, `flow`, `subject_kind` (`device`), **`strategy`**: `percentage` or `segment`; **`allocations`**, a list, `traffic` in percent (100; 0 beside `stages`; in a ramp that has started the first level), `levels`, a list in percent, `audience_id`, a segment, `outside_variation_id`, `keep` (`while_paused`): `always` or `never`; `starts_at`, `ends_at`, `stages`, a list, `hash` (`xxh64-v1`), `salt` (the id), `status` (`draft`), `iteration`, `can_reshuffle` (`true`), `shelved_at`, `draft`, `previous_iterations`, a list, `analysis`, `rollout`, a list of slices, `key`, `maintainer` |
     /// | an analysis | `hypothesis`, `kind` (`experiment`): `mab` or `holdout`; `methodology`: `bayesian`, `frequentist` or `export_only`; `data_source`, `metrics`, a list of objects with **`metric_id`**, `is_primary` (`false`) and `unit`, a kind of subject; `attributes`, a list, `covariate_id`, `bayesian_threshold` in percent, `significance_threshold` from 0 to 1, `test_direction`: `one_sided` or `two_sided`; `correction`, an object with `method`: `bonferroni` or `benjamini_hochberg`, and `scope`: `variations`, `metrics` or `variations_and_metrics`; `sequential`, `true` or `false`; `reallocation_interval` in milliseconds |
-    /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight` |
+    /// | an allocation | **`variation_id`**, `is_control` (`false`); by percentage `weight`, in percent; by segment `segment_id` and `priority`, or `is_fallback` (`false`), and where several divide one segment or the fallback `weight`; `name` |
     /// | a draft | what differs from the experiment: `subject_kind`, `allocations`, `traffic`, `audience_id`, `outside_variation_id`, `can_reshuffle`, `created_at`, `analysis` |
     /// | a previous iteration | **`iteration`**, with **`started_at`** and **`ended_at`**; what differed from the experiment: `subject_kind`, `traffic`, `can_reshuffle`, `analysis` |
     /// | a winner | **`variation_id`**, `reason`, `is_shipped` (`false`) |
     /// | the layer of an iteration | **`layer_id`**, **`name`**, **`share`** and **`others`**, the sum of the other shares, in percent |
     /// | a stage | **`at`**, **`traffic`** in percent |
     /// | a slice | **`weight`** in hundred-thousandths, `variation_id`, required unless untracked, `untracked` (`false`) |
-    /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first |
-    /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids, `maintainer`, `analysis` |
-    /// | a single metric | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `pageview`, `click`, `custom` or `trace`; `is_numeric` (`false`), `event_key`, `selector`, `urls`, a list, `unit`, `success_criteria`: `higher_than_baseline` or `lower_than_baseline`; `analysis_units`, a list of kinds of subjects, `unit_aggregation`: `average`, `sum` or `count_distinct`; `analysis_type`: `mean` or `percentile`; `percentile`, `event_default`, an object with `disabled` (`false`) and `value`, which is 0; `data_source`, `winsor_lower_percentile`, `winsor_upper_percentile`, `winsor_include_imputed` (`false`), `trace_query`, `trace_value_location`, `unit_aggregation_field`, `value_column`, `denominator`, `filters`, any JSON; `window_start_offset` and `window_end_offset` in milliseconds |
+    /// | a layer | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), `members`: shares in percent by experiment; `partition`, the slices by `start` and `experiment_id`, which a free one does not have, unless they lie as at first; `key` |
+    /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids, `maintainer`, `analysis`, `key`, `ended_at`, with which it holds nobody out |
+    /// | a single metric | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `pageview`, `click`, `custom` or `trace`; `is_numeric` (`false`), `event_key`, `selector`, `urls`, a list, `unit`, `success_criteria`: `higher_than_baseline` or `lower_than_baseline`; `analysis_units`, a list of kinds of subjects, `unit_aggregation`: `average`, `sum` or `count_distinct`; `analysis_type`: `mean` or `percentile`; `percentile`, `event_default`, an object with `disabled` (`false`) and `value`, which is 0; `data_source`, `winsor_lower_percentile`, `winsor_upper_percentile`, `winsor_include_imputed` (`false`), `trace_query`, `trace_value_location`, `unit_aggregation_field`, `value_column`, `denominator`, `filters`, any JSON; `window_start_offset` and `window_end_offset` in milliseconds; `key` |
     /// | a URL of it | **`kind`**, and one of `url`, `substring` and `pattern` |
-    /// | a group of metrics | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `funnel` or `standard`; **`members`**, a list of objects with **`metric_id`** and `name_in_group`, which is required in a funnel |
+    /// | a group of metrics | **`id`**, **`name`**, `description`, `tags`, a list, **`kind`**: `funnel` or `standard`; **`members`**, a list of objects with **`metric_id`** and `name_in_group`, which is required in a funnel; `key` |
     ///
     /// Every flag, variation, segment, experiment, layer, holdout and metric also takes `version` (1),
     /// `created_at` (the Unix epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
@@ -140,8 +140,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// Everything that is not exactly this is refused, with its JSON path: other keys, keys that
-    /// stand twice, `null`, an array for an object, references to what is not there, names or ids
-    /// that stand twice, numbers that 64 bits cannot hold, and text beyond [`Limits::DEFAULT`].
+    /// stand twice, `null`, an array for an object, references to what is not there, ids or keys
+    /// that stand twice, or names of what has no key, numbers that 64 bits cannot hold, and text beyond [`Limits::DEFAULT`].
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::from_json_within(json, &Limits::DEFAULT)
     }

@@ -13,6 +13,7 @@
     reason = "a test may"
 )]
 
+mod beyond;
 #[path = "../common/mod.rs"]
 mod common;
 mod equivalence;
@@ -27,4 +28,5 @@ mod ramp;
 mod runtime;
 mod schema;
 mod support;
+
 mod threads;
