@@ -131,8 +131,8 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
                 Status::Paused => own.keep() != Keep::Never,
                 Status::Draft | Status::Completed | Status::Archived => false,
             };
-            let is_on = snapshot.flag(own.flag_id()).unwrap().is_on();
-            assert!(!is_arm || (!forced && !(keeps && is_on)));
+            let keeps = keeps && snapshot.flag(own.flag_id()).unwrap().is_on();
+            assert!(!is_arm || (!forced && !keeps));
         }
         other => panic!("{other:?} is new"),
     }

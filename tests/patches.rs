@@ -381,14 +381,14 @@ fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
                     all.insert(field.as_str().to_owned(), value.clone());
                 }
             }
-            assert_eq!(all.len(), if id == "exp_rich" { 14 } else { 8 }, "{all:?}");
+            assert_eq!(all.len(), if id == "exp_rich" { 15 } else { 8 }, "{all:?}");
             no_change(&snapshot, patch("patch_experiment", id, &json!(all)));
         }
         // And what is empty can be cleared.
         let snapshot = brought_to(&rich(), "exp_weights", *status);
         let nothing = json!({
             "description": null, "flow": null, "outside_variation_id": null, "audience_id": null,
-            "starts_at": null, "ends_at": null,
+            "starts_at": null, "ends_at": null, "maintainer": null,
         });
         no_change(&snapshot, patch("patch_experiment", "exp_weights", &nothing));
     }
@@ -428,7 +428,9 @@ fn archived_flags_and_segments_no_longer_change() {
             let error = refused(&snapshot, patch(kind, id, &json!({field.name: field.other})));
             let path = format!("patch.{}", field.name);
             assert_eq!((error.code(), error.path()), (Code::NotMutable, &*path), "{id}");
-            no_change(&snapshot, patch(kind, id, &json!({field.name: present[field.name]})));
+            // What is left out is on.
+            let same = present.get(field.name).cloned().unwrap_or(json!(true));
+            no_change(&snapshot, patch(kind, id, &json!({field.name: same})));
         }
     }
     let variation = NewVariation::new("one more");
@@ -950,7 +952,7 @@ fn bad() -> Vec<(Change, Code)> {
             NewExperiment::by_percentage("New", p("flg_a")).id(p("exp_rich")).into(),
             Code::AlreadyExists,
         ),
-        (patch("patch_experiment", "exp_weights", &json!({"name": "ab"})), Code::InvalidValue),
+        (patch("patch_experiment", "exp_weights", &json!({"name": ""})), Code::InvalidValue),
         (patch("patch_experiment", "exp_weights", &weights), Code::UnknownReference),
         (patch("patch_flag", "flg_a", &json!({"parameters": {}})), Code::LimitExceeded),
         (Change::delete_segment(&p("seg_ios")), Code::InUse),
@@ -1086,7 +1088,7 @@ fn create(kind: &str, name: &str, id: Option<&str>) -> Change {
 const KINDS: [(&str, &str, &str, &str); 6] = [
     ("flag", "flg_t", "flg_a", "patch_flag"),
     ("segment", "seg_t", "seg_ios", "patch_segment"),
-    ("experiment", "exp_t", "exp_rich", "patch_experiment"),
+    ("experiment", "exp_t", "exp_staged", "patch_experiment"),
     ("layer", "lay_t", "lay_a", "patch_layer"),
     ("holdout", "hld_t", "hld_a", "patch_holdout"),
     ("variation", "var_u", "var_b", "patch_variation"),

@@ -14,13 +14,13 @@ use variate::ViolationCode::{
     self, AllocationMissingPriority, AllocationMissingSegment, DuplicatePriority, DuplicateSegment,
     DuplicateVariation, ExperimentActiveLimitExceeded, ExperimentInvalidAllocationWeights,
     ExperimentMissingAllocations, ExperimentMissingControl, ExperimentMissingDefault,
-    FallbackNotPlain, FeatureFlagNotActive, RampMissingTreatment, SegmentNotActive,
+    FallbackNotPlain, FeatureFlagNotActive, FlagOff, RampMissingTreatment, SegmentNotActive,
     VariationNotFromFlag,
 };
 use variate::{
-    ActiveLimit, Allocation, Change, Code, ExperimentPatch, FlagStatus, Flow, NewExperiment,
-    NewFlag, NewVariation, Percentage, SegmentStatus, SettingsPatch, Snapshot, Status,
-    Strategy as Assigns,
+    ActiveLimit, Allocation, Change, Code, ExperimentPatch, Flag, FlagPatch, FlagStatus, Flow,
+    NewExperiment, NewFlag, NewVariation, Percentage, SegmentStatus, SettingsPatch, Snapshot,
+    Status, Strategy as Assigns,
 };
 
 /// A violation's code, and what its message must name.
@@ -165,6 +165,13 @@ fn cases_of_the_flag() -> Vec<Case> {
             vec![(FeatureFlagNotActive, "flg_b")],
         ),
         (ok(&weighted(&ready_arms()), archive_flag), vec![(FeatureFlagNotActive, "flg_a")]),
+        (
+            ok(
+                &weighted(&ready_arms()),
+                Change::patch_flag(&p("flg_a"), FlagPatch::new().on(false)),
+            ),
+            vec![(FlagOff, "flg_a")],
+        ),
         (
             archived_without(&[Change::delete_flag(&p("flg_a"))]),
             vec![
@@ -696,6 +703,7 @@ fn reasons(snapshot: &Snapshot, id: &str) -> BTreeSet<ViolationCode> {
         (DuplicatePriority, weighs || all_differ(priorities.map(|own| own.to_string()).collect())),
         (SegmentNotActive, named.all(is_active)),
         (ExperimentActiveLimitExceeded, !in_the_way),
+        (FlagOff, flag.is_none_or(Flag::is_on)),
     ];
     assert_eq!(rules.len(), ViolationCode::ALL.len());
     rules.iter().filter(|(_, kept)| !kept).map(|(code, _)| *code).collect()
@@ -880,6 +888,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => variation().prop_map(|id| Change::delete_variation(&p(&id))),
         1 => Just(Change::set_flag_status(&p("flg_a"), FlagStatus::Archived)),
         1 => Just(Change::delete_flag(&p("flg_a"))),
+        2 => any::<bool>()
+            .prop_map(|on| Change::patch_flag(&p("flg_a"), FlagPatch::new().on(on))),
     ]
 }
 

@@ -79,7 +79,8 @@ proptest! {
         match apply(&snapshot, change) {
             Ok(commit) => {
                 prop_assert!(knows(wanted));
-                prop_assert_eq!(told(&commit.snapshot).as_str(), wanted);
+                let told = told(&commit.snapshot);
+                prop_assert_eq!(told.as_str(), wanted);
                 // The event leads there again.
                 let event = commit.event.clone().unwrap();
                 prop_assert!(snapshot.replay([&*event]).unwrap() == *commit.snapshot);

@@ -213,11 +213,11 @@ proptest! {
     fn who_is_held_out_gets_the_off_variation(
         off_variation in prop::option::of(select(vec!["var_a", "var_c"])),
         ids in prop::collection::vec("[a-z0-9]{1,8}", 32),
-        keep in select(Keep::ALL),
+        keep in select(Keep::ALL.to_vec()),
     ) {
         let plain = ok(
             &start(Status::Active),
-            Change::patch_experiment(&p("exp_held"), ExperimentPatch::new().keep(*keep)),
+            Change::patch_experiment(&p("exp_held"), ExperimentPatch::new().keep(keep)),
         );
         let patch = FlagPatch::new();
         let patch = match off_variation {

@@ -28,5 +28,4 @@ mod ramp;
 mod runtime;
 mod schema;
 mod support;
-
 mod threads;

@@ -154,7 +154,12 @@ impl ExperimentCenter {
             check_halted(experiment, fields.allocations.as_deref())?;
             check_patched(experiment, &fields).map_err(Refusal::senseless)?;
             check_no_default_config(&fields)?;
-            check_texts(experiment.name(), &name, experiment.description(), &description)?;
+            check_texts(
+                experiment.name(),
+                name.as_deref(),
+                experiment.description(),
+                &description,
+            )?;
             let patch = ExperimentPatch {
                 name,
                 description,

@@ -85,7 +85,12 @@ impl ExperimentCenter {
         let commit = self.engine.commit_with(|snapshot| {
             let flag = flag(snapshot, id)?;
             let id = flag.id();
-            check_texts(flag.name(), &patch.name, flag.description(), &patch.description)?;
+            check_texts(
+                flag.name(),
+                patch.name.as_deref(),
+                flag.description(),
+                &patch.description,
+            )?;
             let transition = status.map(|status| Change::set_flag_status(id, status));
             let changes = [Change::patch_flag(id, patch)].into_iter().chain(transition);
             Ok::<_, Refusal>(changes.collect::<Transaction>())

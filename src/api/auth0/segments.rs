@@ -64,7 +64,12 @@ impl ExperimentCenter {
         let commit = self.engine.commit_with(|snapshot| {
             let segment = segment(snapshot, id)?;
             let id = segment.id();
-            check_texts(segment.name(), &patch.name, segment.description(), &patch.description)?;
+            check_texts(
+                segment.name(),
+                patch.name.as_deref(),
+                segment.description(),
+                &patch.description,
+            )?;
             let transition = status.map(|status| Change::set_segment_status(id, status));
             let changes = [Change::patch_segment(id, patch)].into_iter().chain(transition);
             Ok::<_, Refusal>(changes.collect::<Transaction>())

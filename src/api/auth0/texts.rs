@@ -14,11 +14,11 @@ pub(super) fn check_new(name: &str, description: Option<&str>) -> Result<(), Err
 /// it is.
 pub(super) fn check_texts(
     name: &Name,
-    new_name: &Option<String>,
+    new_name: Option<&str>,
     description: Option<&Description>,
     new_description: &Patch<String>,
 ) -> Result<(), Error> {
-    if let Some(new) = new_name.as_deref().filter(|new| name != new) {
+    if let Some(new) = new_name.filter(|new| name != new) {
         check_name(new)?;
     }
     match new_description {

@@ -93,7 +93,7 @@ impl ExperimentCenter {
             let variation = variation(flag, id)?;
             let overrides = merge(flag, variation, overrides)?;
             let (name, description) = (variation.name(), variation.description());
-            check_texts(name, &patch.name, description, &patch.description)?;
+            check_texts(name, patch.name.as_deref(), description, &patch.description)?;
             let patch = VariationPatch { overrides, ..patch };
             Ok::<_, Refusal>(Change::patch_variation(variation.id(), patch))
         })?;
