@@ -23,9 +23,16 @@ const RAMPS: &str = include_str!("golden/decisions/ramps.json");
 const LAYERS_SNAPSHOT: &str = include_str!("golden/decisions/layers-snapshot.json");
 const LAYERS: &str = include_str!("golden/decisions/layers.json");
 
+const SWITCH_SNAPSHOT: &str = include_str!("golden/decisions/switch-snapshot.json");
+const SWITCH: &str = include_str!("golden/decisions/switch.json");
+
 /// Each document with the decisions on its experiments.
-const FILES: [(&str, &str); 3] =
-    [(SNAPSHOT, DECISIONS), (RAMPS_SNAPSHOT, RAMPS), (LAYERS_SNAPSHOT, LAYERS)];
+const FILES: [(&str, &str); 4] = [
+    (SNAPSHOT, DECISIONS),
+    (RAMPS_SNAPSHOT, RAMPS),
+    (LAYERS_SNAPSHOT, LAYERS),
+    (SWITCH_SNAPSHOT, SWITCH),
+];
 
 fn rows(json: &str) -> Vec<Value> {
     serde_json::from_str(json).unwrap()
@@ -266,4 +273,28 @@ fn the_decisions_on_layers_cover_every_gate_and_policy() {
     }
     assert!(count("exp_audience", "not_targeted") > 5 && count("exp_audience", "split") > 5);
     assert!(count("exp_segments", "segment") > 20 && count("exp_segments", "fallback") > 5);
+}
+
+#[test]
+fn the_decisions_on_the_switch_cover_what_it_reaches() {
+    let rows = rows(SWITCH);
+    let snapshot = Snapshot::from_json(SWITCH_SNAPSHOT).unwrap();
+    let count = |experiment: &str, reason: &str, variation: Option<&str>| {
+        let own = rows.iter().filter(|row| row["experiment"] == experiment);
+        let own = own.filter(|row| row["reason"] == reason);
+        own.filter(|row| row["variation"].as_str() == variation).count()
+    };
+    for (id, off) in
+        [("exp_late", Some("var_9")), ("exp_paused", Some("var_9")), ("exp_dark", None)]
+    {
+        assert!(count(id, "flag_off", off) > 20, "{id}");
+    }
+    assert!(count("exp_lit", "held_out", Some("var_z")) > 5);
+    assert!(count("exp_lit", "not_sampled", Some("var_y")) > 0);
+    assert!(rows.iter().all(|row| row["experiment"] != "exp_over" || row["reason"] != "held_out"));
+    for experiment in snapshot.experiments() {
+        assert!(rows.iter().any(|row| {
+            row["experiment"] == experiment.id().as_str() && row["reason"] == "forced"
+        }));
+    }
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Golden decisions: what subjects get from the experiments of snapshot.json; as far as ramps and
-what subjects bring are concerned, of ramps-snapshot.json; and of layers-snapshot.json for layers,
-holdouts, audiences, divided segments, schedules and what is kept when.
+what subjects bring are concerned, of ramps-snapshot.json; of layers-snapshot.json for layers,
+holdouts, audiences, divided segments, schedules and what is kept when; and of switch-snapshot.json
+for flags that are off and holdouts that have ended.
 
-    python3 generate.py           write decisions.json, ramps.json and layers.json beside this file
+    python3 generate.py           write decisions.json, ramps.json, layers.json and switch.json
     python3 generate.py --check   exit 1 if one of them differs from what is computed here
 
 Standard library only, and nothing taken from the crate: what is documented is
@@ -26,6 +27,8 @@ RAMPS_SNAPSHOT = HERE / "ramps-snapshot.json"
 RAMPS = HERE / "ramps.json"
 LAYERS_SNAPSHOT = HERE / "layers-snapshot.json"
 LAYERS = HERE / "layers.json"
+SWITCH_SNAPSHOT = HERE / "switch-snapshot.json"
+SWITCH = HERE / "switch.json"
 POINTS = 1 << 32
 
 
@@ -182,6 +185,7 @@ class World:
         if "ends_at" in experiment and now >= instant(experiment["ends_at"]):
             return "after_end"
         holdouts = [h for h in self.holdouts if experiment["id"] in h["experiments"]]
+        holdouts = [h for h in holdouts if "ended_at" not in h]
         layers = [layer for layer in self.layers if experiment["id"] in layer["members"]]
         subject_id = subject["ids"].get(experiment.get("subject_kind", "device"), "")
         if (holdouts or layers) and subject_id == "":
@@ -208,6 +212,15 @@ class World:
         frozen = experiment.get("iteration", {}).get("partition")
         allocations = experiment["allocations"]
         return written(frozen, allocations) if frozen else laid_out(allocations)
+
+    def live_flag(self, experiment):
+        flag_id = experiment["flag_id"]
+        return self.flags[flag_id, self.newest_flag[flag_id]]
+
+    def live_config(self, experiment, variation_id):
+        """Of the flag as it is now, not as the run froze it."""
+        live = {"flag_id": experiment["flag_id"]}
+        return self.config(live, variation_id)
 
     def config(self, experiment, variation_id):
         flag_id = experiment["flag_id"]
@@ -245,6 +258,10 @@ class World:
             return "forced", forced, None
         if status not in ("active", "paused"):
             return status, None, None
+        flag = self.live_flag(experiment)
+        off = flag.get("off_variation_id")
+        if not flag.get("on", True):
+            return "flag_off", off, None
         keeps = {"always": ["active", "paused"], "while_paused": ["paused"], "never": []}
         may_keep = status in keeps[experiment.get("keep", "while_paused")]
         kept = self.brought(experiment, subject, "kept") if may_keep else None
@@ -256,6 +273,8 @@ class World:
         outside = experiment.get("outside_variation_id")
         if refusal is not None:
             served = outside if refusal in ("held_out", "outside_layer_slot") else None
+            if refusal == "held_out" and off is not None:
+                served = off
             return refusal, served, None
         subject_id = subject["ids"].get(experiment.get("subject_kind", "device"), "")
         if subject_id == "":
@@ -302,8 +321,13 @@ class World:
         }
         if segment is not None:
             row["segment"] = segment
-        served = variation is not None
-        row["config"] = self.config(self.experiments[experiment_id], variation) if served else None
+        row["config"] = None
+        if variation is not None:
+            experiment = self.experiments[experiment_id]
+            off = "off_variation_id" in self.live_flag(experiment)
+            live = reason == "flag_off" or (reason == "held_out" and off)
+            config = self.live_config if live else self.config
+            row["config"] = config(experiment, variation)
         return row
 
 
@@ -558,6 +582,33 @@ def build_layer_rows(world):
     return rows
 
 
+def build_switch_rows(world):
+    rows = []
+
+    def add(experiment_id, subjects, now="2026-11-23T12:00:00.000Z"):
+        rows.extend(world.decision(experiment_id, {**subject, "now": now}) for subject in subjects)
+
+    nobody = {"ids": {}, "attributes": {}}
+    ordinary = devices(*(f"device-{n}" for n in range(24)), *ODD_IDS[:6])
+    german = {"ids": {"device": "device-1"}, "attributes": {"country": "DE"}}
+    for experiment_id in world.experiments:
+        add(experiment_id, [*ordinary, nobody, german])
+        for variation in ("var_a", "var_Zed", "var_9", "var_x", "var_y", "var_z", "var_d"):
+            pair = [[experiment_id, variation]]
+            for subject in (ordinary[0], nobody):
+                add(experiment_id, bringing(subject, kept=pair))
+                add(experiment_id, bringing(subject, forced=pair))
+    ends = [POINTS // 4]
+    seed = HASH.draw_seed("hld_a", "holdout")
+    found = sorted((HASH.point_from_seed(f"g-{n}", seed), n) for n in range(20_000))
+    for edge in ends:
+        near = [max(f for f in found if f[0] < edge), min(f for f in found if f[0] >= edge)]
+        add("exp_lit", devices(*(f"g-{n}" for _, n in near)))
+
+    check_distinct(rows)
+    return rows
+
+
 def check_distinct(rows):
     keys = [json.dumps([row["experiment"], row["subject"]], sort_keys=True) for row in rows]
     assert len(set(keys)) == len(keys), "the same case twice"
@@ -585,6 +636,7 @@ def main():
         (SNAPSHOT, DECISIONS, build_rows),
         (RAMPS_SNAPSHOT, RAMPS, build_ramp_rows),
         (LAYERS_SNAPSHOT, LAYERS, build_layer_rows),
+        (SWITCH_SNAPSHOT, SWITCH, build_switch_rows),
     ):
         rows = build(World(json.loads(snapshot.read_text(encoding="utf-8"))))
         text = render(rows)
