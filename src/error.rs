@@ -94,8 +94,8 @@ impl Error {
         )
     }
 
-    /// Whether the input is at odds with what others have written: a name, key or id taken, a version
-    /// that has moved on, an entity in use. To try again with the present version, look for
+    /// Whether the input is at odds with what others have written: a name, key or id taken, a
+    /// version that has moved on, an entity in use. To try again with the present version, look for
     /// [`Code::VersionConflict`] alone.
     pub fn is_conflict(&self) -> bool {
         matches!(

@@ -402,8 +402,8 @@ codes! {
 
 codes! {
     /// When an assignment that a subject [brings](crate::Subject::kept) is kept, as long as it is
-    /// valid: the experiment has such an arm, the schedule is open, and the subject is neither held
-    /// out nor outside the experiment's slots in its layer.
+    /// valid: the experiment has such an arm, its flag is on, the schedule is open, and the subject is
+    /// neither held out nor outside the experiment's slots in its layer.
     #[derive(Default)]
     #[non_exhaustive]
     pub enum Keep {

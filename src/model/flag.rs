@@ -26,11 +26,11 @@ const MAX_VARIATIONS: usize = 100;
 /// of the flag, and counts in its version.
 ///
 /// # The switch
-/// A flag is on unless it is switched [off](Self::is_on). No run freezes the switch: it takes effect at
-/// once on every experiment on the flag. While the flag is off, none of these can start, and those that
-/// are active or paused give everyone who is not [forced](crate::Subject::forced) the
-/// [off variation](Self::off_variation_id), as no part of the experiment. Switching it on again
-/// gives everyone what they had.
+/// A flag is on unless it is switched [off](Self::is_on). No run freezes the switch: it takes effect
+/// at once on every experiment on the flag. While the flag is off, none of these can start, and those
+/// that are active or paused give everyone who is not [forced](crate::Subject::forced) the
+/// [off variation](Self::off_variation_id), as no part of the experiment. Switching it on again gives
+/// everyone what they had.
 ///
 /// ```
 /// # use variate::{Change, Engine, FlagPatch, Subject};

@@ -26,8 +26,8 @@ const MAX_EXPERIMENTS: usize = 10_000;
 /// one of its experiments is held out of all, and of the same ones, however they are edited. It goes
 /// before everything that an experiment decides, also before an assignment that the subject
 /// [keeps](crate::Subject::kept); only one that is [forced](crate::Subject::forced) goes before it.
-/// Who is held out gets the [off variation](crate::Flag::off_variation_id) of the experiment's flag or, if
-/// it has none, what subjects outside the experiment get.
+/// Who is held out gets the [off variation](crate::Flag::off_variation_id) of the experiment's flag
+/// or, if it has none, what subjects outside the experiment get.
 ///
 /// All its experiments go by its kind of subject. An experiment can be in up to 16 holdouts. It joins
 /// and leaves while it is not active, and leaves before it is deleted.

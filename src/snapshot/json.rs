@@ -140,8 +140,9 @@ impl Snapshot {
     ///
     /// # Errors
     /// Everything that is not exactly this is refused, with its JSON path: other keys, keys that
-    /// stand twice, `null`, an array for an object, references to what is not there, ids or keys
-    /// that stand twice, or names of what has no key, numbers that 64 bits cannot hold, and text beyond [`Limits::DEFAULT`].
+    /// stand twice, `null`, an array for an object, references to what is not there, ids or keys that
+    /// stand twice, names of what has no key that do, numbers that 64 bits cannot hold, and text beyond
+    /// [`Limits::DEFAULT`].
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::from_json_within(json, &Limits::DEFAULT)
     }

@@ -24,8 +24,9 @@ impl Snapshot {
     /// assigned to what, of logs that do not say so. [`Plan::sql`] does it for a draft, by its
     /// [trial plan](Self::trial_plan).
     ///
-    /// It is one `CASE` expression, or NULL as a text while the flag is off, to stand in a `SELECT` list
-    /// or a `WHERE` clause, and gives for every row the variation of [`Decision::assignment`](crate::Decision::assignment) of a subject
+    /// It is one `CASE` expression, or NULL as a text while the flag is off, to stand in a `SELECT`
+    /// list or a `WHERE` clause, and gives for every row the variation of
+    /// [`Decision::assignment`](crate::Decision::assignment) of a subject
     /// with this id and these attributes. It knows nothing of what a subject can bring: whoever was
     /// [forced](crate::Subject::forced) is drawn like anybody else. It says what the snapshot says
     /// now; after the next change of the experiment, print it anew.

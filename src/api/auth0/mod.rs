@@ -96,10 +96,11 @@
 //! - **Lists** are in the order of creation. Unless they ask for the status `archived`, those of
 //!   experiments and flags leave archived ones out; segments, whose list has no such filter, are
 //!   all there. An unknown or repeated parameter is refused.
-//! - **The engine's own.** What Auth0 does not know is neither shown nor set here: keys, the switch of a
-//!   flag, maintainers, names of arms. Arms that keep their variation and segment keep their name. Names
-//!   have 3 to 255 characters and descriptions 3 to 1024, though the engine takes others; what the
-//!   program has written can be sent back. Experiments are created on subjects of the kind `device`. One whose flag is off applies to nobody.
+//! - **The engine's own.** What Auth0 does not know is neither shown nor set here: keys, the switch of
+//!   a flag, maintainers, names of arms. Arms that keep their variation and segment keep their name.
+//!   Names have 3 to 255 characters and descriptions 3 to 1024, though the engine takes others; what
+//!   the program has written can be sent back. Experiments are created on subjects of the kind
+//!   `device`. One whose flag is off applies to nobody.
 //! - **Bounds.** A flag has at most 100 variations; names of parameters and attributes have 1 to 255
 //!   characters, ids at most 255; values are nested at most 32 deep; a number that 64 bits cannot hold
 //!   is refused, not rounded.
