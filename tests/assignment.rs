@@ -596,6 +596,7 @@ fn reasons_have_names() {
     check(Reason::Split, "split", "split");
     check(Reason::Segment(&segment), "segment", "segment seg_a");
     check(Reason::Fallback, "fallback", "fallback");
+    check(Reason::Shipped, "shipped", "shipped");
 }
 
 #[test]

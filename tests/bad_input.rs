@@ -214,6 +214,47 @@ const FULL: &str = r#"{
           }
         ]
       }
+    },
+    {
+      "id": "exp_f",
+      "name": "By iteration",
+      "flag_id": "flg_a",
+      "strategy": "percentage",
+      "allocations": [
+        {"variation_id": "var_a", "weight": 50, "is_control": true},
+        {"variation_id": "var_b", "weight": 50, "is_control": false}
+      ],
+      "status": "completed",
+      "iteration": {
+        "number": 2,
+        "created_at": "2026-11-20T16:00:00.000Z",
+        "started_at": "2026-11-20T17:00:00.000Z",
+        "ended_at": "2026-11-20T18:00:00.000Z",
+        "flag_version": 3,
+        "winner": {"variation_id": "var_b", "reason": "It sells", "is_shipped": true},
+        "layer": {"layer_id": "lay_gone", "name": "Sign-in", "share": 25, "others": 50}
+      },
+      "can_reshuffle": false,
+      "shelved_at": "2026-11-20T19:00:00.000Z",
+      "draft": {
+        "subject_kind": "user",
+        "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}],
+        "traffic": 50,
+        "audience_id": "seg_b",
+        "outside_variation_id": "var_c",
+        "can_reshuffle": true,
+        "created_at": "2026-11-20T18:30:00.000Z"
+      },
+      "previous_iterations": [{
+        "iteration": {
+          "started_at": "2026-11-20T15:00:00.000Z",
+          "ended_at": "2026-11-20T17:00:00.000Z",
+          "flag_version": 3
+        },
+        "subject_kind": "user",
+        "traffic": 50,
+        "can_reshuffle": true
+      }]
     }
   ],
   "layers": [{
@@ -318,7 +359,8 @@ const CHANGES: &str = r#"[
     "hash": "xxh64-v1",
     "salt": "pepper",
     "key": "colors",
-    "maintainer": "Ann"
+    "maintainer": "Ann",
+    "can_reshuffle": false
   },
   {
     "change": "create_layer",
@@ -395,7 +437,8 @@ const CHANGES: &str = r#"[
       "starts_at": "2026-11-20T12:00:00.000Z",
       "ends_at": null,
       "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}],
-      "maintainer": null
+      "maintainer": null,
+      "can_reshuffle": true
     }
   },
   {
@@ -435,7 +478,29 @@ const CHANGES: &str = r#"[
   {"change": "delete_experiment", "id": "exp_c", "if_version": 9},
   {"change": "delete_layer", "id": "lay_b", "if_version": 4},
   {"change": "delete_holdout", "id": "hld_b", "if_version": 4},
-  {"change": "end_holdout", "id": "hld_b", "if_version": 3}
+  {"change": "end_holdout", "id": "hld_b", "if_version": 3},
+  {
+    "change": "draft_iteration",
+    "id": "exp_c",
+    "if_version": 4,
+    "patch": {
+      "subject_kind": "device",
+      "allocations": [{"variation_id": "var_x", "is_control": true, "is_fallback": true}],
+      "traffic": 99.999999,
+      "can_reshuffle": true,
+      "audience_id": "seg_b",
+      "outside_variation_id": "var_y"
+    }
+  },
+  {"change": "discard_draft", "id": "exp_c", "if_version": 4},
+  {
+    "change": "start_iteration", "id": "exp_c", "if_version": 4, "reshuffle": true, "salt": "thyme"
+  },
+  {
+    "change": "stop_iteration", "id": "exp_c", "if_version": 4,
+    "winner": "var_x", "reason": "It sells", "ship": true
+  },
+  {"change": "shelve_experiment", "id": "exp_c", "if_version": 4, "shelved": true}
 ]"#;
 
 const TRANSACTION: &str = r#"{
@@ -695,6 +760,49 @@ experiments[3].iteration.splits[1].partition[0].start: required 7=invalid_value@
 experiments[3].iteration.splits[1].partition[1].start: required 7=invalid_value@experiments[3].iteration.splits[1].partition
 experiments[].iteration.splits[].partition[].variation_id: required "x"=invalid_value
 
+experiments[4].allocations: required []=not_ready@experiments[4].iteration.allocations
+experiments[4].allocations[0].weight: 7=not_ready@experiments[4].iteration.allocations 1.5=not_ready@experiments[4].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[4].iteration.allocations
+experiments[4].allocations[1].weight: 7=not_ready@experiments[4].iteration.allocations 1.5=not_ready@experiments[4].iteration.allocations -1=invalid_value 1e300=invalid_value absent=not_ready@experiments[4].iteration.allocations
+experiments[4].allocations[0].is_control: true absent=not_ready@experiments[4].iteration.allocations
+experiments[4].allocations[1].is_control: true=not_ready@experiments[4].iteration.allocations
+experiments[4].status: "x"=invalid_value absent=invalid_value@experiments[4].draft
+experiments[4].iteration: {}=invalid_value@experiments[4].previous_iterations[0].iteration.number absent=invalid_value@experiments[4].previous_iterations[0].iteration.number
+experiments[4].iteration.number: 7 absent=invalid_value@experiments[4].previous_iterations[0].iteration.number
+experiments[4].iteration.flag_version: 7=unknown_reference absent=invalid_value@experiments[4].iteration.winner
+experiments[].iteration.created_at: "x"=invalid_value
+experiments[].iteration.winner: {}=missing_key
+experiments[].iteration.winner.variation_id: required "x"=invalid_value
+experiments[].iteration.winner.reason: "x"
+experiments[].iteration.winner.is_shipped: true
+experiments[].iteration.layer: {}=missing_key
+experiments[].iteration.layer.layer_id: required "x"=invalid_value
+experiments[].iteration.layer.name: required "x"=invalid_value
+experiments[].iteration.layer.share: required 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].iteration.layer.others: required 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].can_reshuffle: true
+experiments[].shelved_at: "x"=invalid_value
+experiments[].draft: {}
+experiments[].draft.subject_kind: "x"
+experiments[].draft.allocations: []
+experiments[].draft.allocations[]: {}=missing_key
+experiments[].draft.allocations[].variation_id: required "x"=invalid_value
+experiments[].draft.allocations[].weight: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].draft.allocations[].is_control: true
+experiments[].draft.traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].draft.audience_id: null "x"=invalid_value
+experiments[].draft.outside_variation_id: null "x"=invalid_value
+experiments[].draft.can_reshuffle: true
+experiments[].draft.created_at: "x"=invalid_value
+experiments[].previous_iterations: []
+experiments[].previous_iterations[]: {}=missing_key
+experiments[].previous_iterations[].iteration: required {}=missing_key
+experiments[].previous_iterations[].iteration.started_at: required "x"=invalid_value
+experiments[].previous_iterations[].iteration.ended_at: required "x"=invalid_value
+experiments[].previous_iterations[].iteration.flag_version: 7=unknown_reference
+experiments[].previous_iterations[].subject_kind: "x"
+experiments[].previous_iterations[].traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].previous_iterations[].can_reshuffle: true
+
 layers: []
 layers[]: {}=missing_key
 layers[].id: required "x"=invalid_value
@@ -881,6 +989,13 @@ patch.default_subject_kind: null "x"
 patch.on: true null=not_nullable
 patch.off_variation_id: null "x"=invalid_value
 patch.maintainer: null "x"
+patch.can_reshuffle: true null=not_nullable
+can_reshuffle: true
+reshuffle: true
+winner: "x"=invalid_value
+reason: "x"
+ship: true
+shelved: required true
 "#;
 
 /// The same for transactions and events.

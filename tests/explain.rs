@@ -117,9 +117,11 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
             let flag = snapshot.flag(flag_id).unwrap();
             assert_eq!((flag_id, flag.is_on()), (own.flag_id(), false));
             assert_eq!(variation_id.as_ref(), flag.off_variation_id());
-            assert!(matches!(own.status(), Status::Active | Status::Paused));
+            assert!(matches!(own.status(), Status::Active | Status::Paused | Status::Completed));
         }
-        Step::Forced { variation_id } | Step::Kept { variation_id } => {
+        Step::Forced { variation_id }
+        | Step::Kept { variation_id }
+        | Step::Shipped { variation_id } => {
             let arms = own.allocations().iter().map(|arm| &arm.variation_id);
             assert!(arms.into_iter().any(|id| id == variation_id));
         }
@@ -148,8 +150,10 @@ fn check_last(explanation: &Explanation<'_>) {
         ("forced", Step::Forced { variation_id }) => {
             explanation.steps().len() == 1 && Some(variation_id) == served
         }
-        ("kept", Step::Kept { variation_id }) => Some(variation_id) == served,
         ("flag_off", Step::FlagOff { variation_id, .. }) => variation_id.as_ref() == served,
+        ("kept", Step::Kept { variation_id }) | ("shipped", Step::Shipped { variation_id }) => {
+            Some(variation_id) == served
+        }
         ("draft" | "paused" | "completed" | "archived", Step::Status { status }) => {
             status.as_str() == reason
         }
@@ -190,6 +194,7 @@ fn check(snapshot: &Snapshot, subject: &Subject<'_>, who: &Who<'_>) {
         "traffic",
         "segment",
         "split",
+        "shipped",
     ];
     let explanation = snapshot.explain("exp_t", subject);
     let decision = snapshot.assign("exp_t", subject);

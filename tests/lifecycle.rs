@@ -17,7 +17,7 @@ use variate::{
     Transaction,
 };
 
-const EXPERIMENT_EDGES: [(Status, Status); 8] = [
+const EXPERIMENT_EDGES: [(Status, Status); 9] = [
     (Status::Draft, Status::Active),
     (Status::Draft, Status::Archived),
     (Status::Active, Status::Paused),
@@ -26,7 +26,11 @@ const EXPERIMENT_EDGES: [(Status, Status); 8] = [
     (Status::Paused, Status::Completed),
     (Status::Paused, Status::Archived),
     (Status::Completed, Status::Archived),
+    BY_ITERATION,
 ];
+
+/// The edge that only a new iteration takes.
+const BY_ITERATION: (Status, Status) = (Status::Completed, Status::Active);
 
 const FLAG_EDGES: [(FlagStatus, FlagStatus); 3] = [
     (FlagStatus::Draft, FlagStatus::Active),
@@ -114,7 +118,7 @@ fn take_entity(document: &mut Value, id: &str) -> Value {
 }
 
 #[test]
-fn an_experiment_follows_eight_edges_and_no_others() {
+fn an_experiment_follows_nine_edges_and_no_others() {
     assert_eq!(Status::ALL.len(), 5);
     for id in ["exp_weights", "exp_segments"] {
         for from in Status::ALL {
@@ -125,7 +129,11 @@ fn an_experiment_follows_eight_edges_and_no_others() {
                 let there_is = EXPERIMENT_EDGES.contains(&(*from, *to));
                 assert_eq!(from.can_become(*to), there_is, "{from} to {to}");
                 assert_eq!(from.leads_to().contains(to), there_is, "{from} to {to}");
-                if there_is {
+                if (*from, *to) == BY_ITERATION {
+                    check_no_such_edge(&snapshot, change, from_name, to_name);
+                    let next = ok(&snapshot, Change::start_iteration(&p(id)));
+                    assert_eq!(next.experiment(id).unwrap().status(), *to);
+                } else if there_is {
                     let edge = [from_name, to_name];
                     check_edge(&snapshot, change, EntityKind::Experiment, id, edge);
                 } else {

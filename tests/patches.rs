@@ -97,6 +97,7 @@ fn document(snapshot: &Snapshot) -> Value {
             experiment.entry(list).or_insert(json!([]));
         }
         experiment.entry("keep").or_insert(json!("while_paused"));
+        experiment.entry("can_reshuffle").or_insert(json!(true));
         let shared = ["allocations", "audience_id", "outside_variation_id", "salt"]
             .map(|key| (key, experiment.get(key).cloned().unwrap_or_default()));
         let iteration = experiment["iteration"].as_object_mut().unwrap();
@@ -298,6 +299,7 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
         (Field::Flow, vec![json!("all"), json!(null)], [true, false, false, false, false]),
         (Field::Levels, vec![json!([20, 80]), json!([80])], [true, false, false, false, false]),
         (Field::SubjectKind, vec![json!("session")], [true, false, false, false, false]),
+        (Field::CanReshuffle, vec![json!(false)], [true, false, false, false, false]),
         (Field::FlagId, vec![json!("flg_b")], [false; 5]),
         (Field::Strategy, vec![json!("segment")], [false; 5]),
         (Field::Key, vec![json!("other")], [false; 5]),
@@ -381,7 +383,7 @@ fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
                     all.insert(field.as_str().to_owned(), value.clone());
                 }
             }
-            assert_eq!(all.len(), if id == "exp_rich" { 15 } else { 8 }, "{all:?}");
+            assert_eq!(all.len(), if id == "exp_rich" { 16 } else { 9 }, "{all:?}");
             no_change(&snapshot, patch("patch_experiment", id, &json!(all)));
         }
         // And what is empty can be cleared.

@@ -89,7 +89,8 @@ fn check(snapshot: &Snapshot, id: &str, wanted: &[Wanted]) {
     if !status.can_become(Status::Active) {
         return;
     }
-    match apply(snapshot, Change::set_experiment_status(&p(id), Status::Active)) {
+    // From a completed one only a new iteration leads on.
+    match apply(snapshot, Change::start_iteration(&p(id))) {
         Ok(commit) => {
             assert!(wanted.is_empty(), "must be refused for {wanted:?}");
             assert_eq!(commit.snapshot.experiment(id).unwrap().status(), Status::Active);
@@ -717,7 +718,7 @@ fn check_by_rules(snapshot: &Snapshot, id: &str) {
     let found: BTreeSet<_> = readiness.violations().iter().map(|v| v.code()).collect();
     assert_eq!(found, wanted, "{id}");
     let status = snapshot.experiment(id).unwrap().status();
-    let outcome = apply(snapshot, Change::set_experiment_status(&p(id), Status::Active));
+    let outcome = apply(snapshot, Change::start_iteration(&p(id)));
     match outcome {
         Ok(_) => assert!(wanted.is_empty() && status.can_become(Status::Active), "{id} {wanted:?}"),
         Err(error) if status.can_become(Status::Active) => {

@@ -20,12 +20,12 @@ use common::{apply, at, brought_to, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    ActiveLimit, Allocation, Change, Code, Commit, Effect, EffectKind, Engine, EntityKind, Error,
-    Event, Experiment, ExperimentId, ExperimentPatch, Expression, Flag, FlagPatch, FlagStatus,
-    Holdout, HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag, NewHoldout, NewLayer,
-    NewSegment, NewVariation, Parameter, Percentage, Rule, SegmentId, SegmentPatch, SegmentStatus,
-    SettingsPatch, Snapshot, Stage, Status, Timestamp, Transaction, Variation, VariationId,
-    VariationPatch, Weight,
+    ActiveLimit, Allocation, Change, Code, Commit, DraftPatch, Effect, EffectKind, Engine,
+    EntityKind, Error, Event, Experiment, ExperimentId, ExperimentPatch, Expression, Flag,
+    FlagPatch, FlagStatus, Holdout, HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag,
+    NewHoldout, NewLayer, NewSegment, NewVariation, Parameter, PastIteration, Percentage, Rule,
+    SegmentId, SegmentPatch, SegmentStatus, SettingsPatch, Snapshot, Stage, Status, Timestamp,
+    Transaction, Variation, VariationId, VariationPatch, Weight,
 };
 
 /// Choices that follow from one number.
@@ -609,6 +609,61 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
     patch
 }
 
+/// A change that has to do with iterations, mostly of an experiment that has one.
+fn iteration_change(
+    dice: &mut Dice,
+    snapshot: &Snapshot,
+    experiments: &[&Experiment],
+) -> (Change, u64) {
+    let begun: Vec<_> = experiments.iter().filter(|e| e.status() != Status::Draft).collect();
+    let old = match begun.is_empty() || dice.chance(20) {
+        true => *dice.one_of(experiments),
+        false => **dice.one_of(&begun),
+    };
+    let (id, by_weight) = (old.id(), old.strategy() == variate::Strategy::Percentage);
+    let change = match dice.below(20) {
+        0..6 => {
+            let arms = allocations(dice, snapshot, old.flag_id().as_str(), by_weight);
+            let bare = !old.levels().is_empty() && dice.chance(70);
+            let arms = if bare { weightless(arms) } else { arms };
+            let patch = match dice.below(8) {
+                0 => DraftPatch::new(),
+                1 => DraftPatch::new().traffic(traffic(dice)),
+                2 => DraftPatch::new().can_reshuffle(dice.chance(50)),
+                3 => DraftPatch::new().subject_kind(*dice.one_of(&["device", "user"])),
+                4 => DraftPatch::new().clear_audience_id().clear_outside_variation_id(),
+                5 => match audience(dice, snapshot) {
+                    Some(segment) => DraftPatch::new().audience_id(segment),
+                    None => DraftPatch::new(),
+                },
+                _ => DraftPatch::new().allocations(arms),
+            };
+            Change::draft_iteration(id, patch)
+        }
+        6 => Change::discard_draft(id),
+        7..14 => {
+            let salt = *dice.one_of(&[None, None, Some("one"), Some(old.salt().as_str())]);
+            let (salt, reshuffle) = (salt.map(p), dice.chance(20));
+            Change::StartIteration { id: id.clone(), if_version: None, reshuffle, salt }
+        }
+        14..18 => {
+            let stop = Change::stop_iteration(id);
+            let arms = old.iteration().allocations().unwrap_or_else(|| old.allocations());
+            match arms.is_empty() || dice.chance(20) {
+                true => stop,
+                false => {
+                    let stop = stop.with_winner(&dice.one_of(arms).variation_id);
+                    let stop = if dice.chance(50) { stop.because(description(dice)) } else { stop };
+                    if dice.chance(50) { stop.shipping() } else { stop }
+                }
+            }
+        }
+        18 => Change::shelve(id),
+        _ => Change::unshelve(id),
+    };
+    (change, old.version())
+}
+
 /// A change that might well be made to this snapshot, of any kind that there is.
 fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
     let mut flags: Vec<_> = snapshot.flags().collect();
@@ -626,8 +681,9 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
         experiments.retain(|e| e.status() != Status::Archived || dice.chance(20));
     }
     let variations: Vec<_> = flags.iter().flat_map(|flag| flag.variations().values()).collect();
-    let (change, version) = match dice.below(125) {
+    let (change, version) = match dice.below(145) {
         100..125 => group_change(dice, snapshot),
+        125..145 if !experiments.is_empty() => iteration_change(dice, snapshot, &experiments),
         0..6 => (flag(dice, snapshot).into(), 0),
         12..22 => (experiment(dice, snapshot).into(), 0),
         22..27 => {
@@ -687,7 +743,7 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
         }
         69..83 if !experiments.is_empty() => {
             let ready = |e: &&&Experiment| {
-                e.status().can_become(Status::Active)
+                matches!(e.status(), Status::Draft | Status::Paused)
                     && snapshot.readiness(e.id()).is_some_and(|readiness| readiness.is_ready())
             };
             let ready = experiments.iter().find(ready).filter(|_| dice.chance(50));
@@ -753,7 +809,11 @@ fn reweighted(dice: &mut Dice, snapshot: &Snapshot) -> Option<Transaction> {
 /// Something else by the id of what a run rests on and no design names any more.
 fn replaced(dice: &mut Dice, snapshot: &Snapshot) -> Option<Transaction> {
     let unused = |id: &str| snapshot.used_by(id).next().is_none();
-    let runs = || snapshot.experiments().map(Experiment::iteration);
+    let runs = || {
+        let previous = snapshot.experiments().flat_map(Experiment::previous_iterations);
+        let previous = previous.map(PastIteration::iteration);
+        snapshot.experiments().map(Experiment::iteration).chain(previous)
+    };
     let segments = runs().flat_map(|run| run.segments()).map(|segment| segment.id());
     let segment = segments.filter(|id| unused(id.as_str()) && snapshot.segment(id).is_some()).min();
     let flags = runs().filter_map(|run| run.flag()).map(|flag| flag.id());
@@ -1073,6 +1133,7 @@ fn the_histories_have_every_kind_of_change() {
     let (mut committed, mut partitions, mut revisions, mut froze) = (0, 0, 0, 0);
     let (mut splits, mut slots, mut held) = (BTreeSet::new(), BTreeSet::new(), 0);
     let (mut advanced, mut weightless) = (0, BTreeSet::new());
+    let (mut previous, mut drafted, mut shipped) = (0, 0, 0);
     for history in 0..30 {
         let mut dice = Dice(history);
         let recorded = Recorded::new();
@@ -1121,10 +1182,18 @@ fn the_histories_have_every_kind_of_change() {
             experiments.iter().filter(|own| own["iteration"].get(key).is_some()).count()
         };
         partitions += has("partition");
+        let last = recorded.engine.snapshot();
+        for own in last.experiments() {
+            previous += own.previous_iterations().len();
+            drafted += usize::from(own.draft().is_some());
+            let runs = own.previous_iterations().iter().map(PastIteration::iteration);
+            let winners = runs.chain([own.iteration()]).filter_map(|run| run.winner());
+            shipped += winners.filter(|winner| winner.is_shipped()).count();
+        }
         held += holdouts.iter().filter(|own| own["experiments"] != json!([])).count();
         revisions += usize::from(json.contains("\"revisions\""));
     }
-    assert_eq!(changes.len(), 25, "{changes:?}");
+    assert_eq!(changes.len(), 30, "{changes:?}");
     let created = EntityKind::ALL.iter().filter(|entity| **entity != EntityKind::Settings);
     let moved = [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment];
     let all = created
@@ -1156,6 +1225,9 @@ fn the_histories_have_every_kind_of_change() {
     assert!(froze > 100, "{froze} frozen");
     assert!(advanced > 10, "{advanced} ramps went on");
     assert!(weightless.len() > 10, "ramps without weights: {weightless:?}");
+    assert!(previous > 100, "{previous} previous iterations");
+    assert!(drafted > 10, "{drafted} drafts");
+    assert!(shipped > 5, "{shipped} winners shipped");
 }
 
 #[test]

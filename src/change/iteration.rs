@@ -16,6 +16,55 @@ impl Change {
     }
 
     /// Starts the next iteration.
+    ///
+    /// The life of an experiment, from one iteration to the next:
+    ///
+    /// ```
+    /// # use variate::{Engine, Subject};
+    /// # let engine = Engine::from_json(r#"{"format": "variate/1",
+    /// #     "flags": [{"id": "flg_a", "name": "A flag", "status": "active",
+    /// #         "parameters": {"x": {"type": "number", "value": 1}},
+    /// #         "variations": [{"id": "var_today", "name": "one"}, {"id": "var_short", "name": "two"}]}]}"#)?;
+    /// use variate::{Allocation, Change, DraftPatch, NewExperiment, Status};
+    ///
+    /// let arms = |today: u32, short: u32| -> Result<_, variate::Error> {
+    ///     let today = Allocation::share("var_today".parse()?, today.try_into()?).control();
+    ///     Ok([today, Allocation::share("var_short".parse()?, short.try_into()?)])
+    /// };
+    /// let id = "exp_signin".parse()?;
+    /// let mut new = NewExperiment::by_percentage("Sign-in", "flg_a".parse()?).id("exp_signin".parse()?);
+    /// new.allocations = arms(90, 10)?.into();
+    /// engine.commit(new)?;
+    /// engine.commit(Change::start_iteration(&id))?;
+    ///
+    /// // The next one is drafted while this one runs, and moves as few subjects as can be.
+    /// let even = DraftPatch::new().allocations(arms(50, 50)?);
+    /// engine.commit(Change::draft_iteration(&id, even))?;
+    /// let before = engine.snapshot();
+    /// engine.commit(Change::start_iteration(&id))?;
+    /// let now = engine.snapshot();
+    /// let preview = before.preview(&now);
+    /// assert!((preview.shares(&id, now.updated_at()).unwrap().moved() - 0.4).abs() < 1e-9);
+    ///
+    /// // Everyone gets the winner, until an iteration begins that splits them anew.
+    /// let winner = "var_short".parse()?;
+    /// let stop = Change::stop_iteration(&id).with_winner(&winner).because("3 % more sign in");
+    /// engine.commit(stop.shipping())?;
+    /// let stopped = engine.snapshot();
+    /// let decision = stopped.assign(&id, &Subject::new("device-42"));
+    /// assert_eq!((decision.reason().as_str(), decision.variation_id()), ("shipped", Some(&winner)));
+    ///
+    /// engine.commit(Change::start_iteration(&id))?;
+    /// let snapshot = engine.snapshot();
+    /// let experiment = snapshot.experiment(&id).unwrap();
+    /// assert_eq!(experiment.status(), Status::Active);
+    /// assert_eq!(experiment.iteration().number(), 3);
+    /// assert_ne!(experiment.salt(), stopped.experiment(&id).unwrap().salt());
+    /// let winners = experiment.previous_iterations().iter().map(|past| past.iteration().winner());
+    /// let reasons: Vec<_> = winners.map(|winner| winner.and_then(|own| own.reason())).collect();
+    /// assert_eq!(reasons, [None, Some("3 % more sign in")]);
+    /// # Ok::<(), variate::Error>(())
+    /// ```
     pub fn start_iteration(id: &ExperimentId) -> Self {
         Self::StartIteration {
             id: id.clone(),

@@ -291,10 +291,9 @@ pub enum Change {
     ///
     /// A draft is activated for the first time. From any other status the
     /// [draft beside it](crate::Experiment::draft), or else a copy of the present design, becomes
-    /// the experiment's design, is frozen with flag and segments as they are now, and runs under the
-    /// next number; a ramp begins at its first level again. The iteration before ends at that
-    /// moment, unless it was completed, and is kept as
-    /// [previous](crate::Experiment::previous_iterations).
+    /// the experiment's design, is frozen as a first one is, and runs under the next number, a ramp
+    /// from its first level on. The iteration before ends now, unless it was completed, and is kept
+    /// as [previous](crate::Experiment::previous_iterations).
     ///
     /// From `active` and `paused` the salt stays, and as few subjects move as the new weights allow:
     /// with the same design nobody does. Another salt, or `reshuffle`, draws everybody anew, unless
@@ -319,12 +318,10 @@ pub enum Change {
     /// Stops the iteration of an active or paused experiment, which becomes completed; see
     /// [`Iteration::winner`](crate::Iteration::winner).
     ///
-    /// A winner that is shipped is served to everyone eligible until a new iteration starts or the
-    /// experiment is archived: to all who have passed the holdouts and the audience, whatever the
-    /// layer's slots, traffic, schedule and weights say, as
-    /// [`Reason::Shipped`](crate::Reason::Shipped) and as no part of the experiment. No id is needed
-    /// unless a holdout asks for it. Whoever is held out or outside the audience gets the outside
-    /// variation, as ever.
+    /// A winner that is shipped is served, as [`Reason::Shipped`](crate::Reason::Shipped), until a
+    /// new iteration starts or the experiment is archived: to all whom the holdouts and the audience
+    /// let pass, whatever slots, traffic, schedule and weights say. No id is needed unless a holdout
+    /// asks for it. Whoever is held out or outside the audience gets the outside variation, as ever.
     StopIteration {
         /// Which.
         id: ExperimentId,
