@@ -89,8 +89,7 @@ fn check(snapshot: &Snapshot, id: &str, wanted: &[Wanted]) {
     if !status.can_become(Status::Active) {
         return;
     }
-    // From a completed one only a new iteration leads on.
-    match apply(snapshot, Change::start_iteration(&p(id))) {
+    match apply(snapshot, activation(id, status)) {
         Ok(commit) => {
             assert!(wanted.is_empty(), "must be refused for {wanted:?}");
             assert_eq!(commit.snapshot.experiment(id).unwrap().status(), Status::Active);
@@ -105,6 +104,14 @@ fn check(snapshot: &Snapshot, id: &str, wanted: &[Wanted]) {
             }
             assert!(error.is_refused());
         }
+    }
+}
+
+/// What makes an experiment active: of one that is completed only a new iteration does.
+fn activation(id: &str, status: Status) -> Change {
+    match status {
+        Status::Completed => Change::start_iteration(&p(id)),
+        _ => Change::set_experiment_status(&p(id), Status::Active),
     }
 }
 
@@ -718,7 +725,7 @@ fn check_by_rules(snapshot: &Snapshot, id: &str) {
     let found: BTreeSet<_> = readiness.violations().iter().map(|v| v.code()).collect();
     assert_eq!(found, wanted, "{id}");
     let status = snapshot.experiment(id).unwrap().status();
-    let outcome = apply(snapshot, Change::start_iteration(&p(id)));
+    let outcome = apply(snapshot, activation(id, status));
     match outcome {
         Ok(_) => assert!(wanted.is_empty() && status.can_become(Status::Active), "{id} {wanted:?}"),
         Err(error) if status.can_become(Status::Active) => {

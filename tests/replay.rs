@@ -1225,7 +1225,7 @@ fn the_histories_have_every_kind_of_change() {
     assert!(froze > 100, "{froze} frozen");
     assert!(advanced > 10, "{advanced} ramps went on");
     assert!(weightless.len() > 10, "ramps without weights: {weightless:?}");
-    assert!(previous > 100, "{previous} previous iterations");
+    assert!(previous > 30, "{previous} previous iterations");
     assert!(drafted > 10, "{drafted} drafts");
     assert!(shipped > 5, "{shipped} winners shipped");
 }
