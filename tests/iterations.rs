@@ -80,7 +80,7 @@ impl Given {
 
     fn json(&self) -> Value {
         let mut json = json!({});
-        let mut put = |key: &str, value: Value| _ = json[key] = value;
+        let mut put = |key: &str, value: Value| json[key] = value;
         if let Some(kind) = self.kind {
             put("subject_kind", json!(kind));
         }
@@ -229,23 +229,7 @@ impl Model {
                 self.status = *to;
                 Ok((true, false))
             }
-            Ask::Patch(given) => {
-                let after = given.applied(&self.design);
-                let at_rest = matches!(status, Draft | Paused);
-                let lives = at_rest || status == Active;
-                let own = &self.design;
-                let allowed = (lives || after.traffic == own.traffic)
-                    && (at_rest || after.frozen() == own.frozen())
-                    && (status == Draft || after.kind == own.kind)
-                    && (status == Draft || after.can_reshuffle == own.can_reshuffle);
-                if !allowed {
-                    return Err(Code::NotMutable);
-                }
-                self.check_kind(&after)?;
-                let differs = after != self.design;
-                self.design = after;
-                Ok((differs, false))
-            }
+            Ask::Patch(given) => self.patch(given),
             Ask::Reshuffle(salt) => {
                 let differs = salt.is_none_or(|salt| salt != self.salt);
                 if differs && !matches!(status, Draft | Paused) {
@@ -268,34 +252,7 @@ impl Model {
                 Some(_) if status == Archived => Err(Code::NotMutable),
                 _ => Ok((self.draft.take().is_some(), false)),
             },
-            Ask::Start { reshuffle, salt } => {
-                if status == Archived || self.shelved {
-                    return Err(Code::TransitionNotAllowed);
-                }
-                let draws = salt.is_none() && (*reshuffle || status == Completed);
-                let next = self.draft.clone().unwrap_or_else(|| self.design.clone());
-                let anew = draws || salt.is_some_and(|salt| salt != self.salt);
-                if anew && matches!(status, Active | Paused) && !next.can_reshuffle {
-                    return Err(Code::NotMutable);
-                }
-                if !next.is_ready() {
-                    return Err(Code::NotReady);
-                }
-                if let Some(mut run) = self.run.take() {
-                    if status != Completed {
-                        run.share = self.share;
-                    }
-                    run.design.traffic = self.design.traffic;
-                    self.past.push(run);
-                }
-                (self.draft, self.design) = (None, next);
-                if draws || salt.is_some() {
-                    self.take(*salt);
-                }
-                self.resume()?;
-                self.status = Active;
-                Ok((true, draws))
-            }
+            Ask::Start { reshuffle, salt } => self.start(*reshuffle, *salt),
             Ask::Stop { winner, reason, ship } => {
                 let (Active | Paused, Some(run)) = (status, &mut self.run) else {
                     return Err(Code::TransitionNotAllowed);
@@ -331,9 +288,60 @@ impl Model {
         }
     }
 
+    fn patch(&mut self, given: &Given) -> Told {
+        use Status::{Active, Draft, Paused};
+        let status = self.status;
+        let after = given.applied(&self.design);
+        let at_rest = matches!(status, Draft | Paused);
+        let lives = at_rest || status == Active;
+        let own = &self.design;
+        let allowed = (lives || after.traffic == own.traffic)
+            && (at_rest || after.frozen() == own.frozen())
+            && (status == Draft || after.kind == own.kind)
+            && (status == Draft || after.can_reshuffle == own.can_reshuffle);
+        if !allowed {
+            return Err(Code::NotMutable);
+        }
+        self.check_kind(&after)?;
+        let differs = after != self.design;
+        self.design = after;
+        Ok((differs, false))
+    }
+
+    fn start(&mut self, reshuffle: bool, salt: Option<&str>) -> Told {
+        use Status::{Active, Archived, Completed, Paused};
+        let status = self.status;
+        if status == Archived || self.shelved {
+            return Err(Code::TransitionNotAllowed);
+        }
+        let draws = salt.is_none() && (reshuffle || status == Completed);
+        let next = self.draft.clone().unwrap_or_else(|| self.design.clone());
+        let anew = draws || salt.is_some_and(|salt| salt != self.salt);
+        if anew && matches!(status, Active | Paused) && !next.can_reshuffle {
+            return Err(Code::NotMutable);
+        }
+        if !next.is_ready() {
+            return Err(Code::NotReady);
+        }
+        if let Some(mut run) = self.run.take() {
+            if status != Completed {
+                run.share = self.share;
+            }
+            run.design.traffic = self.design.traffic;
+            self.past.push(run);
+        }
+        (self.draft, self.design) = (None, next);
+        if draws || salt.is_some() {
+            self.take(salt);
+        }
+        self.resume()?;
+        self.status = Active;
+        Ok((true, draws))
+    }
+
     fn take(&mut self, salt: Option<&str>) {
         // What is drawn is told later.
-        self.salt = salt.unwrap_or("").to_owned();
+        salt.unwrap_or("").clone_into(&mut self.salt);
     }
 
     fn check_kind(&self, design: &Plain) -> Result<(), Code> {
@@ -440,14 +448,13 @@ fn check_state(experiment: &Experiment, model: &Model) {
     assert_eq!(experiment.can_reshuffle(), own.can_reshuffle);
     let draft = experiment.draft().map(|draft| {
         assert!(draft.created_at() <= experiment.updated_at());
-        let draft = (
+        (
             draft.subject_kind().as_str(),
             draft.allocations().to_vec(),
             draft.traffic(),
             (draft.audience_id().is_some(), draft.outside_variation_id().map(place)),
             draft.can_reshuffle(),
-        );
-        draft
+        )
     });
     let drafted = model.draft.as_ref().map(|own| {
         let rest = (own.audience, own.outside);
@@ -703,7 +710,7 @@ fn a_preview_of_what_is_shipped() {
     // 30 % are held out, half of the others were in the layer's slots, half of those in each arm.
     let mut found: Vec<_> = Vec::new();
     for row in shares.rows() {
-        assert_eq!(row.to.in_experiment, false);
+        assert!(!row.to.in_experiment);
         found.push(format!("{} to {}: {:.4}", row.from, row.to, row.share));
     }
     assert_eq!(
@@ -997,7 +1004,7 @@ fn a_document_is_read_strictly() {
     check(&set(&["draft", "traffic"], json!(101)), "draft.traffic");
     check(&set(&["draft", "x"], json!(1)), "draft.x");
     let unfrozen = |own: &mut Value| {
-        own["iteration"] = json!({"number": 2, "winner": {"variation_id": "var_b"}})
+        own["iteration"] = json!({"number": 2, "winner": {"variation_id": "var_b"}});
     };
     check(&unfrozen, "iteration.winner");
     let running = |own: &mut Value| {
@@ -1022,22 +1029,22 @@ fn a_document_is_read_strictly() {
 #[test]
 fn changes_in_json() {
     #[track_caller]
-    fn check(change: &Change, json: Value) {
-        assert_eq!(serde_json::to_value(change).unwrap(), json);
+    fn check(change: &Change, json: &Value) {
+        assert_eq!(serde_json::to_value(change).unwrap(), *json);
         assert_eq!(Change::from_json(json.to_string()).unwrap(), *change);
     }
     let id = p(ID);
     let patch = DraftPatch::new().traffic(percent(50)).clear_audience_id().can_reshuffle(false);
     check(
         &Change::draft_iteration(&id, patch).if_version(3),
-        json!({"change": "draft_iteration", "id": ID, "if_version": 3,
+        &json!({"change": "draft_iteration", "id": ID, "if_version": 3,
             "patch": {"traffic": 50, "audience_id": null, "can_reshuffle": false}}),
     );
     check(
         &Change::discard_draft(&id).if_version(3),
-        json!({"change": "discard_draft", "id": ID, "if_version": 3}),
+        &json!({"change": "discard_draft", "id": ID, "if_version": 3}),
     );
-    check(&Change::start_iteration(&id), json!({"change": "start_iteration", "id": ID}));
+    check(&Change::start_iteration(&id), &json!({"change": "start_iteration", "id": ID}));
     let salt: Salt = p("one");
     check(
         &Change::StartIteration {
@@ -1046,16 +1053,16 @@ fn changes_in_json() {
             reshuffle: true,
             salt: Some(salt),
         },
-        json!({"change": "start_iteration", "id": ID, "if_version": 1, "reshuffle": true, "salt": "one"}),
+        &json!({"change": "start_iteration", "id": ID, "if_version": 1, "reshuffle": true, "salt": "one"}),
     );
     check(
         &Change::stop_iteration(&id).with_winner(&p("var_b")).because("it sells").shipping(),
-        json!({"change": "stop_iteration", "id": ID, "winner": "var_b", "reason": "it sells", "ship": true}),
+        &json!({"change": "stop_iteration", "id": ID, "winner": "var_b", "reason": "it sells", "ship": true}),
     );
-    check(&Change::stop_iteration(&id), json!({"change": "stop_iteration", "id": ID}));
+    check(&Change::stop_iteration(&id), &json!({"change": "stop_iteration", "id": ID}));
     check(
         &Change::unshelve(&id),
-        json!({"change": "shelve_experiment", "id": ID, "shelved": false}),
+        &json!({"change": "shelve_experiment", "id": ID, "shelved": false}),
     );
     let error = Change::from_json(json!({"change": "shelve_experiment", "id": ID}).to_string());
     assert_eq!(error.unwrap_err().path(), "shelved");

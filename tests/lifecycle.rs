@@ -563,7 +563,8 @@ fn expected(
         | Op::Rename { stale: true, .. }
         | Op::Delete { stale: true, .. } => return Err(Code::VersionConflict),
         Op::Move { to, refresh, .. } => {
-            if !EXPERIMENT_EDGES.contains(&(known.status, *to)) {
+            let edge = (known.status, *to);
+            if edge == BY_ITERATION || !EXPERIMENT_EDGES.contains(&edge) {
                 return Err(Code::TransitionNotAllowed);
             }
             if *refresh && *to != Status::Active {

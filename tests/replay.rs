@@ -1124,6 +1124,13 @@ fn events_follow_on_the_snapshot_that_they_were_made_for() {
     assert_eq!(error.code(), Code::ReplayMismatch);
 }
 
+/// How many winners an experiment has ever shipped.
+fn shipped_by(experiment: &Experiment) -> usize {
+    let runs = experiment.previous_iterations().iter().map(PastIteration::iteration);
+    let winners = runs.chain([experiment.iteration()]).filter_map(|run| run.winner());
+    winners.filter(|winner| winner.is_shipped()).count()
+}
+
 /// What the random histories show depends on what happens in them.
 #[test]
 fn the_histories_have_every_kind_of_change() {
@@ -1183,13 +1190,9 @@ fn the_histories_have_every_kind_of_change() {
         };
         partitions += has("partition");
         let last = recorded.engine.snapshot();
-        for own in last.experiments() {
-            previous += own.previous_iterations().len();
-            drafted += usize::from(own.draft().is_some());
-            let runs = own.previous_iterations().iter().map(PastIteration::iteration);
-            let winners = runs.chain([own.iteration()]).filter_map(|run| run.winner());
-            shipped += winners.filter(|winner| winner.is_shipped()).count();
-        }
+        previous += last.experiments().map(|own| own.previous_iterations().len()).sum::<usize>();
+        drafted += last.experiments().filter(|own| own.draft().is_some()).count();
+        shipped += last.experiments().map(shipped_by).sum::<usize>();
         held += holdouts.iter().filter(|own| own["experiments"] != json!([])).count();
         revisions += usize::from(json.contains("\"revisions\""));
     }

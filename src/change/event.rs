@@ -50,7 +50,8 @@ pub struct Effect {
     /// The entity's version afterwards, or its last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The fields that have become different.
+    /// The fields that have become different; those of a draft after a dot, as `draft.traffic`, and
+    /// `draft` alone when it was opened or discarded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     /// The status before a transition.

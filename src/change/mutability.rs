@@ -27,7 +27,8 @@ codes! {
         Name = "name",
         /// What subjects outside the experiment are served.
         OutsideVariationId = "outside_variation_id",
-        /// What is mixed into the hash; changes by [`Change::Reshuffle`](crate::Change::Reshuffle).
+        /// What is mixed into the hash; changes by [`Change::Reshuffle`](crate::Change::Reshuffle),
+        /// and by a new iteration.
         Salt = "salt",
         /// The steps of a ramp by time.
         Stages = "stages",
@@ -60,7 +61,8 @@ codes! {
 }
 
 impl Field {
-    /// The states in which an experiment's field can change.
+    /// The states in which an experiment's field can change. A new iteration, which brings its
+    /// [`Draft`](crate::Draft) along, is another matter.
     ///
     /// | field | in |
     /// |---|---|

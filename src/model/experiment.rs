@@ -126,7 +126,7 @@ impl Experiment {
     ///
     /// The first activation sets the traffic to the first level, and
     /// [`Change::AdvanceRamp`](crate::Change::AdvanceRamp) alone raises it, level by level. So who
-    /// has once entered stays, in the same arm.
+    /// has once entered stays, in the same arm, until a new iteration begins at the first level.
     ///
     /// With weights, the arms divide those who have entered, and the others are outside. A ramp can
     /// also do without weights: then the arms but the control divide those who have entered, all

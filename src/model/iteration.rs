@@ -18,11 +18,11 @@ const MAX_SLICES: usize = 4096;
 
 /// One run of an experiment.
 ///
-/// When an experiment is activated out of draft, its iteration freezes what the run rests on: the
-/// flag's parameters and overrides, the rules of the segments, the allocations, the salt. Editing
-/// any of these afterwards moves nobody. The edit reaches the run when it is resumed with other
-/// allocations, another audience, salt or outside variation than it froze, or when the transition
-/// asks for it (`refresh`); the event then says so.
+/// When an experiment is activated out of draft, or its next iteration is started, this freezes what
+/// the run rests on: the flag's parameters and overrides, the rules of the segments, the
+/// allocations, the salt. Editing any of these afterwards moves nobody. The edit reaches the run
+/// when it is resumed with other allocations, another audience, salt or outside variation than it
+/// froze, or when the transition asks for it (`refresh`); the event then says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Iteration {
     pub(crate) number: u32,

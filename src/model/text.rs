@@ -180,8 +180,9 @@ texts! {
     /// others: 1 to 255 characters.
     ///
     /// The experiment's own id unless another is given. It stays when the experiment is renamed,
-    /// edited, exported or restored; only a [`Change::Reshuffle`](crate::Change::Reshuffle) changes
-    /// it, and with it who gets what. Two experiments with one salt split their subjects alike.
+    /// edited, exported or restored; only a [`Change::Reshuffle`](crate::Change::Reshuffle) or a new
+    /// iteration, [`Change::StartIteration`](crate::Change::StartIteration), changes it, and with it
+    /// who gets what. Two experiments with one salt split their subjects alike.
     Salt 1..=255 check_nothing;
 
     /// What programs call an entity by: 1 to 256 letters, digits and `. _ -`, beginning with a letter

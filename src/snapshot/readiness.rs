@@ -16,8 +16,9 @@ const WHOLE: u64 = 100_000_000;
 /// Whether an experiment could start now, and every reason why not.
 ///
 /// Worked out when asked, from the experiment and all that it refers to, so it is never stale. It
-/// is the gate of activation and of resumption. It says nothing of the lifecycle: whether a status
-/// leads to `active` is [`Status::can_become`](crate::Status::can_become)'s to say.
+/// is the gate of activation, of resumption and of a new iteration. It says nothing of the lifecycle:
+/// whether a status leads to `active` is [`Status::can_become`](crate::Status::can_become)'s to say,
+/// and what is [shelved](Experiment::shelved_at) does not start however ready it is.
 ///
 /// Rules, for both strategies: the flag is active and on; there is an allocation; each variation, the
 /// outside one included, is of the flag; exactly one allocation is the control; the snapshot's
