@@ -20,7 +20,7 @@ use common::{apply, at, brought_to, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    ActiveLimit, Allocation, Change, Code, Commit, DraftPatch, Effect, EffectKind, Engine,
+    ActiveLimit, Allocation, Carryover, Change, Code, Commit, DraftPatch, Effect, EffectKind, Engine,
     EntityKind, Error, Event, Experiment, ExperimentId, ExperimentPatch, Expression, Flag,
     FlagPatch, FlagStatus, Holdout, HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag,
     NewHoldout, NewLayer, NewSegment, NewVariation, Parameter, PastIteration, Percentage, Rule,
@@ -644,7 +644,7 @@ fn iteration_change(
         7..14 => {
             let salt = *dice.one_of(&[None, None, Some("one"), Some(old.salt().as_str())]);
             let (salt, reshuffle) = (salt.map(p), dice.chance(20));
-            Change::StartIteration { id: id.clone(), if_version: None, reshuffle, salt }
+            Change::StartIteration { id: id.clone(), if_version: None, reshuffle, salt, carryover: Carryover::default() }
         }
         14..18 => {
             let stop = Change::stop_iteration(id);
