@@ -20,12 +20,13 @@ use common::{apply, at, brought_to, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    ActiveLimit, Allocation, Carryover, Change, Code, Commit, DraftPatch, Effect, EffectKind, Engine,
-    EntityKind, Error, Event, Experiment, ExperimentId, ExperimentPatch, Expression, Flag,
-    FlagPatch, FlagStatus, Holdout, HoldoutPatch, Keep, Layer, LayerPatch, NewExperiment, NewFlag,
-    NewHoldout, NewLayer, NewSegment, NewVariation, Parameter, PastIteration, Percentage, Rule,
-    SegmentId, SegmentPatch, SegmentStatus, SettingsPatch, Snapshot, Stage, Status, Timestamp,
-    Transaction, Variation, VariationId, VariationPatch, Weight,
+    ActiveLimit, Allocation, Analysis, AnalysisPatch, Carryover, Change, Code, Commit, DraftPatch,
+    Effect, EffectKind, Engine, EntityKind, Error, Event, Experiment, ExperimentId,
+    ExperimentPatch, Expression, Flag, FlagPatch, FlagStatus, Holdout, HoldoutPatch, Keep, Layer,
+    LayerPatch, MetricDefinition, MetricUse, NewExperiment, NewFlag, NewHoldout, NewLayer,
+    NewMetric, NewSegment, NewVariation, Parameter, PastIteration, Percentage, Rule, SegmentId,
+    SegmentPatch, SegmentStatus, SettingsPatch, Snapshot, Stage, Status, Timestamp, Transaction,
+    Variation, VariationId, VariationPatch, Weight,
 };
 
 /// Choices that follow from one number.
@@ -436,6 +437,74 @@ fn group_change(dice: &mut Dice, snapshot: &Snapshot) -> (Change, u64) {
     }
 }
 
+/// Some metrics, mostly such as exist and none twice, and perhaps one of them primary.
+fn uses(dice: &mut Dice, snapshot: &Snapshot) -> Vec<MetricUse> {
+    let mut ids: Vec<_> = snapshot.metrics().map(|metric| metric.id().clone()).collect();
+    ids.sort_unstable();
+    ids.retain(|_| dice.chance(50));
+    if dice.chance(3) {
+        ids.push(p("met_nobody"));
+    }
+    let primary = dice.below(ids.len() + 1);
+    let own = |(index, metric_id)| MetricUse {
+        metric_id,
+        is_primary: index == primary,
+        unit: Some(p("user")).filter(|_| dice.chance(20)),
+    };
+    ids.into_iter().enumerate().map(own).collect()
+}
+
+fn analysis_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Analysis) -> AnalysisPatch {
+    let patch = AnalysisPatch::new();
+    match dice.below(8) {
+        0 => patch.hypothesis(p("More\nthan \"before\" 🙂")),
+        1 => patch.clear_hypothesis().clear_methodology(),
+        2 => patch.methodology(*dice.one_of(variate::Methodology::ALL)),
+        3 => patch.sequential(dice.chance(50)).significance_threshold(p("0.05")),
+        4 => patch.attributes(vec!["country".to_owned(), dice.one_of(&["age", "app"]).to_string()]),
+        5 => patch.metrics(uses(dice, snapshot)),
+        _ => {
+            let mut grown = old.metrics.clone();
+            let more =
+                uses(dice, snapshot).into_iter().map(|own| MetricUse { is_primary: false, ..own });
+            let known = |own: &MetricUse| old.metrics.iter().any(|o| o.metric_id == own.metric_id);
+            grown.extend(more.filter(|own| !known(own)));
+            patch.metrics(grown)
+        }
+    }
+}
+
+/// The creation or deletion of a metric, and the version that it can be made for.
+fn metric_change(dice: &mut Dice, snapshot: &Snapshot) -> (Change, u64) {
+    let mut metrics: Vec<_> = snapshot.metrics().collect();
+    metrics.sort_unstable_by_key(|metric| metric.id());
+    if !metrics.is_empty() && dice.chance(40) {
+        let old = *dice.one_of(&metrics);
+        return (Change::delete_metric(old.id()), old.version());
+    }
+    let members =
+        metrics.iter().filter(|own| dice.chance(if own.kind().is_group() { 1 } else { 40 }));
+    let members: Vec<_> = members.map(|own| own.id().clone()).collect();
+    let definition = match dice.below(5) {
+        0 => MetricDefinition::click(p("#buy > \"a\"")),
+        1 => MetricDefinition::conversion(p("signed\nin")),
+        2 => MetricDefinition::group(members),
+        3 => MetricDefinition::funnel(members.into_iter().map(|id| (id, p("step")))),
+        _ => {
+            let mut own = MetricDefinition::numeric(p("order 🙂"));
+            own.filters = Some(value(dice));
+            own.window_end_offset = Some(dice.next() >> 11);
+            own
+        }
+    };
+    let taken: Vec<_> = metrics.iter().map(|metric| metric.id().to_string()).collect();
+    let mut new = NewMetric::new(name(dice), definition);
+    new.id = own_id(dice, "met_", &taken).map(|id| p(&id));
+    new.description = Some(description(dice)).filter(|_| dice.chance(20));
+    new.tags = ["one", "two"].map(ToOwned::to_owned)[..dice.below(3)].to_vec();
+    (new.into(), 0)
+}
+
 /// The levels of a ramp, mostly in order.
 fn levels(dice: &mut Dice) -> Vec<Percentage> {
     let all = [0, 1, 5_000_000, 12_500_000, 50_000_000, 99_999_999, 100_000_000];
@@ -501,6 +570,9 @@ fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
     new.ends_at = Some(moment(dice)).filter(|_| dice.chance(15));
     new.key = key(dice);
     new.maintainer = Some("Ann".to_owned()).filter(|_| dice.chance(20));
+    if dice.chance(30) {
+        new.analysis.metrics = uses(dice, snapshot);
+    }
     if dice.chance(10) {
         new.stages = stages(dice);
     } else if dice.chance(if by_weight { 50 } else { 2 }) {
@@ -569,7 +641,7 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
     let mut patch = ExperimentPatch::new();
     for _ in 0..=dice.below(5) / 3 {
         let by_weight = old.strategy() == variate::Strategy::Percentage;
-        let sides = if old.status() == Status::Paused { 36 } else { 22 };
+        let sides = if old.status() == Status::Paused { 38 } else { 24 };
         patch = match dice.below(sides) {
             0 => patch.name(name(dice)),
             1 => patch.description(description(dice)),
@@ -599,6 +671,7 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
                 Some(segment) => patch.audience_id(segment),
                 None => patch,
             },
+            19 | 20 => patch.analysis(analysis_patch(dice, snapshot, old.analysis())),
             _ => {
                 let arms = allocations(dice, snapshot, old.flag_id().as_str(), by_weight);
                 let bare = !old.levels().is_empty() && dice.chance(70);
@@ -644,7 +717,13 @@ fn iteration_change(
         7..14 => {
             let salt = *dice.one_of(&[None, None, Some("one"), Some(old.salt().as_str())]);
             let (salt, reshuffle) = (salt.map(p), dice.chance(20));
-            Change::StartIteration { id: id.clone(), if_version: None, reshuffle, salt, carryover: Carryover::default() }
+            Change::StartIteration {
+                id: id.clone(),
+                if_version: None,
+                reshuffle,
+                salt,
+                carryover: Carryover::default(),
+            }
         }
         14..18 => {
             let stop = Change::stop_iteration(id);
@@ -681,9 +760,10 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
         experiments.retain(|e| e.status() != Status::Archived || dice.chance(20));
     }
     let variations: Vec<_> = flags.iter().flat_map(|flag| flag.variations().values()).collect();
-    let (change, version) = match dice.below(145) {
+    let (change, version) = match dice.below(155) {
         100..125 => group_change(dice, snapshot),
         125..145 if !experiments.is_empty() => iteration_change(dice, snapshot, &experiments),
+        145..155 => metric_change(dice, snapshot),
         0..6 => (flag(dice, snapshot).into(), 0),
         12..22 => (experiment(dice, snapshot).into(), 0),
         22..27 => {
@@ -1139,7 +1219,7 @@ fn the_histories_have_every_kind_of_change() {
     let mut refusals = BTreeSet::new();
     let (mut committed, mut partitions, mut revisions, mut froze) = (0, 0, 0, 0);
     let (mut splits, mut slots, mut held) = (BTreeSet::new(), BTreeSet::new(), 0);
-    let (mut advanced, mut weightless) = (0, BTreeSet::new());
+    let (mut advanced, mut analysed, mut weightless) = (0, 0, BTreeSet::new());
     let (mut previous, mut drafted, mut shipped) = (0, 0, 0);
     for history in 0..30 {
         let mut dice = Dice(history);
@@ -1193,15 +1273,18 @@ fn the_histories_have_every_kind_of_change() {
         previous += last.experiments().map(|own| own.previous_iterations().len()).sum::<usize>();
         drafted += last.experiments().filter(|own| own.draft().is_some()).count();
         shipped += last.experiments().map(shipped_by).sum::<usize>();
+        let reads = |own: &&Value| own["analysis"].get("metrics").is_some();
+        analysed += experiments.iter().filter(reads).count();
         held += holdouts.iter().filter(|own| own["experiments"] != json!([])).count();
         revisions += usize::from(json.contains("\"revisions\""));
     }
-    assert_eq!(changes.len(), 30, "{changes:?}");
+    assert_eq!(changes.len(), 32, "{changes:?}");
     let created = EntityKind::ALL.iter().filter(|entity| **entity != EntityKind::Settings);
+    let edited = EntityKind::ALL.iter().filter(|entity| **entity != EntityKind::Metric);
     let moved = [EntityKind::Experiment, EntityKind::Flag, EntityKind::Segment];
     let all = created
         .flat_map(|entity| [(EffectKind::Created, *entity), (EffectKind::Deleted, *entity)])
-        .chain(EntityKind::ALL.iter().map(|entity| (EffectKind::Edited, *entity)))
+        .chain(edited.map(|entity| (EffectKind::Edited, *entity)))
         .chain(moved.iter().map(|entity| (EffectKind::Transitioned, *entity)));
     assert_eq!(effects, all.collect());
     for code in [
@@ -1224,6 +1307,7 @@ fn the_histories_have_every_kind_of_change() {
     assert!(splits.len() > 5, "{splits:?} rebalanced within a segment");
     assert!(slots.len() > 5, "{slots:?} of layers edited");
     assert!(held > 5, "{held} holdouts with experiments");
+    assert!(analysed > 10, "{analysed} experiments with metrics");
     assert!(revisions > 10, "{revisions} documents with revisions");
     assert!(froze > 100, "{froze} frozen");
     assert!(advanced > 10, "{advanced} ramps went on");
