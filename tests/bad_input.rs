@@ -151,6 +151,23 @@ const FULL: &str = r#"{
           {"start": 2147483648, "variation_id": "var_a"}
         ]
       },
+      "analysis": {
+        "hypothesis": "Shorter is better\nthan longer",
+        "kind": "holdout",
+        "methodology": "frequentist",
+        "data_source": "events",
+        "metrics": [
+          {"metric_id": "met_a", "is_primary": false, "unit": "device"},
+          {"metric_id": "met_d", "is_primary": true}
+        ],
+        "attributes": ["country"],
+        "covariate_id": "before",
+        "bayesian_threshold": 95,
+        "significance_threshold": 0.05,
+        "test_direction": "two_sided",
+        "correction": {"method": "bonferroni", "scope": "variations"},
+        "sequential": false
+      },
       "version": 6,
       "created_at": "2026-11-20T12:00:00.000Z",
       "updated_at": "2026-11-20T16:00:00.000Z"
@@ -181,7 +198,13 @@ const FULL: &str = r#"{
         {"variation_id": "var_a", "is_control": true},
         {"variation_id": "var_b", "is_control": false}
       ],
-      "levels": [25]
+      "levels": [25],
+      "analysis": {
+        "kind": "mab",
+        "methodology": "bayesian",
+        "metrics": [{"metric_id": "met_b", "is_primary": true}],
+        "reallocation_interval": 3600000
+      }
     },
     {
       "id": "exp_e",
@@ -288,6 +311,65 @@ const FULL: &str = r#"{
     "created_at": "2026-11-20T12:00:00.000Z",
     "updated_at": "2026-11-20T14:00:00.000Z"
   }],
+  "metrics": [
+    {
+      "id": "met_a",
+      "name": "Load time",
+      "description": "How long it takes",
+      "tags": ["speed"],
+      "kind": "custom",
+      "is_numeric": true,
+      "event_key": "load",
+      "unit": "ms",
+      "success_criteria": "lower_than_baseline",
+      "analysis_units": ["device"],
+      "unit_aggregation": "average",
+      "analysis_type": "percentile",
+      "percentile": 95,
+      "event_default": {"disabled": true, "value": 0},
+      "data_source": "events",
+      "winsor_lower_percentile": 1,
+      "winsor_upper_percentile": 99,
+      "winsor_include_imputed": false,
+      "unit_aggregation_field": "page",
+      "value_column": "value",
+      "denominator": "visits",
+      "filters": [1, "two"],
+      "window_start_offset": 0,
+      "window_end_offset": 1000,
+      "version": 1,
+      "created_at": "2026-11-20T12:00:00.000Z",
+      "updated_at": "2026-11-20T12:00:00.000Z"
+    },
+    {
+      "id": "met_b",
+      "name": "Clicks",
+      "kind": "click",
+      "selector": ".buy",
+      "urls": [
+        {"kind": "exact", "url": "https://example.com/"},
+        {"kind": "substring", "substring": "buy"},
+        {"kind": "regex", "pattern": "^a+$"}
+      ]
+    },
+    {
+      "id": "met_c",
+      "name": "Spans",
+      "kind": "trace",
+      "trace_query": "name=load",
+      "trace_value_location": "duration"
+    },
+    {
+      "id": "met_d",
+      "name": "Way in",
+      "kind": "funnel",
+      "members": [
+        {"metric_id": "met_e", "name_in_group": "sees"},
+        {"metric_id": "met_b", "name_in_group": "clicks"}
+      ]
+    },
+    {"id": "met_e", "name": "Views", "kind": "pageview"}
+  ],
   "revisions": {
     "flags": [{
       "id": "flg_a",
@@ -360,7 +442,22 @@ const CHANGES: &str = r#"[
     "salt": "pepper",
     "key": "colors",
     "maintainer": "Ann",
-    "can_reshuffle": false
+    "can_reshuffle": false,
+    "analysis": {
+      "hypothesis": "Blue is better",
+      "kind": "mab",
+      "methodology": "bayesian",
+      "data_source": "events",
+      "metrics": [{"metric_id": "met_a", "is_primary": true, "unit": "user"}],
+      "attributes": ["country"],
+      "covariate_id": "before",
+      "bayesian_threshold": 95,
+      "significance_threshold": 0.05,
+      "test_direction": "one_sided",
+      "correction": {"method": "benjamini_hochberg", "scope": "metrics"},
+      "sequential": true,
+      "reallocation_interval": 3600000
+    }
   },
   {
     "change": "create_layer",
@@ -438,7 +535,22 @@ const CHANGES: &str = r#"[
       "ends_at": null,
       "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}],
       "maintainer": null,
-      "can_reshuffle": true
+      "can_reshuffle": true,
+      "analysis": {
+        "kind": "holdout",
+        "metrics": [{"metric_id": "met_a", "is_primary": true, "unit": "user"}],
+        "attributes": ["country"],
+        "hypothesis": "Blue is worse",
+        "methodology": "export_only",
+        "data_source": null,
+        "covariate_id": "after",
+        "bayesian_threshold": 90,
+        "significance_threshold": 1,
+        "test_direction": "two_sided",
+        "correction": {"method": "bonferroni", "scope": "variations_and_metrics"},
+        "sequential": false,
+        "reallocation_interval": 1
+      }
     }
   },
   {
@@ -500,7 +612,44 @@ const CHANGES: &str = r#"[
     "change": "stop_iteration", "id": "exp_c", "if_version": 4,
     "winner": "var_x", "reason": "It sells", "ship": true
   },
-  {"change": "shelve_experiment", "id": "exp_c", "if_version": 4, "shelved": true}
+  {"change": "shelve_experiment", "id": "exp_c", "if_version": 4, "shelved": true},
+  {
+    "change": "create_metric",
+    "id": "met_b",
+    "name": "Revenue",
+    "description": "What comes in",
+    "tags": ["money"],
+    "kind": "custom",
+    "is_numeric": true,
+    "event_key": "bought",
+    "selector": ".buy",
+    "urls": [
+      {"kind": "exact", "url": "https://example.com/"},
+      {"kind": "substring", "substring": "buy"},
+      {"kind": "regex", "pattern": "^a+$"}
+    ],
+    "unit": "EUR",
+    "success_criteria": "higher_than_baseline",
+    "analysis_units": ["user"],
+    "unit_aggregation": "sum",
+    "analysis_type": "mean",
+    "percentile": 50,
+    "event_default": {"disabled": true, "value": 0},
+    "data_source": "events",
+    "winsor_lower_percentile": 1,
+    "winsor_upper_percentile": 99,
+    "winsor_include_imputed": true,
+    "trace_query": "name=load",
+    "trace_value_location": "duration",
+    "unit_aggregation_field": "page",
+    "value_column": "value",
+    "denominator": "visits",
+    "filters": [1, "two"],
+    "window_start_offset": 1,
+    "window_end_offset": 1000,
+    "members": [{"metric_id": "met_a", "name_in_group": "sees"}]
+  },
+  {"change": "delete_metric", "id": "met_b", "if_version": 1}
 ]"#;
 
 const TRANSACTION: &str = r#"{
@@ -840,6 +989,81 @@ holdouts[].version: 7
 holdouts[].created_at: "x"=invalid_value
 holdouts[].updated_at: "x"=invalid_value
 
+metrics: []=unknown_reference@experiments[0].analysis.metrics[0].metric_id absent=unknown_reference@experiments[0].analysis.metrics[0].metric_id
+metrics[]: {}=missing_key
+metrics[].id: required "x"=invalid_value
+metrics[].name: required "x"=invalid_value
+metrics[].description: "x"=invalid_value
+metrics[].tags: []
+metrics[].tags[]: "x"
+metrics[].kind: required "x"=invalid_value
+metrics[].is_numeric: true absent=invalid_value@metrics[0].analysis_type
+metrics[].event_key: required "x"
+metrics[].selector: required "x"
+metrics[].urls: []
+metrics[].urls[]: {}=missing_key
+metrics[].urls[].kind: required "x"
+metrics[].urls[].url: "x" absent=invalid_value@^
+metrics[].urls[].substring: "x" absent=invalid_value@^
+metrics[].urls[].pattern: "x" absent=invalid_value@^
+metrics[].unit: "x"
+metrics[].success_criteria: "x"=invalid_value
+metrics[].analysis_units: []
+metrics[].analysis_units[]: "x"
+metrics[].unit_aggregation: "x"=invalid_value
+metrics[].analysis_type: "x"=invalid_value absent=invalid_value@metrics[0].percentile
+metrics[].percentile: required 7 1.5 -1=invalid_value 1e300=invalid_value
+metrics[].event_default: {}
+metrics[].event_default.disabled: true
+metrics[].event_default.value: 7=invalid_value
+metrics[].data_source: "x"
+metrics[].winsor_lower_percentile: 7 1.5 -1=invalid_value 1e300=invalid_value
+metrics[].winsor_upper_percentile: 7 1.5 -1=invalid_value 1e300=invalid_value
+metrics[].winsor_include_imputed: true
+metrics[].trace_query: "x"
+metrics[].trace_value_location: "x"
+metrics[].unit_aggregation_field: "x"
+metrics[].value_column: "x"
+metrics[].denominator: "x"
+metrics[].filters: true 7 -1 1.5 1e300 "x" [] {}
+metrics[].filters[]: any
+metrics[].window_start_offset: 7
+metrics[].window_end_offset: 7
+metrics[].members: []=limit_exceeded absent=limit_exceeded
+metrics[].members[]: {}=missing_key
+metrics[].members[].metric_id: required "x"=invalid_value
+metrics[].members[].name_in_group: required "x"
+metrics[].version: 7
+metrics[].created_at: "x"=invalid_value
+metrics[].updated_at: "x"=invalid_value
+
+experiments[].analysis: {}
+experiments[].analysis.hypothesis: "x"
+experiments[].analysis.kind: "x"=invalid_value
+experiments[].analysis.methodology: "x"=invalid_value
+experiments[].analysis.data_source: "x"
+experiments[].analysis.metrics: []
+experiments[].analysis.metrics[]: {}=missing_key
+experiments[].analysis.metrics[].metric_id: required "x"=invalid_value
+experiments[].analysis.metrics[].is_primary: true
+experiments[].analysis.metrics[].unit: "x"
+experiments[].analysis.attributes: []
+experiments[].analysis.attributes[]: "x"
+experiments[].analysis.covariate_id: "x"
+experiments[].analysis.bayesian_threshold: 7 1.5 -1=invalid_value 1e300=invalid_value
+experiments[].analysis.significance_threshold: 7=invalid_value 1.5=invalid_value -1=invalid_value 1e300=invalid_value
+experiments[].analysis.test_direction: "x"=invalid_value
+experiments[].analysis.correction: {}=invalid_value
+experiments[].analysis.correction.method: "x"=invalid_value
+experiments[].analysis.correction.scope: "x"=invalid_value
+experiments[].analysis.sequential: true
+experiments[].analysis.reallocation_interval: 7
+experiments[0].analysis.metrics[0].is_primary: true=invalid_value@experiments[0].analysis.metrics[1].is_primary
+experiments[2].analysis.kind: "x"=invalid_value absent=invalid_value@experiments[2].analysis.reallocation_interval
+experiments[2].analysis.methodology: "x"=invalid_value absent=invalid_value
+experiments[2].analysis.metrics: []=invalid_value absent=invalid_value
+experiments[2].analysis.metrics[0].is_primary: true absent=invalid_value@experiments[2].analysis.metrics
+
 revisions: {}=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.flags: []=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.flags[].parameters.headline: {}=missing_key absent=limit_exceeded@^
@@ -996,6 +1220,86 @@ winner: "x"=invalid_value
 reason: "x"
 ship: true
 shelved: required true
+analysis: {}
+analysis.hypothesis: "x"
+analysis.kind: "x"=invalid_value
+analysis.methodology: "x"=invalid_value
+analysis.data_source: "x"
+analysis.metrics: []
+analysis.metrics[]: {}=missing_key
+analysis.metrics[].metric_id: required "x"=invalid_value
+analysis.metrics[].is_primary: true
+analysis.metrics[].unit: "x"
+analysis.attributes: []
+analysis.attributes[]: "x"
+analysis.covariate_id: "x"
+analysis.bayesian_threshold: 7 1.5 -1=invalid_value 1e300=invalid_value
+analysis.significance_threshold: 7=invalid_value 1.5=invalid_value -1=invalid_value 1e300=invalid_value
+analysis.test_direction: "x"=invalid_value
+analysis.correction: {}
+analysis.correction.method: "x"=invalid_value
+analysis.correction.scope: "x"=invalid_value
+analysis.sequential: true
+analysis.reallocation_interval: 7
+patch.analysis: {} null=not_nullable
+patch.analysis.hypothesis: null "x"
+patch.analysis.kind: "x"=invalid_value null=not_nullable
+patch.analysis.methodology: null "x"=invalid_value
+patch.analysis.data_source: null "x"
+patch.analysis.metrics: [] null=not_nullable
+patch.analysis.metrics[]: {}=missing_key
+patch.analysis.metrics[].metric_id: required "x"=invalid_value
+patch.analysis.metrics[].is_primary: true
+patch.analysis.metrics[].unit: "x"
+patch.analysis.attributes: [] null=not_nullable
+patch.analysis.attributes[]: "x"
+patch.analysis.covariate_id: null "x"
+patch.analysis.bayesian_threshold: null 7 1.5 -1=invalid_value 1e300=invalid_value
+patch.analysis.significance_threshold: null 7=invalid_value 1.5=invalid_value -1=invalid_value 1e300=invalid_value
+patch.analysis.test_direction: null "x"=invalid_value
+patch.analysis.correction: null {}
+patch.analysis.correction.method: "x"=invalid_value
+patch.analysis.correction.scope: "x"=invalid_value
+patch.analysis.sequential: null true
+patch.analysis.reallocation_interval: null 7
+create_metric/id: "x"=invalid_value
+create_metric/kind: required "x"=invalid_value
+create_metric/is_numeric: true
+create_metric/event_key: "x"
+create_metric/selector: "x"
+create_metric/urls: []
+create_metric/urls[]: {}=missing_key
+create_metric/urls[].kind: required "x"
+create_metric/urls[].url: "x" absent=invalid_value@^
+create_metric/urls[].substring: "x" absent=invalid_value@^
+create_metric/urls[].pattern: "x" absent=invalid_value@^
+create_metric/unit: "x"
+create_metric/success_criteria: "x"=invalid_value
+create_metric/analysis_units: []
+create_metric/analysis_units[]: "x"
+create_metric/unit_aggregation: "x"=invalid_value
+create_metric/analysis_type: "x"=invalid_value
+create_metric/percentile: 7 1.5 -1=invalid_value 1e300=invalid_value
+create_metric/event_default: {}
+create_metric/event_default.disabled: true
+create_metric/event_default.value: 7
+create_metric/data_source: "x"
+create_metric/winsor_lower_percentile: 7 1.5 -1=invalid_value 1e300=invalid_value
+create_metric/winsor_upper_percentile: 7 1.5 -1=invalid_value 1e300=invalid_value
+create_metric/winsor_include_imputed: true
+create_metric/trace_query: "x"
+create_metric/trace_value_location: "x"
+create_metric/unit_aggregation_field: "x"
+create_metric/value_column: "x"
+create_metric/denominator: "x"
+create_metric/filters: any
+create_metric/filters[]: any
+create_metric/window_start_offset: 7
+create_metric/window_end_offset: 7
+create_metric/members: []
+create_metric/members[]: {}=missing_key
+create_metric/members[].metric_id: required "x"=invalid_value
+create_metric/members[].name_in_group: "x"
 "#;
 
 /// The same for transactions and events.

@@ -12,8 +12,8 @@ use common::{apply, at, brought_to, ok, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    Allocation, Batch, Change, Code, Commit, DraftPatch, EffectKind, Engine, Error, Event,
-    Experiment, ExperimentPatch, Iteration, LayerPatch, NewExperiment, NewHoldout, NewLayer,
+    Allocation, Batch, Carryover, Change, Code, Commit, DraftPatch, EffectKind, Engine, Error,
+    Event, Experiment, ExperimentPatch, Iteration, LayerPatch, NewExperiment, NewHoldout, NewLayer,
     Outcome, Partition, PastIteration, Percentage, Preview, Salt, Scratch, Snapshot, Status,
     Subject, Timestamp, Transaction, VariationId,
 };
@@ -378,7 +378,13 @@ fn change(ask: &Ask) -> Change {
         Ask::Discard => return Change::discard_draft(&id),
         Ask::Start { reshuffle, salt } => {
             let (reshuffle, salt) = (*reshuffle, salt.map(p));
-            return Change::StartIteration { id, if_version: None, reshuffle, salt };
+            return Change::StartIteration {
+                id,
+                if_version: None,
+                reshuffle,
+                salt,
+                carryover: Carryover::default(),
+            };
         }
         Ask::Stop { winner, reason, ship } => {
             let stop = Change::stop_iteration(&id);
@@ -1052,6 +1058,7 @@ fn changes_in_json() {
             if_version: Some(1),
             reshuffle: true,
             salt: Some(salt),
+            carryover: Carryover::default(),
         },
         &json!({"change": "start_iteration", "id": ID, "if_version": 1, "reshuffle": true, "salt": "one"}),
     );

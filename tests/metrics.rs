@@ -26,9 +26,9 @@ fn create(id: &str, members: &Value) -> Result<Change, Error> {
 fn measured() -> Snapshot {
     let metrics = [
         ("met_view", json!({"kind": "pageview"})),
-        ("met_click", json!({"kind": "click", "selector": "#buy"})),
+        ("met_tap", json!({"kind": "click", "selector": "#buy"})),
         ("met_event", json!({"kind": "custom", "event_key": "bought"})),
-        ("met_value", json!({"kind": "custom", "event_key": "bought", "is_numeric": true})),
+        ("met_sum", json!({"kind": "custom", "event_key": "bought", "is_numeric": true})),
         (
             "met_p95",
             json!({
@@ -205,13 +205,13 @@ fn a_group_has_members_that_fit() {
         let members: Vec<_> = ids.iter().map(|id| step(id)).collect();
         json!({"kind": "funnel", "members": members})
     };
-    check_taken(&world, &funnel(&["met_view", "met_click", "met_event"]));
+    check_taken(&world, &funnel(&["met_view", "met_tap", "met_event"]));
     check_taken(&world, &funnel(&["met_event", "met_view"]));
     check_taken(&world, &json!({"kind": "standard", "members": [step("met_trace")]}));
     check_taken(
         &world,
         &json!({
-            "kind": "standard", "members": [{"metric_id": "met_p95"}, step("met_value")],
+            "kind": "standard", "members": [{"metric_id": "met_p95"}, step("met_sum")],
         }),
     );
     let check = |members: Value, code, path| check_refused(&world, &members, code, path);
@@ -220,18 +220,18 @@ fn a_group_has_members_that_fit() {
     check(funnel(&["met_view"]), limit, "members");
     let many: Vec<_> = (1..=101).map(|_| step("met_view")).collect();
     check(json!({"kind": "standard", "members": many}), limit, "members");
-    check(funnel(&["met_view", "met_click", "met_view"]), invalid, "members[2].metric_id");
+    check(funnel(&["met_view", "met_tap", "met_view"]), invalid, "members[2].metric_id");
     check(funnel(&["met_view", "met_none"]), Code::UnknownReference, "members[1].metric_id");
     let grouped = funnel(&["met_view", "met_group"]);
     check(grouped, invalid, "members[1].metric_id");
-    for id in ["met_value", "met_p95", "met_trace"] {
+    for id in ["met_sum", "met_p95", "met_trace"] {
         check(funnel(&["met_view", id]), invalid, "members[1].metric_id");
     }
     let unnamed = json!({
-        "kind": "funnel", "members": [step("met_view"), {"metric_id": "met_click"}],
+        "kind": "funnel", "members": [step("met_view"), {"metric_id": "met_tap"}],
     });
     check(unnamed, Code::MissingKey, "members[1].name_in_group");
-    let mut more = funnel(&["met_view", "met_click"]);
+    let mut more = funnel(&["met_view", "met_tap"]);
     more["success_criteria"] = json!("higher_than_baseline");
     check(more, invalid, "success_criteria");
 }
@@ -271,7 +271,7 @@ fn a_metric_stays_while_it_is_named() {
         check_held(&snapshot, "met_event", user);
         check_held(&snapshot, "met_g", user);
         check_held(&snapshot, "met_view", Some("met_g"));
-        check_held(&snapshot, "met_click", None);
+        check_held(&snapshot, "met_tap", None);
     }
     let groups: Vec<_> = snapshot.groups_of("met_view").map(|group| group.id().as_str()).collect();
     assert_eq!(groups, ["met_g"]);
@@ -298,7 +298,7 @@ fn a_deletion_can_be_of_a_version() {
     let unknown = apply(&world, Change::delete_metric(&p("met_none"))).unwrap_err();
     assert!(unknown.is_not_found());
     // Names may repeat, ids may not.
-    assert_eq!(world.metric("met_view").unwrap().name(), world.metric("met_click").unwrap().name());
+    assert_eq!(world.metric("met_view").unwrap().name(), world.metric("met_tap").unwrap().name());
     let twice = apply(&world, create("met_view", &json!({"kind": "pageview"})).unwrap());
     assert_eq!(twice.unwrap_err().code(), Code::AlreadyExists);
 }

@@ -34,10 +34,10 @@ const MAX_ATTRIBUTE: usize = 255;
 /// let analysis = Analysis::new()
 ///     .hypothesis("A shorter headline brings more sign-ins".parse()?)
 ///     .methodology(Methodology::Bayesian)
-///     .primary("met_signIns".parse()?)
+///     .primary("met_entries".parse()?)
 ///     .metric("met_revenue".parse()?)
 ///     .attribute("country");
-/// assert_eq!(analysis.primary_metric().unwrap().metric_id, "met_signIns");
+/// assert_eq!(analysis.primary_metric().unwrap().metric_id, "met_entries");
 /// # Ok::<(), variate::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

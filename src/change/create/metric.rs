@@ -16,12 +16,12 @@ use crate::model::{MetricDefinition, metric_keys};
 /// use variate::{MetricDefinition, NewMetric};
 ///
 /// let sign_ins = NewMetric::new("Sign-ins", MetricDefinition::conversion("signed-in".parse()?))
-///     .id("met_signIns".parse()?);
+///     .id("met_entries".parse()?);
 /// let clicks = NewMetric::new("Clicks", MetricDefinition::click("#sign-in".parse()?))
-///     .id("met_clicks".parse()?);
+///     .id("met_taps".parse()?);
 /// let steps = [
-///     ("met_clicks".parse()?, "tries".parse()?),
-///     ("met_signIns".parse()?, "gets in".parse()?),
+///     ("met_taps".parse()?, "tries".parse()?),
+///     ("met_entries".parse()?, "gets in".parse()?),
 /// ];
 /// let funnel = NewMetric::new("Way in", MetricDefinition::funnel(steps));
 /// # Ok::<(), variate::Error>(())
