@@ -214,7 +214,11 @@ fn what_makes_no_sense_is_refused() {
         all
     };
     let first = own("met_a", true);
-    check(mab(json!({"methodology": "frequentist"}), &[first.clone()]), invalid, "methodology");
+    check(
+        mab(json!({"methodology": "frequentist"}), std::slice::from_ref(&first)),
+        invalid,
+        "methodology",
+    );
     check(json!({"kind": "mab", "metrics": [first]}), invalid, "methodology");
     check(mab(json!({}), &[own("met_a", false)]), invalid, "metrics");
     check(mab(json!({}), &[own("met_steps", true)]), invalid, "metrics[0].metric_id");
@@ -224,7 +228,7 @@ fn what_makes_no_sense_is_refused() {
         check(mab(json!({}), &list), invalid, "metrics[1].metric_id");
     }
     let late = json!({"reallocation_interval": 9_007_199_254_740_992_u64});
-    check(mab(late, &[first.clone()]), invalid, "reallocation_interval");
+    check(mab(late, std::slice::from_ref(&first)), invalid, "reallocation_interval");
     check(mab(json!({"reallocation_interval": 0}), &[first]), invalid, "reallocation_interval");
 }
 
