@@ -180,7 +180,7 @@ fn check_last(explanation: &Explanation<'_>) {
 
 #[track_caller]
 fn check(snapshot: &Snapshot, subject: &Subject<'_>, who: &Who<'_>) {
-    const ORDER: [&str; 13] = [
+    const ORDER: [&str; 14] = [
         "passed_over",
         "forced",
         "status",
