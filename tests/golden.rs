@@ -285,12 +285,12 @@ fn the_decisions_on_the_switch_cover_what_it_reaches() {
         own.filter(|row| row["variation"].as_str() == variation).count()
     };
     for (id, off) in
-        [("exp_late", Some("var_9")), ("exp_paused", Some("var_9")), ("exp_dark", None)]
+        [("exp_soon", Some("var_9")), ("exp_paused", Some("var_9")), ("exp_dark", None)]
     {
         assert!(count(id, "flag_off", off) > 20, "{id}");
     }
-    assert!(count("exp_lit", "held_out", Some("var_z")) > 5);
-    assert!(count("exp_lit", "not_sampled", Some("var_y")) > 0);
+    assert!(count("exp_bright", "held_out", Some("var_z")) > 5);
+    assert!(count("exp_bright", "not_sampled", Some("var_y")) > 0);
     assert!(rows.iter().all(|row| row["experiment"] != "exp_over" || row["reason"] != "held_out"));
     for experiment in snapshot.experiments() {
         assert!(rows.iter().any(|row| {

@@ -15,7 +15,7 @@ use variate::{
     Subject, VariationPatch, ViolationCode,
 };
 
-const IDS: [&str; 4] = ["exp_weights", "exp_segments", "exp_late", "exp_held"];
+const IDS: [&str; 4] = ["exp_weights", "exp_segments", "exp_soon", "exp_out"];
 
 fn switch(patch: FlagPatch) -> Change {
     Change::patch_flag(&p("flg_a"), patch)
@@ -25,13 +25,13 @@ fn switch(patch: FlagPatch) -> Change {
 /// behind a holdout and a layer, all in this status.
 fn start(status: Status) -> Snapshot {
     let late = NewExperiment::by_percentage("Late", p("flg_a"))
-        .id(p("exp_late"))
+        .id(p("exp_soon"))
         .allocation(share("var_a", "50").control())
         .allocation(share("var_b", "50"))
         .stage(at(50), p("60"))
         .starts_at(at(40));
     let held = NewExperiment::by_percentage("Held", p("flg_a"))
-        .id(p("exp_held"))
+        .id(p("exp_out"))
         .allocation(Allocation::ramped(p("var_a")).control())
         .allocation(Allocation::ramped(p("var_b")))
         .levels([p("30"), p("60")])
@@ -55,9 +55,9 @@ fn start(status: Status) -> Snapshot {
             on_other.into(),
             NewHoldout::new("A holdout", "device", p("30"))
                 .id(p("hld_a"))
-                .experiment(p("exp_held"))
+                .experiment(p("exp_out"))
                 .into(),
-            NewLayer::new("A layer", "device").id(p("lay_a")).member(p("exp_held"), p("80")).into(),
+            NewLayer::new("A layer", "device").id(p("lay_a")).member(p("exp_out"), p("80")).into(),
         ],
     );
     let all = IDS.into_iter().chain(["exp_other"]);
@@ -217,7 +217,7 @@ proptest! {
     ) {
         let plain = ok(
             &start(Status::Active),
-            Change::patch_experiment(&p("exp_held"), ExperimentPatch::new().keep(keep)),
+            Change::patch_experiment(&p("exp_out"), ExperimentPatch::new().keep(keep)),
         );
         let patch = FlagPatch::new();
         let patch = match off_variation {
@@ -244,10 +244,10 @@ proptest! {
         let now = at(0);
         let differing = plain.preview(&snapshot).experiments();
         let differing: Vec<&str> = differing.into_iter().map(|id| id.as_str()).collect();
-        let wanted: &[&str] = if off_variation.is_some() { &["exp_held"] } else { &[] };
+        let wanted: &[&str] = if off_variation.is_some() { &["exp_out"] } else { &[] };
         prop_assert_eq!(differing, wanted);
         if let Some(off) = off_variation {
-            let moves = plain.preview(&snapshot).shares("exp_held", now).unwrap();
+            let moves = plain.preview(&snapshot).shares("exp_out", now).unwrap();
             let row = moves.rows().iter().find(|row| row.from != row.to).unwrap();
             prop_assert_eq!(row.from.variation_id.as_ref().unwrap().as_str(), "var_d");
             prop_assert_eq!(row.to.variation_id.as_ref().unwrap().as_str(), off);
@@ -336,7 +336,7 @@ fn the_preview_names_whom_the_switch_reaches() {
     let snapshot = ok(
         &start(Status::Active),
         Change::patch_experiment(
-            &p("exp_late"),
+            &p("exp_soon"),
             ExperimentPatch::new().stages([Stage { at: at(50), traffic: p("70") }]),
         ),
     );
@@ -344,7 +344,7 @@ fn the_preview_names_whom_the_switch_reaches() {
         snapshot.preview(then).experiments().iter().map(ToString::to_string).collect()
     };
     let off = ok(&snapshot, switch(FlagPatch::new().on(false).off_variation_id(p("var_c"))));
-    assert_eq!(named(&off), ["exp_held", "exp_late", "exp_segments", "exp_weights"]);
+    assert_eq!(named(&off), ["exp_out", "exp_segments", "exp_soon", "exp_weights"]);
     let moves = snapshot.preview(&off).shares("exp_weights", at(0)).unwrap();
     assert_eq!(
         moves.to_string(),

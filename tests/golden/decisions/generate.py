@@ -603,7 +603,7 @@ def build_switch_rows(world):
     found = sorted((HASH.point_from_seed(f"g-{n}", seed), n) for n in range(20_000))
     for edge in ends:
         near = [max(f for f in found if f[0] < edge), min(f for f in found if f[0] >= edge)]
-        add("exp_lit", devices(*(f"g-{n}" for _, n in near)))
+        add("exp_bright", devices(*(f"g-{n}" for _, n in near)))
 
     check_distinct(rows)
     return rows
