@@ -195,8 +195,8 @@ proptest! {
             prop_assert!(before == after);
         }
         // Whatever else is edited, it serves the off variation as it is now.
-        if let Some(edit) = edit {
-            let edited = ok(&off, edit);
+        if let Some(Ok(commit)) = edit.map(|edit| apply(&off, edit)) {
+            let edited = Snapshot::clone(&commit.snapshot);
             for experiment in IDS {
                 let decision = edited.assign(experiment, &Subject::new("device-42"));
                 if decision.reason().as_str() == "flag_off" {

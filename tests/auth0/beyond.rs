@@ -38,8 +38,10 @@ fn names_and_descriptions_are_of_auth0s_length() {
                     let text = "é".repeat(length);
                     let mut new = body.clone();
                     new[field] = json!(text);
-                    let api = Api::new(generation);
-                    let answers = [api.post(list, &new), api.patch(own, &json!({field: text}))];
+                    let answers = [
+                        Api::new(generation).post(list, &new),
+                        Api::new(generation).patch(own, &json!({field: text})),
+                    ];
                     let shown: String = json!(text).to_string().chars().take(80).collect();
                     let message = format!("{field}: must have 3 to {max} characters; got {shown}");
                     for answer in answers {
