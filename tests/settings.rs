@@ -163,10 +163,12 @@ fn the_kinds_are_kept_cleared_or_set() {
     let rule = "must have only letters, digits and . _ -";
     let bad = new().subject_kinds(owned(&["a", "b c"]));
     check(&world(), bad, Err(("patch.subject_kinds[1]", rule)));
-    let many = |count: usize| (0..count).map(|number| format!("kind-{number}"));
-    check(&world(), new().subject_kinds(Vec::from_iter(many(100))), Ok(&["subject_kinds"]));
+    let many = |count: usize| -> Vec<String> {
+        (0..count).map(|number| format!("kind-{number}")).collect()
+    };
+    check(&world(), new().subject_kinds(many(100)), Ok(&["subject_kinds"]));
     let rule = "must have 0 to 100 entries";
-    let too_many = new().subject_kinds(Vec::from_iter(many(101)));
+    let too_many = new().subject_kinds(many(101));
     check(&world(), too_many, Err(("patch.subject_kinds", rule)));
 }
 
