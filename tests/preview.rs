@@ -183,7 +183,7 @@ fn places() -> Vec<Place> {
         status: Status::Active,
         switch: (true, None),
     };
-    let off = edited(&start(), &Edit { switch: (false, Some("var_c")), ..third.clone() });
+    let off = edited(&start(), &Edit { switch: (false, Some("var_c")), ..third });
     let some = edited(&start(), &third);
     let none = start();
     let subjects: Vec<String> = (0..200).map(|n| format!("device-{n}")).collect();

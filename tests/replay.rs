@@ -743,6 +743,21 @@ fn iteration_change(
     (change, old.version())
 }
 
+fn settings_patch(dice: &mut Dice) -> SettingsPatch {
+    // Mostly without a limit, under which more can happen.
+    let limit = *dice.one_of(&[ActiveLimit::One, ActiveLimit::PerFlow]);
+    let limit = if dice.chance(80) { ActiveLimit::Unlimited } else { limit };
+    let patch = SettingsPatch::new().active_limit(limit);
+    // Sometimes with kinds that creations then have to go by.
+    match dice.below(5) {
+        0 => patch
+            .subject_kinds(["device", "user"].map(ToOwned::to_owned))
+            .default_subject_kind("user"),
+        1 => patch.subject_kinds(["user".to_owned()]).clear_default_subject_kind(),
+        _ => patch.subject_kinds([]).clear_default_subject_kind(),
+    }
+}
+
 /// A change that might well be made to this snapshot, of any kind that there is.
 fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
     let mut flags: Vec<_> = snapshot.flags().collect();
@@ -793,21 +808,7 @@ fn change(dice: &mut Dice, snapshot: &Snapshot) -> Change {
             let patch = experiment_patch(dice, snapshot, old);
             (Change::patch_experiment(old.id(), patch), old.version())
         }
-        58..60 => {
-            // Mostly without a limit, under which more can happen.
-            let limit = *dice.one_of(&[ActiveLimit::One, ActiveLimit::PerFlow]);
-            let limit = if dice.chance(80) { ActiveLimit::Unlimited } else { limit };
-            let patch = SettingsPatch::new().active_limit(limit);
-            // Sometimes with kinds that creations then have to go by.
-            let patch = match dice.below(5) {
-                0 => patch
-                    .subject_kinds(["device", "user"].map(ToOwned::to_owned))
-                    .default_subject_kind("user"),
-                1 => patch.subject_kinds(["user".to_owned()]).clear_default_subject_kind(),
-                _ => patch.subject_kinds([]).clear_default_subject_kind(),
-            };
-            (Change::patch_settings(patch), 0)
-        }
+        58..60 => (Change::patch_settings(settings_patch(dice)), 0),
         60..67 => {
             let to = if dice.chance(96) { FlagStatus::Active } else { FlagStatus::Archived };
             (Change::set_flag_status(a_flag.id(), to), a_flag.version())

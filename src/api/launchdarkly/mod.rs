@@ -1,4 +1,136 @@
-//! LaunchDarkly's experiments.
+//! LaunchDarkly's experiments: the experimentation endpoints of its REST API over an [`Engine`].
+//!
+//! A program that talks to those endpoints can be pointed at a process of its own.
+//! [`Experimentation::handle`] answers a request. What it makes are experiments, flags, layers,
+//! holdouts and metrics like any others: [`Snapshot::assign`](crate::Snapshot::assign) says what a
+//! subject gets, by the bucketing of LaunchDarkly's SDKs.
+//!
+//! ```
+//! use http::Request;
+//! use serde_json::{Value, json};
+//! use variate::Engine;
+//! use variate::api::launchdarkly::Experimentation;
+//!
+//! let surface = Experimentation::new(Engine::new());
+//! let flag = json!({"key": "cart-label", "name": "Label of the cart", "isFlagOn": true});
+//! let request = Request::post("/api/v2/flags/default").body(flag.to_string())?;
+//! let response = surface.handle(&request);
+//! assert_eq!(response.status(), 201);
+//!
+//! let flag: Value = serde_json::from_slice(response.body())?;
+//! assert_eq!(flag["environments"]["production"]["on"], true);
+//! assert_eq!(surface.engine().snapshot().flag_by_key("cart-label").unwrap().variations().len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Endpoints
+//!
+//! One surface serves one project and one environment; others do not exist. `{p}` is the project,
+//! `{e}` the environment; before all stands `/api/v2`. Bodies are JSON of at most 1 MiB; members that
+//! nobody knows are passed over, as LaunchDarkly does.
+//!
+//! | path | methods |
+//! |---|---|
+//! | `/projects/{p}/environments/{e}/experiments` | `GET`, `POST` |
+//! | `/projects/{p}/experiments` | `GET` |
+//! | `/projects/{p}/environments/{e}/experiments/{key}` | `GET`, `PATCH` |
+//! | `/projects/{p}/environments/{e}/experiments/{key}/iterations` | `POST` |
+//! | `/projects/{p}/layers` | `GET`, `POST` |
+//! | `/projects/{p}/layers/{key}` | `PATCH` |
+//! | `/projects/{p}/environments/{e}/holdouts` | `GET`, `POST` |
+//! | `/projects/{p}/environments/{e}/holdouts/{key}` | `GET`, `PATCH` |
+//! | `/projects/{p}/environments/{e}/holdouts/id/{id}` | `GET` |
+//! | `/projects/{p}/experimentation-settings` | `GET`, `PUT` |
+//! | `/flags/{p}` | `GET`, `POST` |
+//! | `/flags/{p}/{key}` | `GET`, `PATCH` |
+//! | `/metrics/{p}` | `GET`, `POST` |
+//! | `/metrics/{p}/{key}` | `GET` |
+//! | `/projects/{p}/metric-groups` | `GET`, `POST` |
+//! | `/projects/{p}/metric-groups/{key}` | `GET` |
+//!
+//! Every PATCH is a semantic patch: a list of instructions that are carried out in order, each seeing
+//! what those before it have done, and all of them or none. A refusal names the instruction by its
+//! index. The `comment` and every `changeJustification` stand in the [`Event`](crate::Event).
+//!
+//! | what | instructions |
+//! |---|---|
+//! | an experiment | `updateName`, `updateDescription`, `updateExperimentFields`, `saveAndStartNewIteration`, `startIteration`, `stopIteration`, `archiveExperiment`, `restoreExperiment` |
+//! | a layer | `updateName`, `updateDescription`, `updateExperimentReservation`, `removeExperiment` |
+//! | a holdout | `updateName`, `updateDescription`, `endHoldout`, `removeExperiment` |
+//! | a flag | `turnFlagOn`, `turnFlagOff`, `archiveFlag` |
+//!
+//! # What is what
+//!
+//! | LaunchDarkly | here |
+//! |---|---|
+//! | key | [`Key`](crate::Key); what has none shows its id as its key |
+//! | flag, its variations' values | a [`Flag`](crate::Flag) whose only parameter is `value` |
+//! | treatment, `baseline`, `_id` | [`Allocation`](crate::Allocation), its control, its variation's id |
+//! | `allocationPercent` | the weight; the sum of all is the traffic |
+//! | `ruleId` | `fallthrough`, or the id of a [`Segment`](crate::Segment): the audience |
+//! | `flagConfigVersion` | the flag's version |
+//! | `notInExperimentVariationId` | the outside variation, the baseline's unless given |
+//! | iteration, draft iteration | [`Iteration`](crate::Iteration), [`Draft`](crate::Draft) |
+//! | archived | [shelved](crate::Change::ShelveExperiment) |
+//! | seed | the salt |
+//!
+//! # Who gets what
+//!
+//! A draft draws its seed when it is created, and a new iteration after a stop another one. Edits of
+//! a running experiment open an iteration under the same seed, and move only whom the shares move:
+//!
+//! | between two iterations | what happens |
+//! |---|---|
+//! | the shares stay | nobody moves |
+//! | they grow | who is in stays; those who enter come from outside ([`Carryover::Analysed`]), or who is in is served the same as no part of the experiment, and all who are in come from outside ([`Carryover::ServedOnly`]) |
+//! | they grow beyond what is outside | everybody is drawn anew if `canReshuffleTraffic` is true |
+//! | they shrink | that share leaves; the others stay |
+//! | weight goes from one treatment to another | that share moves, nobody else |
+//! | stopped, then started | everybody is drawn anew, whatever `canReshuffleTraffic` says |
+//!
+//! LaunchDarkly's pages contradict each other on the first two. [`Experimentation::carryover`] and
+//! [`Experimentation::reshuffling`] choose; by default who is in stays in, and nobody is drawn anew
+//! without need.
+//!
+//! Stopping ships the winner: everyone whom the rule matches gets it, until the next iteration
+//! starts. A flag that is off serves its off variation to everyone, and so does a holdout to those
+//! whom it holds out.
+//!
+//! Buckets are computed in whole numbers ([`HashVersion::Sha1V1`]), so that an edit never moves
+//! anybody whom it need not; [`HashVersion::Sha1F32V1`] computes with 32-bit floats as their SDKs for
+//! Go and Rust do, and differs for about 4 in 10^8. To bring an experiment over with every subject
+//! where it is, create it with its seed as the salt and its [rollout](crate::NewExperiment::rollout).
+//!
+//! # Where LaunchDarkly is silent
+//!
+//! - **Errors.** Faults of a body are a 400 with `errors`, one for each that is known. A kind of
+//!   instruction that there is not, and a JSON patch, are a 422 with `patch_failed`. A key that is
+//!   taken is a 409 with `invalid_request`; a stale `flagConfigVersion`, and a rule that has a running
+//!   experiment, a 409 with `optimistic_locking_error`. What a body names and does not exist is a 404.
+//!   What keeps an iteration from starting is a 400 with an error for each gate.
+//! - **Fields.** `mutableFieldsByStatus` is printed from the engine's table,
+//!   [`Field::changes_in`](crate::Field::changes_in) and [`Field::grows_in`](crate::Field::grows_in).
+//!   Lists take `add`, `update` (all of it) and `remove` (these entries, or all; treatments by `_id`,
+//!   metrics by key). Once an experiment is stopped, the fields of an iteration are those of the draft,
+//!   if there is one. `holdoutId` and the flag never change.
+//! - **Iterations.** `POST …/iterations` takes the place of a draft that is there already.
+//!   `saveAndStartNewIteration` copies the running iteration and discards a draft beside it. An
+//!   experiment has one flag. Its `_id` is the experiment's with the number. `currentIteration` is the
+//!   running one, else the stopped one, else the draft.
+//! - **Stopping** demands `winningTreatmentId`; that nothing has won is said by naming the baseline.
+//! - **`flagConfigVersion`** is checked when it is written, and not again when the iteration starts.
+//! - **Covariates** are not uploaded here: `covariateInfo` shows the id for a file name.
+//! - **Metrics** never change, so `_versionId` is their id. A group is one of them.
+//! - **Thresholds.** `bayesianThreshold` is from 0 to 100, `significanceThreshold` from 0 to 1,
+//!   `testDirection` `one-sided` or `two-sided`; a correction or `sequentialTestingEnabled` is refused
+//!   beside `bayesian`.
+//! - **Flags** have no tags, no targeting and no prerequisites here, and always say that they are
+//!   temporary. Variations have values of at most 1 KiB as JSON, and not `null`.
+//! - **Maintainers** are free text; what has none shows [`Experimentation::member`]'s.
+//! - **Lists** are in the order of creation. Filters of one kind are alternatives, those of different
+//!   kinds must all hold.
+//! - **Not here**: results, targeting rules, approvals, `_access`, rate limits. Who may call is the
+//!   host's to check; [`refusal`] words a 401, 403 or 429.
 
 mod answer;
 mod design;
