@@ -952,6 +952,14 @@ fn previous_iterations_are_bounded() {
     own["iteration"]["number"] = json!(1_002);
     let error = Snapshot::from_json(document.to_string()).unwrap_err();
     assert_eq!(error.code(), Code::LimitExceeded, "{error}");
+
+    let mut document: Value = brought_to(&world(), ID, Status::Active).to_json().parse().unwrap();
+    let experiments = document["experiments"].as_array_mut().unwrap();
+    let own = experiments.iter_mut().find(|own| own["id"] == ID).unwrap();
+    own["iteration"]["number"] = json!(u32::MAX);
+    let last = Snapshot::from_json(document.to_string()).unwrap();
+    let error = apply(&last, Change::start_iteration(&p(ID))).unwrap_err();
+    assert_eq!((error.code(), error.path()), (Code::LimitExceeded, "iteration.number"));
 }
 
 /// A document says about iterations only what can be.

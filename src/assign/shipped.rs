@@ -34,7 +34,7 @@ impl Shipped {
 
 impl Plan {
     /// What a subject gets of a winner that is shipped.
-    #[cold]
+    #[inline(never)]
     pub(super) fn ship<'s>(
         &'s self,
         shipped: &'s Shipped,

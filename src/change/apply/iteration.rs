@@ -36,9 +36,8 @@ impl Work<'_> {
         let mut draft = opened.unwrap_or_else(|| Draft::of(&experiment, self.now));
         let edited = self.edit_draft(&experiment, &mut draft, patch);
         let edited = edited.map_err(|error| error.at("patch"))?;
-        let Some(fields) = (if opens { Some(vec!["draft".to_owned()]) } else { edited }) else {
-            return Ok(());
-        };
+        let fields = if opens { Some(vec!["draft".to_owned()]) } else { edited };
+        let Some(fields) = fields else { return Ok(()) };
         experiment.draft = Some(Box::new(draft));
         self.put_edited(experiment, fields)
     }
