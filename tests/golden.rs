@@ -27,11 +27,13 @@ const SWITCH_SNAPSHOT: &str = include_str!("golden/decisions/switch-snapshot.jso
 const SWITCH: &str = include_str!("golden/decisions/switch.json");
 
 /// Each document with the decisions on its experiments.
-const FILES: [(&str, &str); 4] = [
+const FILES: &[(&str, &str)] = &[
     (SNAPSHOT, DECISIONS),
     (RAMPS_SNAPSHOT, RAMPS),
     (LAYERS_SNAPSHOT, LAYERS),
     (SWITCH_SNAPSHOT, SWITCH),
+    #[cfg(feature = "launchdarkly")]
+    (include_str!("golden/rollouts/snapshot.json"), include_str!("golden/rollouts/decisions.json")),
 ];
 
 fn rows(json: &str) -> Vec<Value> {
@@ -58,6 +60,29 @@ fn every_point_is_as_computed() {
         draws.insert(draw);
     }
     assert_eq!(draws.len(), Draw::ALL.len());
+}
+
+/// LaunchDarkly's published values among them.
+#[cfg(feature = "launchdarkly")]
+#[test]
+fn every_point_of_sha1_is_as_computed() {
+    let rows = rows(include_str!("golden/rollouts/points.json"));
+    assert_eq!(rows.len(), 59);
+    let number = |row: &Value, key: &str| row[key].as_u64().unwrap();
+    for row in &rows {
+        let text = |key: &str| row[key].as_str().unwrap();
+        let point = variate::hash::sha1_point(text("salt"), text("subject"));
+        assert_eq!(point, number(row, "point"), "{row}");
+        let bucket = u128::from(point) * 100_000 / u128::from((1_u64 << 60) - 1);
+        assert_eq!(bucket, number(row, "bucket").into(), "{row}");
+        #[expect(clippy::cast_precision_loss, reason = "as LaunchDarkly's SDKs do")]
+        let share = point as f32 / ((1_u64 << 60) - 1) as f32;
+        assert_eq!(f64::from(share).to_bits(), row["share"].as_f64().unwrap().to_bits(), "{row}");
+        if let Some(published) = row.get("published") {
+            assert!((f64::from(share) - published.as_f64().unwrap()).abs() < 1e-7, "{row}");
+        }
+    }
+    assert_eq!(rows.iter().filter(|row| row.get("published").is_some()).count(), 10);
 }
 
 /// When the subject of a row asks.
@@ -109,7 +134,7 @@ fn check(snapshot: &Snapshot, row: &Value) {
 
 #[test]
 fn every_decision_is_as_computed() {
-    for (snapshot, decisions) in FILES {
+    for &(snapshot, decisions) in FILES {
         let rows = rows(decisions);
         assert!(rows.len() >= 300, "{} decisions", rows.len());
         let snapshot = Snapshot::from_json(snapshot).unwrap();
@@ -126,7 +151,7 @@ fn every_decision_is_as_computed() {
 #[test]
 fn deciding_on_all_experiments_at_once_is_as_computed() {
     let mut scratch = Scratch::new();
-    for (snapshot, decisions) in FILES {
+    for &(snapshot, decisions) in FILES {
         let snapshot = Snapshot::from_json(snapshot).unwrap();
         for row in &rows(decisions) {
             let now = now(row);

@@ -1,5 +1,7 @@
 //! One draw that decides traffic and arm: slices over 100,000 buckets.
 
+mod carry;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,7 +12,6 @@ use crate::error::{Code, Error, codes};
 use crate::id::VariationId;
 use crate::json::{Cursor, FromJson, deserialize};
 use crate::number::{Percentage, Weight};
-use crate::partition::{Piece, rebalance};
 
 /// The most slices of a rollout: far more than any history of edits leaves.
 const MAX_SLICES: usize = 4096;
@@ -226,73 +227,6 @@ impl Rollout {
         Self { outside: outside.cloned(), ..self }
     }
 
-    /// The rollout that gives each arm what it is due and differs from this one in as few buckets
-    /// as can be.
-    ///
-    /// With `served_only`, whoever is in the experiment leaves it and is served what they had, and
-    /// those who are in afterwards are all from outside; `None` when the outside has not as many.
-    pub(crate) fn carry(&self, due: &[Due<'_>], served_only: bool) -> Option<Self> {
-        let fits = |slice: &RolloutSlice| {
-            slice.untracked || due.iter().any(|(id, _)| Some(*id) == slice.variation_id.as_ref())
-        };
-        if !served_only
-            && self.slices.iter().all(fits)
-            && due.iter().all(|(id, points)| self.tracked(id) == *points)
-        {
-            return Some(self.clone());
-        }
-        let (mut fates, mut pieces) = self.fates(due, served_only)?;
-        let wanted: u64 = fates.iter().skip(1).map(|fate| fate.want).sum();
-        let shortage = wanted.saturating_sub(all());
-        if shortage > 0 {
-            if served_only {
-                return None;
-            }
-            pieces = take_back(&mut fates, pieces, shortage);
-        }
-        let wanted: u64 = fates.iter().skip(1).map(|fate| fate.want).sum();
-        if let Some(outside) = fates.first_mut() {
-            outside.want = all().saturating_sub(wanted);
-        }
-        let pieces = rebalance(pieces, fates.iter().map(|fate| fate.want).collect());
-        let labelled = pieces.iter().filter_map(|piece| {
-            let fate = fates.get(usize::from(piece.arm))?;
-            Some((fate.variation_id, piece.points, fate.untracked))
-        });
-        Some(Self::labelled(labelled, self.outside.as_ref()))
-    }
-
-    /// The fates of the buckets, that of the outside first and then those of the arms, and the
-    /// slices as pieces of them.
-    fn fates<'a>(
-        &'a self,
-        due: &[Due<'a>],
-        served_only: bool,
-    ) -> Option<(Vec<Fate<'a>>, Vec<Piece>)> {
-        let outside = self.outside.as_ref();
-        let fate = |variation_id, untracked| Fate { untracked, ..Fate::of(variation_id) };
-        let mut fates = vec![fate(outside, true)];
-        fates.extend(due.iter().map(|(id, want)| Fate { want: *want, ..fate(Some(id), false) }));
-        let mut pieces = Vec::with_capacity(self.slices.len());
-        for slice in &self.slices {
-            // Who leaves is told from who was outside before, even if both are served the same.
-            let leaves = served_only && !slice.untracked;
-            let variation_id = slice.variation_id.as_ref();
-            let own = Fate { leaves, ..fate(variation_id, slice.untracked || leaves) };
-            let place = fates.iter().position(|fate| fate.is(&own)).unwrap_or_else(|| {
-                fates.push(own);
-                fates.len() - 1
-            });
-            let points = u64::from(slice.weight);
-            if let Some(fate) = fates.get_mut(place) {
-                fate.have += points;
-                fate.want += if fate.untracked { points } else { 0 };
-            }
-            pieces.push(Piece { points, arm: u8::try_from(place).ok()? });
-        }
-        Some((fates, pieces))
-    }
-
     /// How many buckets an arm has.
     fn tracked(&self, id: &VariationId) -> u64 {
         let slices = self.slices.iter();
@@ -323,55 +257,6 @@ impl Rollout {
 /// How many buckets there are.
 fn all() -> u64 {
     RolloutSlice::BUCKETS.into()
-}
-
-/// What becomes of buckets: how many there are, and how many there will be.
-#[derive(Clone, Copy)]
-struct Fate<'a> {
-    variation_id: Option<&'a VariationId>,
-    untracked: bool,
-    /// Whether its subjects are just leaving the experiment.
-    leaves: bool,
-    have: u64,
-    want: u64,
-}
-
-impl<'a> Fate<'a> {
-    fn of(variation_id: Option<&'a VariationId>) -> Self {
-        Self { variation_id, untracked: false, leaves: false, have: 0, want: 0 }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        let key = |own: &Self| (own.untracked, own.leaves);
-        key(self) == key(other) && self.variation_id == other.variation_id
-    }
-}
-
-/// Takes buckets of those who were served only, since the outside does not suffice: first for the
-/// arms whose variation they have.
-fn take_back(fates: &mut [Fate<'_>], mut pieces: Vec<Piece>, mut shortage: u64) -> Vec<Piece> {
-    let arms: Vec<usize> = (0..fates.len())
-        .filter(|place| fates.get(*place).is_some_and(|fate| !fate.untracked))
-        .collect();
-    for arm in arms {
-        let Some(grown) = fates.get(arm).copied() else { continue };
-        let served = Fate { untracked: true, ..grown };
-        let Some(place) = fates.iter().skip(1).position(|fate| fate.is(&served)) else { continue };
-        let Some(served) = fates.get_mut(place + 1) else { continue };
-        let taken = shortage.min(served.have).min(grown.want.saturating_sub(grown.have));
-        (served.have, served.want) = (served.have - taken, served.want - taken);
-        if let Some(grown) = fates.get_mut(arm) {
-            grown.have += taken;
-        }
-        pieces = rebalance(pieces, fates.iter().map(|fate| fate.have).collect());
-        shortage -= taken;
-    }
-    for served in fates.iter_mut().skip(1).filter(|fate| fate.untracked) {
-        let taken = shortage.min(served.want);
-        served.want -= taken;
-        shortage -= taken;
-    }
-    pieces
 }
 
 /// How many buckets each arm is due, in the order in which they are listed.
