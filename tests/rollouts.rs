@@ -137,12 +137,15 @@ fn arms_of(list: &[RolloutSlice]) -> BTreeMap<VariationId, u64> {
 fn brought_over(hash: HashVersion, list: &[RolloutSlice]) -> Option<NewExperiment> {
     let arms = arms_of(list);
     let all: u64 = arms.values().sum();
+    if all == 0 {
+        return None;
+    }
     let traffic = Percentage::from_millionths(all * 1_000).unwrap().to_string();
     let (mut sum, mut start) = (0, 0);
     let mut weights = Vec::new();
     for (id, points) in &arms {
         sum += points;
-        let end = (sum * 200_000_000).checked_div(2 * all)?;
+        let end = (sum * 200_000_000 + all) / (2 * all);
         weights.push((id.as_str(), variate::Weight::from_millionths(end - start).unwrap()));
         start = end;
     }
@@ -395,7 +398,7 @@ fn slices_to_come_follow_the_draft_and_go_over_into_the_run() {
     let error = apply(&draft, patch(open)).unwrap_err();
     assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.allocations"));
     // Nor does anybody take away what the slices serve.
-    let error = apply(&started, Change::delete_variation(&p("flg_a"), &p("var_c"))).unwrap_err();
+    let error = apply(&started, Change::delete_variation(&p("var_c"))).unwrap_err();
     assert_eq!(error.code(), Code::InUse);
 }
 
@@ -423,7 +426,7 @@ fn a_run_that_is_resumed_keeps_who_is_in_unless_it_is_reshuffled() {
     let anew = ok(&outside, vec![to(Status::Paused), reshuffle, to(Status::Active)]);
     let expected = [tracked("var_b", 15_000), tracked("var_a", 5_000), untracked("var_b", 80_000)];
     assert_eq!(slices(&anew), expected);
-    // A traffic that comes and goes while the run rests reaches it at once, in the weights it froze.
+    // A run that rests is cut when it is resumed, for all that has become different by then.
     let paused = ok(
         &anew,
         vec![
@@ -432,18 +435,27 @@ fn a_run_that_is_resumed_keeps_who_is_in_unless_it_is_reshuffled() {
             patch(ExperimentPatch::new().traffic(p("40"))),
         ],
     );
-    assert_eq!(counts(slices(&paused))[&(Some(p("var_b")), true)], 30_000);
+    assert_eq!(slices(&paused), slices(&anew));
     assert_eq!(Snapshot::from_json(paused.to_json()).unwrap(), paused);
+    let again = ok(&paused, to(Status::Active));
+    let expected = [((Some(p("var_a")), true), 20_000), ((Some(p("var_b")), true), 20_000)];
+    let rest = ((Some(p("var_b")), false), 60_000);
+    assert_eq!(counts(slices(&again)), expected.into_iter().chain([rest]).collect());
+    // Also if the traffic alone has.
+    let narrow = patch(ExperimentPatch::new().traffic(p("10")));
+    let again = ok(&again, vec![to(Status::Paused), narrow, to(Status::Active)]);
+    assert_eq!(counts(slices(&again))[&(Some(p("var_b")), false)], 90_000);
 }
 
 #[test]
 fn holdouts_layers_and_audiences_stand_before_the_draw() {
     let arms = [("var_a", "50"), ("var_b", "50")];
     let new = experiment(HashVersion::Sha1V1, &arms, "50").outside_variation_id(p("var_d"));
-    let snapshot = running(new.audience(p("seg_germany")));
+    let draft = ok(&world(), new.audience(p("seg_germany")));
     let layer = NewLayer::new("Half", "device").id(p("lay_a")).member(p(ID), p("50"));
     let holdout = NewHoldout::new("Tenth", "device", p("10")).id(p("hld_a")).experiment(p(ID));
-    let snapshot = ok(&snapshot, vec![layer.into(), holdout.into()]);
+    let draft = ok(&draft, vec![layer.into(), holdout.into()]);
+    let snapshot = brought_to(&draft, ID, Status::Active);
     let german = [("country", "DE")];
     let reasons: BTreeSet<&str> = (0..200)
         .flat_map(|number| {
@@ -598,7 +610,7 @@ fn what_such_an_experiment_cannot_be() {
         "rollout[2].variation_id",
         "",
     );
-    check(|own| own["rollout"][2]["weight"] = json!(-1), invalid, "rollout[2].weight", "");
+    check(|own| own["rollout"][2]["weight"] = json!(-1), Code::WrongType, "rollout[2].weight", "");
     check(|own| own["rollout"][2]["share"] = json!(1), Code::UnknownKey, "rollout[2].share", "");
     let many = vec![json!({"weight": 1, "untracked": true}); 4_097];
     check(|own| own["rollout"] = many.clone().into(), Code::LimitExceeded, "rollout", "4096");
@@ -669,8 +681,8 @@ fn a_run_in_a_document_has_slices_under_such_a_hash_alone() {
 fn experiments_that_hash_differently_do_not_split_alike() {
     let found = |hash: HashVersion| {
         let arms = [("var_a", "50"), ("var_b", "50")];
-        let other = NewExperiment { hash, ..experiment(hash, &arms, "100") }.id(p("exp_s"));
-        let other = NewExperiment { name: "Other".to_owned(), ..other };
+        let mut other = experiment(hash, &arms, "100").id(p("exp_s"));
+        "Other".clone_into(&mut other.name);
         let first = ok(&world(), experiment(HashVersion::Sha1V1, &arms, "100"));
         let snapshot = ok(&first, other);
         let findings = snapshot.lint(Timestamp::EPOCH);

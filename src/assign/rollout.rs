@@ -57,6 +57,7 @@ impl Buckets {
         }
         // Whoever lies past the end has the last slice, be it empty.
         if let Some(last) = rollout.slices().last().filter(|_| start < Self::POINTS) {
+            slices.pop_if(|before| before.share == share(last));
             slices.push(Slice { end: Self::POINTS, share: share(last) });
         }
         let first = rollout.slices().iter().find(|slice| slice.weight > 0);

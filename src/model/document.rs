@@ -67,8 +67,12 @@ impl Serialize for Within<'_> {
                 }
                 (Strategy::Segment, splits) => map.serialize_entry("splits", splits)?,
             }
-            if let Some(rollout) = design.moved_rollout(*traffic) {
+            if let Some(rollout) = design.moved_rollout() {
                 map.serialize_entry("rollout", rollout)?;
+            }
+            let cut_for = design.rollout.as_ref().map(|rollout| rollout.traffic);
+            if let Some(own) = cut_for.filter(|own| own != traffic) {
+                map.serialize_entry("traffic", &own)?;
             }
         }
         if iteration.created_at != experiment.created_at() {
@@ -102,10 +106,11 @@ struct MovedSplit<'a> {
 
 impl Design {
     /// The slices, unless they lie as at first.
-    fn moved_rollout(&self, traffic: Percentage) -> Option<&[RolloutSlice]> {
+    fn moved_rollout(&self) -> Option<&[RolloutSlice]> {
         let rollout = self.rollout.as_ref()?;
-        let due = due(&self.allocations, traffic).ok();
-        let first = due.map(|due| Rollout::lay_out(&due, self.outside_variation_id.as_ref()));
+        let outside = self.outside_variation_id.as_ref();
+        let due = due(&self.allocations, rollout.traffic).ok();
+        let first = due.map(|due| Rollout::lay_out(&due, outside, rollout.traffic));
         (first.as_ref() != Some(rollout)).then(|| rollout.slices())
     }
 

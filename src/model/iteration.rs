@@ -9,7 +9,7 @@ use super::{Allocation, Experiment, Flag, Salt, Segment};
 use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object};
-use crate::number::Weight;
+use crate::number::{Percentage, Weight};
 use crate::partition::{Partition, Slice, widths};
 use crate::time::Timestamp;
 
@@ -169,6 +169,7 @@ impl Iteration {
             "winner",
             "layer",
             "rollout",
+            "traffic",
         ])?;
         let number = object.optional("number")?.unwrap_or(1);
         if number == 0 {
@@ -193,6 +194,7 @@ impl Iteration {
                     "splits",
                     "winner",
                     "rollout",
+                    "traffic",
                 ];
                 if let Some(key) = rest.into_iter().find(|key| object.get(key).is_some()) {
                     let rule = "must not stand without flag_version";
@@ -216,6 +218,7 @@ impl Iteration {
                 partition: object.optional("partition")?,
                 splits: object.or_default("splits")?,
                 rollout: object.optional("rollout")?,
+                traffic: object.optional("traffic")?,
             }),
         };
         Ok((iteration, design))
@@ -388,6 +391,7 @@ pub(crate) struct DesignRef {
     pub(crate) partition: Option<Vec<Owned>>,
     pub(crate) splits: Vec<SplitRef>,
     pub(crate) rollout: Option<Vec<RolloutSlice>>,
+    pub(crate) traffic: Option<Percentage>,
 }
 
 /// What the runs of an experiment refer to.

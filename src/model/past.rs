@@ -164,10 +164,13 @@ impl PastIteration {
 
     /// The present run of an experiment, as one that is over.
     pub(crate) fn of(experiment: &Experiment) -> Self {
+        let design = experiment.iteration.design.as_ref();
+        let cut = design.and_then(|design| design.rollout.as_ref());
         Self {
             iteration: experiment.iteration.clone(),
             subject_kind: experiment.subject_kind.clone(),
-            traffic: experiment.traffic,
+            // A paused run's slices do not follow its traffic.
+            traffic: cut.map_or(experiment.traffic, |rollout| rollout.traffic),
             can_reshuffle: experiment.can_reshuffle,
             analysis: experiment.analysis.clone(),
         }

@@ -72,8 +72,12 @@ impl Snapshot {
             let error = Error::new(Code::UnknownReference, rule).with_value(id);
             return Err(error.at(key));
         }
-        let arms = (&*allocations, traffic);
-        let rollout = restore_rollout(experiment.hash(), arms, outside.as_ref(), design.rollout)?;
+        if design.traffic.is_some() && !experiment.hash().has_rollout() {
+            let rule = format!("is only for experiments that hash by {}", HashVersion::ROLLOUTS);
+            return Err(Error::invalid(rule).at("traffic"));
+        }
+        let own = (design.rollout, design.traffic.unwrap_or(traffic));
+        let rollout = restore_rollout(experiment.hash(), &allocations, outside.as_ref(), own)?;
         if let Some(rollout) = &rollout {
             if design.partition.is_some() {
                 let rule = format!("is only for experiments that hash by {}", HashVersion::Xxh64V1);
@@ -219,9 +223,9 @@ pub(super) fn segments_of<'a>(
 /// Puts together the slices of a run: as a document has them, or as they lay at first.
 fn restore_rollout(
     hash: HashVersion,
-    (allocations, traffic): (&[Allocation], Percentage),
+    allocations: &[Allocation],
     outside: Option<&VariationId>,
-    given: Option<Vec<RolloutSlice>>,
+    (given, traffic): (Option<Vec<RolloutSlice>>, Percentage),
 ) -> Result<Option<Rollout>, Error> {
     if !hash.has_rollout() {
         let rule = format!("is only for experiments that hash by {}", HashVersion::ROLLOUTS);
@@ -231,11 +235,13 @@ fn restore_rollout(
         };
     }
     let due = due(allocations, traffic)?;
-    match given {
-        Some(list) => Rollout::read(&list, &due, outside).map_err(|error| error.at("rollout")),
-        None => Ok(Rollout::lay_out(&due, outside)),
-    }
-    .map(Some)
+    let rollout = match given {
+        Some(list) => {
+            Rollout::read(&list, &due, outside, traffic).map_err(|error| error.at("rollout"))?
+        }
+        None => Rollout::lay_out(&due, outside, traffic),
+    };
+    Ok(Some(rollout))
 }
 
 /// Checks that slices serve only variations of the flag.

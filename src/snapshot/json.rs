@@ -87,7 +87,8 @@ impl Snapshot {
     /// `audience_id`, `outside_variation_id` and `salt`; and `partition`, the slices by `start` and
     /// `variation_id`, unless they lie as at first, or by segment `splits`, a list of such a
     /// `partition` with its `segment_id`, which the fallback does not have; and under a hash that
-    /// has slices, `rollout`, unless they lie as at first.
+    /// has slices, `rollout`, unless they lie as at first, and `traffic`, if a paused experiment has
+    /// been given another since.
     ///
     /// A person leaves `iteration` out: an experiment written as `active` or `paused` is frozen as
     /// it stands in the document, and must be ready.
@@ -353,6 +354,14 @@ impl Snapshot {
                 let design = self
                     .restore_design(experiment, experiment.traffic, design, past)
                     .map_err(in_iteration)?;
+                let cut_for = design.rollout.as_ref().map(|rollout| rollout.traffic);
+                let behind = cut_for.filter(|cut_for| *cut_for != experiment.traffic);
+                if let Some(traffic) = behind.filter(|_| experiment.status == Status::Active) {
+                    let rule = "must be the experiment's own, since it is active";
+                    return Err(in_iteration(
+                        Error::invalid(rule).with_value(&traffic).at("traffic"),
+                    ));
+                }
                 let difference = design.difference(experiment);
                 if let Some(field) = difference.filter(|_| experiment.status == Status::Active) {
                     let rule = "must be the experiment's own, since it is active";

@@ -27,6 +27,7 @@ impl Work<'_> {
         };
         check_id_free(self.next.experiment(&id).is_some(), id.as_str())?;
         check_levels(&new.levels, new.strategy).map_err(|error| error.at("levels"))?;
+        check_hash(new.hash, new.strategy, &new.levels, &new.stages)?;
         if let Some(traffic) = new.traffic.filter(|_| !new.levels.is_empty()) {
             let rule = "must not be given beside levels, which set it";
             return Err(Error::invalid(rule).with_value(&traffic).at("traffic"));
@@ -37,7 +38,6 @@ impl Work<'_> {
             stages: new.stages.as_slice().into(),
         };
         check_schedule(&schedule, &new.levels)?;
-        check_hash(new.hash, new.strategy, &new.levels, &new.stages)?;
         let salt = match new.salt.take() {
             Some(salt) => salt,
             None if new.hash.has_rollout() => self.draw_salt(new.hash)?,
@@ -250,6 +250,8 @@ impl Work<'_> {
         if freezes {
             experiment.iteration.design = Some(Arc::new(self.next.freeze(experiment)?));
             experiment.rollout = None;
+        } else {
+            experiment.recut_run()?;
         }
         Ok(freezes)
     }

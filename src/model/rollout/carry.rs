@@ -10,6 +10,7 @@ impl Rollout {
     ///
     /// With `served_only`, whoever is in the experiment leaves it and is served what they had, and
     /// those who are in afterwards are all from outside; `None` when the outside has not as many.
+    /// The traffic that it is cut for stays what it was, for the caller to set.
     pub(crate) fn carry(&self, due: &[Due<'_>], served_only: bool) -> Option<Self> {
         let fits = |slice: &RolloutSlice| {
             slice.untracked || due.iter().any(|(id, _)| Some(*id) == slice.variation_id.as_ref())
@@ -38,7 +39,8 @@ impl Rollout {
             let fate = fates.get(usize::from(piece.arm))?;
             Some((fate.variation_id, piece.points, fate.untracked))
         });
-        Some(Self::labelled(labelled, self.outside.as_ref()))
+        let next = Self::labelled(labelled, self.outside.as_ref());
+        Some(Self { traffic: self.traffic, ..next })
     }
 
     /// The fates of the buckets, that of the outside first and then those of the arms, and the
@@ -127,6 +129,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::number::Percentage;
     use proptest::prelude::*;
 
     const IDS: [&str; 4] = ["var_a", "var_b", "var_c", "var_d"];
@@ -183,7 +186,7 @@ mod tests {
     fn read(list: &[RolloutSlice], outside: Option<&VariationId>) -> Rollout {
         let due = as_they_are(list);
         let due: Vec<Due<'_>> = due.iter().map(|(id, points)| (id, *points)).collect();
-        Rollout::read(list, &due, outside).unwrap()
+        Rollout::read(list, &due, outside, Percentage::MAX).unwrap()
     }
 
     proptest! {
@@ -265,7 +268,7 @@ mod tests {
         let control = id(0);
         let six: Vec<VariationId> = (0..3).map(id).collect();
         let at = |points: u64| six.iter().map(|id| (id, points)).collect::<Vec<_>>();
-        let before = Rollout::lay_out(&at(2_000), Some(&control));
+        let before = Rollout::lay_out(&at(2_000), Some(&control), Percentage::MAX);
         let after = before.carry(&at(10_000), true).unwrap();
         let counts = count(buckets(&after).into_iter());
         let expected = [

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::iteration::Design;
-use super::{Allocation, Experiment, HashVersion, Stage, Strategy};
+use super::{Allocation, Experiment, HashVersion, Stage, Status, Strategy};
 use crate::error::{Code, Error, codes};
 use crate::id::VariationId;
 use crate::json::{Cursor, FromJson, deserialize};
@@ -52,9 +52,10 @@ const MAX_SLICES: usize = 4096;
 /// missing to 100,000, and what is beyond is cut off.
 ///
 /// # Edits
-/// An edit of the traffic, or one of the weights when the run is resumed, moves as few buckets as
+/// An edit of the traffic, or of the weights, moves as few buckets as
 /// arithmetic allows: only from what shrinks to what grows, the outside being one of them. So
-/// whoever is in stays where they are as long as no arm shrinks. Only when the outside is used up,
+/// whoever is in stays where they are as long as no arm shrinks. An active run is cut at once, a
+/// paused one when it is resumed. Only when the outside is used up,
 /// subjects are taken who were served as no part of the experiment, those of the same variation
 /// first. An edit joins slices of the same fate and drops those of weight 0.
 ///
@@ -151,15 +152,21 @@ pub(crate) struct Rollout {
     slices: Box<[RolloutSlice]>,
     /// The variation of the outside.
     outside: Option<VariationId>,
+    /// The traffic that the slices are cut for.
+    pub(crate) traffic: Percentage,
 }
 
 impl Rollout {
     /// The arms in this order, and then the outside.
-    pub(crate) fn lay_out(due: &[Due<'_>], outside: Option<&VariationId>) -> Self {
+    pub(crate) fn lay_out(
+        due: &[Due<'_>],
+        outside: Option<&VariationId>,
+        traffic: Percentage,
+    ) -> Self {
         let arms = due.iter().map(|(id, points)| (Some(*id), *points, false));
         let taken: u64 = due.iter().map(|(_, points)| points).sum();
         let rest = (outside, all().saturating_sub(taken), true);
-        Self::labelled(arms.chain([rest]), outside)
+        Self { traffic, ..Self::labelled(arms.chain([rest]), outside) }
     }
 
     /// Reads slices whose tracked buckets must be what the arms are due.
@@ -167,6 +174,7 @@ impl Rollout {
         list: &[RolloutSlice],
         due: &[Due<'_>],
         outside: Option<&VariationId>,
+        traffic: Percentage,
     ) -> Result<Self, Error> {
         if list.len() > MAX_SLICES {
             let rule = format!("must have at most {MAX_SLICES} slices");
@@ -194,7 +202,7 @@ impl Rollout {
             Some(last) => last.weight += left,
             None => return Err(Error::invalid("must have a slice")),
         }
-        let read = Self { slices: slices.into(), outside: outside.cloned() };
+        let read = Self { slices: slices.into(), outside: outside.cloned(), traffic };
         for (id, due) in due {
             let points = read.tracked(id);
             if points != *due {
@@ -250,7 +258,7 @@ impl Rollout {
                 _ => slices.push(RolloutSlice { variation_id: id.cloned(), weight, untracked }),
             }
         }
-        Self { slices: slices.into(), outside: outside.cloned() }
+        Self { slices: slices.into(), outside: outside.cloned(), traffic: Percentage::ZERO }
     }
 }
 
@@ -320,7 +328,8 @@ impl Experiment {
         }
         let due = due(&self.allocations, self.traffic)?;
         let outside = self.outside_variation_id.as_ref();
-        let rollout = Rollout::read(list, &due, outside).map_err(|error| error.at("rollout"))?;
+        let rollout = Rollout::read(list, &due, outside, self.traffic)
+            .map_err(|error| error.at("rollout"))?;
         self.rollout = Some(rollout);
         Ok(())
     }
@@ -333,8 +342,11 @@ impl Experiment {
         let due = due(&self.allocations, self.traffic)?;
         let outside = self.outside_variation_id.as_ref();
         match before.or(self.rollout.as_ref()) {
-            Some(before) => carried(before.clone().with_outside(outside), &due).map(Some),
-            None => Ok(Some(Rollout::lay_out(&due, outside))),
+            Some(before) => {
+                let before = before.clone().with_outside(outside);
+                carried(before, &due, self.traffic).map(Some)
+            }
+            None => Ok(Some(Rollout::lay_out(&due, outside, self.traffic))),
         }
     }
 
@@ -345,19 +357,32 @@ impl Experiment {
         let grows = next.traffic > self.traffic && next.subject_kind == self.subject_kind;
         let Some(run) = run.filter(|_| grows) else { return Ok(None) };
         let run = run.clone().with_outside(next.outside_variation_id.as_ref());
-        Ok(Some(run.carry(&due(&next.allocations, next.traffic)?, true)))
+        let carried = run.carry(&due(&next.allocations, next.traffic)?, true);
+        Ok(Some(carried.map(|own| Rollout { traffic: next.traffic, ..own })))
     }
 
-    /// Cuts the slices anew after an edit: those of a run for another traffic, those to come for
-    /// whatever has become different.
+    /// Cuts the slices anew after an edit: those to come for whatever has become different, those
+    /// of an active run for another traffic.
+    ///
+    /// A paused run is cut when it is resumed, once for all that was edited: traffic and weights one
+    /// after the other could move those who are in, though neither arm shrinks.
     pub(crate) fn recut(&mut self) -> Result<(), Error> {
         if self.rollout.is_some() {
             self.rollout = self.next_rollout(None)?;
         }
+        match self.status {
+            Status::Active => self.recut_run(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts the slices of the run for the present traffic.
+    pub(crate) fn recut_run(&mut self) -> Result<(), Error> {
         if let Some(design) = &self.iteration.design
             && let Some(rollout) = &design.rollout
         {
-            let next = carried(rollout.clone(), &due(&design.allocations, self.traffic)?)?;
+            let due = due(&design.allocations, self.traffic)?;
+            let next = carried(rollout.clone(), &due, self.traffic)?;
             if next != *rollout {
                 let design = Design { rollout: Some(next), ..Design::clone(design) };
                 self.iteration.design = Some(Arc::new(design));
@@ -367,9 +392,10 @@ impl Experiment {
     }
 }
 
-fn carried(rollout: Rollout, due: &[Due<'_>]) -> Result<Rollout, Error> {
+fn carried(rollout: Rollout, due: &[Due<'_>], traffic: Percentage) -> Result<Rollout, Error> {
     let too_many = || Error::new(Code::LimitExceeded, "must serve at most 255 variations");
-    rollout.carry(due, false).ok_or_else(|| too_many().at("rollout"))
+    let next = rollout.carry(due, false).ok_or_else(|| too_many().at("rollout"))?;
+    Ok(Rollout { traffic, ..next })
 }
 
 impl FromJson for RolloutSlice {
