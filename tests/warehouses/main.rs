@@ -124,9 +124,11 @@ const MOMENTS: [&str; 5] = [
 fn write_cases() {
     let directory = PathBuf::from(std::env::var_os("VARIATE_CASES").unwrap());
     let mut dice = Dice(1);
-    let snapshots = [
+    let snapshots = vec![
         Snapshot::from_json(include_str!("../golden/decisions/snapshot.json")).unwrap(),
         Snapshot::from_json(include_str!("../golden/decisions/ramps-snapshot.json")).unwrap(),
+        #[cfg(feature = "launchdarkly")]
+        Snapshot::from_json(include_str!("../golden/rollouts/snapshot.json")).unwrap(),
         fuzzed(&mut dice),
     ];
     let attributes = attributes(&snapshots);

@@ -5,6 +5,8 @@ documentation. So this shows that the expressions say what they should in these 
 Trino reads them so.
 """
 
+import hashlib
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,6 +48,15 @@ def substr(text, start):
     return "" if start == 0 or -start > len(text) else text[start:]
 
 
+def sha1(binary):
+    return hashlib.sha1(binary).digest()
+
+
+def piece(binary, start, length):
+    """What `substr` is of bytes, which count from 1."""
+    return binary[start - 1 :][:length]
+
+
 FUNCTIONS = [
     (xxhash64, ["BLOB"], "BLOB"),
     (from_big_endian_64, ["BLOB"], "BIGINT"),
@@ -53,6 +64,8 @@ FUNCTIONS = [
     (reverse, ["BLOB"], "BLOB"),
     (bitwise_right_shift, ["BIGINT", "BIGINT"], "BIGINT"),
     (substr, ["VARCHAR", "BIGINT"], "VARCHAR"),
+    (sha1, ["BLOB"], "BLOB"),
+    (piece, ["BLOB", "BIGINT", "BIGINT"], "BLOB"),
 ]
 
 
@@ -70,7 +83,9 @@ def by_column(function, parameters, returned):
     # The engine counts the parameters.
     if len(parameters) == 1:
         return lambda column: apply([column])
-    return lambda one, two: apply([one, two])
+    if len(parameters) == 2:
+        return lambda one, two: apply([one, two])
+    return lambda one, two, three: apply([one, two, three])
 
 
 def main():
@@ -97,9 +112,13 @@ def main():
             null_handling="special",
         )
         # A macro takes the place of a function that the engine has.
-        names = ", ".join("xy"[: len(parameters)])
+        names = ", ".join("xyz"[: len(parameters)])
         name = function.__name__
         engine.execute(f"CREATE MACRO {name}({names}) AS trino_{name}({names})")
+    engine.execute(
+        "CREATE OR REPLACE MACRO substr(x, y) AS trino_substr(x, y), "
+        "(x, y, z) AS trino_piece(x, y, z)"
+    )
     engine.execute("CREATE MACRO bitwise_xor(x, y) AS xor(x, y)")
     engine.execute("CREATE MACRO to_utf8(x) AS encode(x)")
     engine.execute("CREATE MACRO from_utf8(x) AS decode(x)")

@@ -112,7 +112,7 @@ SUBJECTS = [
     *(f"user-{number}" for number in range(25)),
 ]
 
-# Points next to the borders of exp_many and exp_edge, where floats of 32 bits decide otherwise.
+# Points next to the borders of exp_many, where floats of 32 bits decide otherwise.
 SEARCHED = 4_000_000
 
 
