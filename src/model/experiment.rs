@@ -13,12 +13,12 @@ use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage, check_schedule};
 use super::{
-    Allocation, Description, Flow, Key, Maintainer, Name, Record, Salt, Status, SubjectKind, Tag,
-    check_count, check_distinct, checked, entity, keyed, keys,
+    Allocation, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record, Salt, Status,
+    Strategy, SubjectKind, Tag, check_count, check_distinct, checked, entity, keyed, keys,
 };
-use crate::error::{Code, Error, codes};
+use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
-use crate::json::{Cursor, FromJson, deserialize};
+use crate::json::Cursor;
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -388,80 +388,9 @@ impl Experiment {
     }
 }
 
-codes! {
-    /// How an experiment maps subjects to variations.
-    #[expect(clippy::exhaustive_enums, reason = "whoever matches on it must consider a new one")]
-    pub enum Strategy {
-        /// By weight: each arm has its share of the subjects, drawn by hash.
-        Percentage = "percentage",
-        /// By segment: the first segment that matches, in order of priority, decides; if none
-        /// does, the fallback.
-        Segment = "segment",
-    }
-}
-
-codes! {
-    /// When an assignment that a subject [brings](crate::Subject::kept) is kept, as long as it is
-    /// valid: the experiment has such an arm, its flag is on, the schedule is open, and the subject is
-    /// neither held out nor outside the experiment's slots in its layer.
-    #[derive(Default)]
-    #[non_exhaustive]
-    pub enum Keep {
-        /// While the experiment is paused. While it is active the subject is assigned anew, which
-        /// gives the same arm unless the design, the traffic or what is known of the subject has
-        /// changed.
-        #[default]
-        WhilePaused = "while_paused",
-        /// While the experiment is active or paused, whatever has become of its weights, its
-        /// audience, its traffic and its segments.
-        Always = "always",
-        /// Not at all: while the experiment is paused, nobody gets anything.
-        Never = "never",
-    }
-}
-
 /// The share that enters unless another is given: everyone, or nobody before the first stage.
 pub(crate) fn initial_traffic(stages: &[Stage]) -> Percentage {
     if stages.is_empty() { Percentage::MAX } else { Percentage::ZERO }
-}
-
-codes! {
-    /// The formula that maps subjects to points; see [`hash`](crate::hash). A formula never
-    /// changes: a better one gets a name of its own.
-    #[derive(Default)]
-    #[non_exhaustive]
-    pub enum HashVersion {
-        /// XXH64 of the id, then of the id's hash and the experiment's seed.
-        #[default]
-        Xxh64V1 = "xxh64-v1",
-        /// LaunchDarkly's: SHA-1 of the salt and the id, in exact arithmetic. For experiments that
-        /// assign by [`Strategy::Percentage`] and have neither levels nor stages. One draw decides
-        /// both traffic and arm, by [slices](RolloutSlice). Needs the feature `launchdarkly`.
-        Sha1V1 = "sha1-v1",
-        /// The same in the floats of LaunchDarkly's SDKs for Go and Rust, to give every subject what
-        /// they give it.
-        Sha1F32V1 = "sha1-f32-v1",
-    }
-}
-
-impl HashVersion {
-    /// Those whose one draw decides both traffic and arm, in words.
-    pub(crate) const ROLLOUTS: &'static str = "sha1-v1 or sha1-f32-v1";
-
-    /// Whether one draw decides both traffic and arm.
-    pub(crate) const fn has_rollout(self) -> bool {
-        matches!(self, Self::Sha1V1 | Self::Sha1F32V1)
-    }
-
-    /// Checks that this program is built with what the hash needs.
-    pub(crate) fn check_feature(self) -> Result<(), Error> {
-        if cfg!(feature = "launchdarkly") || !self.has_rollout() {
-            return Ok(());
-        }
-        let rule =
-            "needs the feature launchdarkly of this crate, which the program is built without";
-        Err(Error::new(Code::FeatureMissing, rule).with_value(&self))
-    }
 }
 
 /// Checks the levels of a ramp.
@@ -560,25 +489,3 @@ impl Serialize for Experiment {
         map.end()
     }
 }
-
-impl FromJson for Strategy {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        cursor.one_of(Self::ALL, Self::as_str)
-    }
-}
-
-impl FromJson for HashVersion {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let hash = cursor.one_of(Self::ALL, Self::as_str)?;
-        hash.check_feature().map_err(|error| cursor.locate(error))?;
-        Ok(hash)
-    }
-}
-
-impl FromJson for Keep {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        cursor.one_of(Self::ALL, Self::as_str)
-    }
-}
-
-deserialize!(Strategy, HashVersion, Keep);

@@ -17,6 +17,7 @@ mod schedule;
 mod segment;
 mod settings;
 mod status;
+mod strategy;
 mod text;
 
 pub use allocation::Allocation;
@@ -25,7 +26,7 @@ pub use analysis::{
     TestDirection,
 };
 pub use draft::Draft;
-pub use experiment::{Experiment, HashVersion, Keep, Strategy};
+pub use experiment::Experiment;
 pub use flag::{Config, Flag, Variation};
 pub use holdout::Holdout;
 pub use iteration::Iteration;
@@ -43,6 +44,7 @@ pub use segment::Regex;
 pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, Semver};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
+pub use strategy::{HashVersion, Keep, Strategy};
 pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag, Text};
 
 #[cfg(feature = "auth0")]
