@@ -8,18 +8,20 @@ use crate::api::call::BodyFault;
 use crate::error::{Code, Error};
 
 /// The field names that differ between LaunchDarkly and this crate: ours and theirs.
-const FIELDS: [(&str, &str); 13] = [
+const FIELDS: [(&str, &str); 15] = [
     ("allocations", "treatments"),
     ("audience_id", "ruleId"),
     ("can_reshuffle", "canReshuffleTraffic"),
     ("covariate_id", "covariateId"),
     ("data_source", "dataSource"),
+    ("join", "holdoutId"),
     ("maintainer", "maintainerId"),
     ("members", "reservationPercent"),
     ("outside_variation_id", "notInExperimentVariationId"),
     ("reallocation_interval", "reallocationFrequencyMillis"),
     ("share", "holdoutamount"),
     ("subject_kind", "randomizationUnit"),
+    ("subject_kinds", "randomizationUnits"),
     ("traffic", "allocationPercent"),
     ("winner", "winningTreatmentId"),
 ];

@@ -3,14 +3,15 @@
 use super::Experimentation;
 use super::answer::Refusal;
 use super::fields::{Operation, Update, Value};
-use super::input::{ConfigInput, FlagInput, IterationInput, MetricInput, Primary, TreatmentInput};
+use super::input::{ConfigInput, FlagInput, IterationInput, Primary, TreatmentInput};
+use super::used;
 use crate::change::{AnalysisPatch, DraftPatch, ExperimentPatch, Patch};
 use crate::error::Error;
 use crate::id::{FlagId, SegmentId, VariationId};
 use crate::json::one_of;
 use crate::model::{
     Allocation, Analysis, Correction, CorrectionMethod, CorrectionScope, Draft, Experiment, Flag,
-    Methodology, MetricKind, MetricUse, Name, TestDirection,
+    Methodology, Name, TestDirection,
 };
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -46,8 +47,7 @@ impl Design {
         analysis: Analysis,
     ) -> Result<Self, Refusal> {
         let (flag, reference) = flag_of(snapshot, &input.flags)?;
-        let default = snapshot.settings().default_subject_kind.as_ref();
-        let default = default.map_or("user", |kind| kind.as_str());
+        let default = super::settings::default_unit(snapshot);
         let mut design = Self {
             flag_id: flag.id().clone(),
             unit: input.unit.clone().unwrap_or_else(|| default.to_owned()),
@@ -64,9 +64,9 @@ impl Design {
             },
         };
         design.place(snapshot, flag, reference)?;
-        design.set_metrics(snapshot, &input.metrics)?;
+        used::replace(snapshot, &mut design.analysis.metrics, &input.metrics)?;
         if let Some(primary) = &input.primary {
-            design.set_primary(snapshot, primary)?;
+            used::set_primary(snapshot, &mut design.analysis.metrics, primary)?;
         }
         design.check()?;
         Ok(design)
@@ -241,10 +241,12 @@ impl Design {
             ("analysisConfig", _, Value::Config(input)) => configure(&mut self.analysis, input)?,
             ("analysisConfig", _, _) => configure(&mut self.analysis, &ConfigInput::default())?,
             ("primarySingleMetricKey", _, Value::Text(key)) => {
-                self.set_primary(snapshot, &Primary::Single(key.clone()))?;
+                let primary = Primary::Single(key.clone());
+                used::set_primary(snapshot, &mut self.analysis.metrics, &primary)?;
             }
             ("primaryFunnelKey", _, Value::Text(key)) => {
-                self.set_primary(snapshot, &Primary::Funnel(key.clone()))?;
+                let primary = Primary::Funnel(key.clone());
+                used::set_primary(snapshot, &mut self.analysis.metrics, &primary)?;
             }
             ("attributes", operation, value) => {
                 let entries = match value {
@@ -271,9 +273,11 @@ impl Design {
             }
             ("treatments", _, _) => self.treatments.clear(),
             ("metrics", Operation::Update, Value::Metrics(list)) => {
-                self.set_metrics(snapshot, list)?;
+                used::replace(snapshot, &mut self.analysis.metrics, list)?;
             }
-            ("metrics", _, Value::Metrics(list)) => self.add_metrics(snapshot, list)?,
+            ("metrics", _, Value::Metrics(list)) => {
+                used::add(snapshot, &mut self.analysis.metrics, list)?;
+            }
             ("metrics", _, value) => {
                 let keys = match value {
                     Value::Texts(keys) => Some(keys),
@@ -336,73 +340,6 @@ impl Design {
             .map_err(|reason| Refusal::invalid("flags.notInExperimentVariationId", reason))?;
         *self = self.clone().with_plain_outside();
         Ok(())
-    }
-
-    /// Reads these metrics in place of those that there are; the primary one stays.
-    fn set_metrics(&mut self, snapshot: &Snapshot, list: &[MetricInput]) -> Result<(), Refusal> {
-        self.analysis.metrics.retain(|used| used.is_primary);
-        let primary = self.analysis.metrics.pop();
-        self.add_metrics(snapshot, list)?;
-        if let Some(primary) = primary {
-            self.make_primary(&primary);
-        }
-        Ok(())
-    }
-
-    fn add_metrics(&mut self, snapshot: &Snapshot, list: &[MetricInput]) -> Result<(), Refusal> {
-        for (index, input) in list.iter().enumerate() {
-            let place = |reason: String| Refusal::invalid(format!("metrics[{index}].key"), reason);
-            let metric = super::metrics::find(snapshot, &input.key)
-                .ok_or_else(|| Refusal::not_found("metric", &input.key))?;
-            if metric.kind().is_group() != input.is_group {
-                let what = if input.is_group { "a metric group" } else { "a metric, not a group" };
-                return Err(place(format!("must be the key of {what}; got {:?}", input.key)));
-            }
-            let unit = input.unit.as_deref().map(str::parse).transpose()?;
-            let used = MetricUse { metric_id: metric.id().clone(), is_primary: false, unit };
-            let same = |own: &&MetricUse| own.metric_id == used.metric_id;
-            match self.analysis.metrics.iter().find(same) {
-                None => self.analysis.metrics.push(used.clone()),
-                // An analysis is in the desired state already.
-                Some(own) if own.unit == used.unit => {}
-                Some(_) => return Err(place("must not be given twice".to_owned())),
-            }
-            if input.is_primary && self.analysis.primary_metric().is_none() {
-                self.make_primary(&used);
-            }
-        }
-        Ok(())
-    }
-
-    fn set_primary(&mut self, snapshot: &Snapshot, primary: &Primary) -> Result<(), Refusal> {
-        let (key, attribute, what, wanted) = match primary {
-            Primary::Single(key) => (key, "primarySingleMetricKey", "a metric, not a group", false),
-            Primary::Funnel(key) => (key, "primaryFunnelKey", "a funnel", true),
-        };
-        let metric =
-            super::metrics::find(snapshot, key).ok_or_else(|| Refusal::not_found("metric", key))?;
-        let fits = match wanted {
-            true => metric.kind() == MetricKind::Funnel,
-            false => !metric.kind().is_group(),
-        };
-        if !fits {
-            let reason = format!("must be the key of {what}; got {key:?}");
-            return Err(Refusal::invalid(attribute, reason));
-        }
-        let metric_id = metric.id().clone();
-        self.make_primary(&MetricUse { metric_id, is_primary: true, unit: None });
-        Ok(())
-    }
-
-    /// Has this metric decide, be it among those that are read or not.
-    fn make_primary(&mut self, primary: &MetricUse) {
-        let metrics = &mut self.analysis.metrics;
-        for used in metrics.iter_mut() {
-            used.is_primary = used.metric_id == primary.metric_id;
-        }
-        if !metrics.iter().any(|used| used.is_primary) {
-            metrics.insert(0, MetricUse { is_primary: true, ..primary.clone() });
-        }
     }
 }
 

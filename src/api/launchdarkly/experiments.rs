@@ -107,6 +107,16 @@ impl Experimentation {
 
     /// Checks that experiments can go by this kind of subject.
     pub(super) fn check_unit(&self, snapshot: &Snapshot, unit: &str) -> Result<(), Refusal> {
+        self.check_unit_at("randomizationUnit", snapshot, unit)
+    }
+
+    /// Checks that what this attribute names is a kind of subject that experiments can go by.
+    pub(super) fn check_unit_at(
+        &self,
+        attribute: &str,
+        snapshot: &Snapshot,
+        unit: &str,
+    ) -> Result<(), Refusal> {
         let kinds = &snapshot.settings().subject_kinds;
         if kinds.is_empty() || kinds.iter().any(|kind| kind.as_str() == unit) {
             return Ok(());
@@ -116,7 +126,7 @@ impl Experimentation {
             "must be one of the project's randomization units, which are {}; got {unit:?}",
             names.join(", ")
         );
-        Err(Refusal::invalid("randomizationUnit", reason))
+        Err(Refusal::invalid(attribute, reason))
     }
 }
 
@@ -195,4 +205,14 @@ pub(super) fn is_archived(experiment: &Experiment) -> bool {
 /// How an experiment is called in words.
 pub(super) fn named(experiment: &Experiment) -> String {
     format!("experiment {}", key_of(experiment))
+}
+
+/// Checks that an experiment can join and leave a layer or a holdout, which would move subjects if
+/// it ran.
+pub(super) fn check_halted(experiment: &Experiment, attribute: &str) -> Result<(), Refusal> {
+    if experiment.status() != Status::Active {
+        return Ok(());
+    }
+    let reason = format!("{} is running; stop its iteration first", named(experiment));
+    Err(Refusal::invalid(attribute, reason))
 }

@@ -66,6 +66,8 @@ pub(super) struct MetricInput {
 pub(super) enum Primary {
     Single(String),
     Funnel(String),
+    /// Of a holdout, which has one name for both.
+    Either(String),
 }
 
 /// How results are to be judged.

@@ -379,6 +379,7 @@ fn update_experiment(
     Ok(())
 }
 
-fn text_or_nothing(text: &str) -> Patch<String> {
+/// A text, which is cleared by an empty one.
+pub(super) fn text_or_nothing(text: &str) -> Patch<String> {
     if text.is_empty() { Patch::Clear } else { Patch::Set(text.to_owned()) }
 }

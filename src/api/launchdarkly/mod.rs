@@ -146,6 +146,7 @@ mod metrics;
 mod patch;
 mod settings;
 mod show;
+mod used;
 
 use std::sync::Arc;
 
@@ -288,7 +289,7 @@ impl Experimentation {
             (["holdouts"], "GET") => self.list_holdouts(&query),
             (["holdouts"], "POST") => self.create_holdout(call),
             (["holdouts", "id", id], "GET") => self.get_holdout_by_id(id),
-            (["holdouts", key], "GET") => self.get_holdout(key),
+            (["holdouts", key], "GET") => self.get_holdout(&query, key),
             (["holdouts", key], "PATCH") => self.patch_holdout(key, call),
             (["layers"], "GET") => self.list_layers(&query),
             (["layers"], "POST") => self.create_layer(call),

@@ -1,5 +1,7 @@
 //! Experiments and their iterations as LaunchDarkly shows them.
 
+mod holdout;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -18,6 +20,8 @@ use crate::model::{
 use crate::number::Percentage;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
+
+pub(super) use holdout::HoldoutExpand;
 
 /// What an answer shows beside the rest.
 #[derive(Clone, Copy, Default)]
@@ -182,7 +186,7 @@ struct ShownTreatment<'s> {
     name: &'s str,
     allocation_percent: String,
     baseline: bool,
-    parameters: [ShownParameter<'s>; 1],
+    parameters: Vec<ShownParameter<'s>>,
 }
 
 #[derive(Serialize)]
@@ -211,7 +215,8 @@ struct ShownCovariate<'s> {
 
 /// An iteration, be it to come, present or past.
 pub(super) struct Run<'s> {
-    experiment: &'s Experiment,
+    /// The id of the experiment.
+    id: &'s str,
     number: u32,
     status: &'static str,
     created_at: Timestamp,
@@ -247,7 +252,7 @@ impl<'s> Run<'s> {
         let iteration = experiment.iteration();
         let design = iteration.design.as_deref();
         Self {
-            experiment,
+            id: experiment.id().as_str(),
             number: iteration.number(),
             status: state(experiment),
             created_at: iteration.created_at(),
@@ -292,7 +297,7 @@ impl<'s> Run<'s> {
             outside_variation_id: draft.outside_variation_id(),
             can_reshuffle: draft.can_reshuffle(),
             analysis: draft.analysis(),
-            experiment,
+            id: experiment.id().as_str(),
             past: None,
         }
     }
@@ -301,7 +306,7 @@ impl<'s> Run<'s> {
         let iteration = past.iteration();
         let design = iteration.design.as_deref();
         Self {
-            experiment,
+            id: experiment.id().as_str(),
             number: iteration.number(),
             status: "stopped",
             created_at: iteration.created_at(),
@@ -368,7 +373,7 @@ impl Experimentation {
         run: &Run<'s>,
         expand: Expand,
     ) -> ShownIteration<'s> {
-        let (experiment, analysis, record) = (run.experiment, run.analysis, run.record);
+        let (analysis, record) = (run.analysis, run.record);
         let metrics = || analysis.metrics.iter();
         let primary = metrics().find(|used| used.is_primary);
         let metric = |id: &'s _| snapshot.metric(id);
@@ -380,7 +385,7 @@ impl Experimentation {
             hypothesis: analysis.hypothesis.as_ref().map(Text::as_str).unwrap_or_default(),
             status: run.status,
             created_at: run.created_at.unix_millis(),
-            id: format!("{}.{}", experiment.id(), run.number),
+            id: format!("{}.{}", run.id, run.number),
             started_at: millis(Iteration::started_at),
             ended_at: millis(Iteration::ended_at),
             winning_treatment_id: winner.map(|winner| winner.variation_id().as_str()),
@@ -458,7 +463,7 @@ fn shown_treatments<'s>(run: &Run<'s>) -> Vec<ShownTreatment<'s>> {
         name: name(arm),
         allocation_percent: share_of(arm, run.allocations, run.traffic).to_string(),
         baseline: arm.is_control,
-        parameters: [ShownParameter { flag_key, variation_id: arm.variation_id.as_str() }],
+        parameters: vec![ShownParameter { flag_key, variation_id: arm.variation_id.as_str() }],
     });
     arms.collect()
 }
