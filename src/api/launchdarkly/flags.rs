@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
 use super::input::maybe;
-use super::list::{Links, Page, Query};
+use super::list::{Links, Query};
+use super::metrics::Counted;
 use super::patch::SemanticPatch;
 use crate::api::call::Call;
 use crate::change::{Change, FlagPatch, NewFlag, NewVariation};
@@ -147,7 +148,7 @@ impl Experimentation {
         let path = format!("/api/v2/flags/{}", self.project);
         let (page, total_count, links) = query.page(flags, &path)?;
         let items: Vec<_> = page.into_iter().map(|flag| self.shown_flag(&snapshot, flag)).collect();
-        Ok(Answer::ok(&Page { items, total_count, links }))
+        Ok(Answer::ok(&Counted { items, total_count, links }))
     }
 
     pub(super) fn get_flag(&self, key: &str) -> Result<Answer, Refusal> {
@@ -223,7 +224,6 @@ impl Experimentation {
             track_events_fallthrough: false,
         };
         ShownFlag {
-            id: flag.id().as_str(),
             name: flag.name().as_str(),
             kind: if is_boolean { "boolean" } else { "multivariate" },
             description: flag.description().map(|text| text.as_str()),
@@ -313,8 +313,6 @@ fn fallthrough(
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ShownFlag<'s> {
-    #[serde(rename = "_id")]
-    id: &'s str,
     name: &'s str,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

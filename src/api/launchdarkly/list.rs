@@ -1,6 +1,6 @@
 //! Lists: queries, pages and links.
 
-use form_urlencoded::parse;
+use form_urlencoded::{Serializer as QueryText, parse};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -36,8 +36,8 @@ impl Query {
         })
     }
 
-    /// One page of these entities, and its links; the page before and the one after have links if
-    /// there are such.
+    /// One page of these entities, and its links, which ask for the same otherwise; the page before
+    /// and the one after have links if there are such.
     pub(super) fn page<T>(
         &self,
         entities: Vec<T>,
@@ -46,7 +46,10 @@ impl Query {
         let limit = self.number("limit", 1)?.unwrap_or(DEFAULT_LIMIT);
         let offset = self.number("offset", 0)?.unwrap_or(0);
         let total = entities.len();
-        let at = |offset: usize| format!("{path}?limit={limit}&offset={offset}");
+        let asked = self.0.iter().filter(|(name, _)| name != "limit" && name != "offset");
+        let asked = QueryText::new(String::new()).extend_pairs(asked).finish();
+        let and = if asked.is_empty() { "" } else { "&" };
+        let at = |offset: usize| format!("{path}?{asked}{and}limit={limit}&offset={offset}");
         let mut links = Links::new().and("self", at(offset));
         if offset > 0 {
             links = links.and("prev", at(offset.saturating_sub(limit)));
@@ -89,11 +92,36 @@ impl Serialize for Links {
     }
 }
 
-/// A page of entities, as experiments, holdouts and metrics have it.
+/// A page of entities, as experiments and holdouts have it.
 #[derive(Serialize)]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     pub(super) total_count: usize,
     #[serde(rename = "_links")]
     pub(super) links: Links,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_ask_for_the_same_otherwise() {
+        const ASKED: &str = "filter=flagKey%3Aa%2Cstatus%3Arunning&expand=a%26b&expand=c";
+
+        fn check(query: &str, asked: &str, expected: &[(&str, usize, usize)]) {
+            let page = Query::read(Some(query)).page((0..9).collect(), "/p");
+            let (_, total, Links(links)) = page.unwrap();
+            let expected = expected.iter().map(|(name, limit, offset)| {
+                (*name, format!("/p?{asked}limit={limit}&offset={offset}"))
+            });
+            assert_eq!((total, links), (9, expected.collect()), "{query}");
+        }
+        check("", "", &[("self", 20, 0)]);
+        check(
+            &format!("offset=3&{ASKED}&limit=3"),
+            &format!("{ASKED}&"),
+            &[("self", 3, 3), ("prev", 3, 0), ("next", 3, 6)],
+        );
+    }
 }

@@ -400,7 +400,7 @@ fn sorted<'s>(metrics: impl Iterator<Item = &'s Metric>) -> Vec<&'s Metric> {
     metrics
 }
 
-/// A page of entities, as metrics and layers have it.
+/// A page of entities, as flags, metrics and layers have it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Counted<T> {
