@@ -7,22 +7,23 @@ use serde::Serialize;
 use crate::api::call::BodyFault;
 use crate::error::{Code, Error};
 
-/// The field names that differ between LaunchDarkly and this crate: ours and theirs.
+/// The field names that differ between LaunchDarkly and this crate by more than their spelling: ours
+/// and theirs.
 const FIELDS: [(&str, &str); 15] = [
     ("allocations", "treatments"),
     ("audience_id", "ruleId"),
     ("can_reshuffle", "canReshuffleTraffic"),
-    ("covariate_id", "covariateId"),
-    ("data_source", "dataSource"),
     ("join", "holdoutId"),
     ("maintainer", "maintainerId"),
     ("members", "reservationPercent"),
     ("outside_variation_id", "notInExperimentVariationId"),
+    ("percentile", "percentileValue"),
     ("reallocation_interval", "reallocationFrequencyMillis"),
     ("share", "holdoutamount"),
     ("subject_kind", "randomizationUnit"),
     ("subject_kinds", "randomizationUnits"),
     ("traffic", "allocationPercent"),
+    ("unit_aggregation", "unitAggregationType"),
     ("winner", "winningTreatmentId"),
 ];
 
@@ -194,7 +195,20 @@ fn wire_path(path: &str) -> String {
     let end = path.find(['.', '[']).unwrap_or(path.len());
     let (field, rest) = path.split_at_checked(end).unwrap_or((path, ""));
     let renamed = FIELDS.iter().find(|(ours, _)| *ours == field);
-    format!("{}{rest}", renamed.map_or(field, |(_, theirs)| theirs))
+    match renamed {
+        Some((_, theirs)) => format!("{theirs}{rest}"),
+        None => format!("{}{rest}", in_camel_case(field)),
+    }
+}
+
+fn in_camel_case(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let mut letters = word.chars();
+        let capital = letters.next().map(|letter| letter.to_ascii_uppercase());
+        name + &capital.into_iter().chain(letters).collect::<String>()
+    })
 }
 
 /// A refusal of the host's own in LaunchDarkly's envelope, for what is decided before a request
@@ -236,4 +250,24 @@ pub(super) fn respond(outcome: Result<Answer, Refusal>) -> Response<Vec<u8>> {
 /// Serialises what cannot fail to be JSON: structs with fixed keys, and texts.
 fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_named_as_the_client_wrote_them() {
+        fn check(path: &str, expected: &str) {
+            assert_eq!(wire_path(path), expected);
+        }
+        check("", "");
+        check("key", "key");
+        check("patch.name", "name");
+        check("analysis.data_source", "dataSource");
+        check("allocations[1].weight", "treatments[1].weight");
+        check("percentile", "percentileValue");
+        check("winsor_upper_percentile", "winsorUpperPercentile");
+        check("event_default.value", "eventDefault.value");
+    }
 }
