@@ -606,7 +606,8 @@ const CHANGES: &str = r#"[
   },
   {"change": "discard_draft", "id": "exp_c", "if_version": 4},
   {
-    "change": "start_iteration", "id": "exp_c", "if_version": 4, "reshuffle": true, "salt": "thyme"
+    "change": "start_iteration", "id": "exp_c", "if_version": 4, "reshuffle": true, "salt": "thyme",
+    "carryover": "served_only"
   },
   {
     "change": "stop_iteration", "id": "exp_c", "if_version": 4,
@@ -925,7 +926,7 @@ experiments[].iteration.winner.reason: "x"
 experiments[].iteration.winner.is_shipped: true
 experiments[].iteration.layer: {}=missing_key
 experiments[].iteration.layer.layer_id: required "x"=invalid_value
-experiments[].iteration.layer.name: required "x"=invalid_value
+experiments[].iteration.layer.name: required "x"
 experiments[].iteration.layer.share: required 7 1.5 -1=invalid_value 1e300=invalid_value
 experiments[].iteration.layer.others: required 7 1.5 -1=invalid_value 1e300=invalid_value
 experiments[].can_reshuffle: true
@@ -992,8 +993,8 @@ holdouts[].updated_at: "x"=invalid_value
 metrics: []=unknown_reference@experiments[0].analysis.metrics[0].metric_id absent=unknown_reference@experiments[0].analysis.metrics[0].metric_id
 metrics[]: {}=missing_key
 metrics[].id: required "x"=invalid_value
-metrics[].name: required "x"=invalid_value
-metrics[].description: "x"=invalid_value
+metrics[].name: required "x"
+metrics[].description: "x"
 metrics[].tags: []
 metrics[].tags[]: "x"
 metrics[].kind: required "x"=invalid_value
@@ -1024,7 +1025,7 @@ metrics[].trace_query: "x"
 metrics[].trace_value_location: "x"
 metrics[].unit_aggregation_field: "x"
 metrics[].value_column: "x"
-metrics[].denominator: "x"
+metrics[].denominator: true 7 -1 1.5 1e300 "x" [] {}
 metrics[].filters: true 7 -1 1.5 1e300 "x" [] {}
 metrics[].filters[]: any
 metrics[].window_start_offset: 7
@@ -1216,6 +1217,7 @@ patch.maintainer: null "x"
 patch.can_reshuffle: true null=not_nullable
 can_reshuffle: true
 reshuffle: true
+carryover: "x"=invalid_value
 winner: "x"=invalid_value
 reason: "x"
 ship: true
@@ -1291,7 +1293,7 @@ create_metric/trace_query: "x"
 create_metric/trace_value_location: "x"
 create_metric/unit_aggregation_field: "x"
 create_metric/value_column: "x"
-create_metric/denominator: "x"
+create_metric/denominator: any
 create_metric/filters: any
 create_metric/filters[]: any
 create_metric/window_start_offset: 7

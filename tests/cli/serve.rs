@@ -14,6 +14,7 @@ use variate::Snapshot;
 
 use super::{Directory, run};
 
+const FLAGS: &str = "/api/v2/flags/shop";
 const SEGMENTS: &str = "/api/v2/experimentation/segments";
 
 /// A server on a free port, killed if a test does not end it.
@@ -379,6 +380,62 @@ fn what_the_server_refuses_itself_comes_in_the_envelope() {
 }
 
 #[test]
+fn what_the_server_refuses_itself_is_said_as_the_surface_says_it() {
+    let server = Server::start(&["--launchdarkly-project", "shop"]);
+    let page = "origin: http://localhost:7788\r\n";
+    let many = vec![b' '; (1 << 20) + 1];
+    for (headers, body, status, code) in
+        [(page, &[][..], 403, "forbidden"), ("", &many, 413, "payload_too_large")]
+    {
+        let (answered, refusal) = server.send("GET", FLAGS, headers, body);
+        assert_eq!((answered, &refusal["code"]), (status, &json!(code)));
+        let keys: Vec<&str> = refusal.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["code", "message"]);
+    }
+}
+
+#[test]
+fn both_surfaces_work_on_one_engine() {
+    let server = Server::start(&[
+        "--launchdarkly-project",
+        "shop",
+        "--launchdarkly-environment",
+        "test",
+        "--launchdarkly-hash",
+        "sha1-f32-v1",
+    ]);
+    let (status, theirs) = server.post(FLAGS, &json!({"key": "cart", "name": "Cart"}));
+    assert_eq!(status, 201);
+    assert_eq!(theirs["environments"]["test"]["on"], json!(false));
+    let segment = server.create_segment("Germany");
+    assert_eq!(segment.0, 201);
+
+    for prefix in ["", "/api/v2"] {
+        let path = format!("{prefix}/experimentation/feature-flags");
+        let (status, flags) = server.send("GET", &path, "authorization: any\r\n", b"");
+        assert_eq!((status, &flags["feature_flags"][0]["name"]), (200, &json!("Cart")));
+    }
+    let own = json!({"name": "Sign-in", "parameters": {"a": {"type": "boolean", "value": true}}});
+    assert_eq!(server.post("/experimentation/feature-flags", &own).0, 201);
+    let (status, flags) = server.send("GET", FLAGS, "authorization: any\r\n", b"");
+    let names: Vec<_> = flags["items"].as_array().unwrap().iter().map(|own| &own["name"]).collect();
+    assert_eq!((status, names), (200, vec![&json!("Cart"), &json!("Sign-in")]));
+
+    for (path, member) in [
+        ("/api/v2/flags/default", "code"),
+        ("/api/v2/experimentation-settings", "code"),
+        ("/api/v2/", "code"),
+        ("/api/v2", "errorCode"),
+        ("/flags/shop", "errorCode"),
+        ("/api/v2/experimentation", "errorCode"),
+        ("/api/v2/experimentation/flags", "errorCode"),
+    ] {
+        let (status, refusal) = server.send("GET", path, "", b"");
+        assert_eq!((status, &refusal[member]), (404, &json!("not_found")), "{path}");
+    }
+}
+
+#[test]
 fn a_question_is_an_object_of_known_members() {
     let server = Server::start(&[]);
     let nothing = json!({"context": null, "log": null, "overridden": false, "warnings": []});
@@ -417,7 +474,16 @@ fn a_question_is_an_object_of_known_members() {
 #[test]
 fn help_says_what_there_is() {
     let help = run(&["serve", "--help"], b"").done();
-    for option in ["--config", "--port", "--auth0-generation", "--active-limit", "/context"] {
+    for option in [
+        "--config",
+        "--port",
+        "--auth0-generation",
+        "--launchdarkly-project",
+        "--launchdarkly-environment",
+        "--launchdarkly-hash",
+        "--active-limit",
+        "/context",
+    ] {
         assert!(help.contains(option), "{option}");
     }
 }

@@ -9,26 +9,29 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::runtime;
 use variate::api::auth0::{ExperimentCenter, Generation};
-use variate::{ActiveLimit, Change, Engine, SettingsPatch};
+use variate::api::launchdarkly::Experimentation;
+use variate::{ActiveLimit, Change, Engine, HashVersion, Key, SettingsPatch};
 
-use crate::server;
+use crate::server::{self, Surfaces};
 use crate::store::Store;
 
 /// How long the end waits for a change that is still being saved after the requests have had their
 /// time.
 const LAST_WRITES: Duration = Duration::from_millis(500);
 
-/// Serve the experimentation endpoints of Auth0's Management API on 127.0.0.1.
+/// Serve the experimentation endpoints of Auth0's Management API and of LaunchDarkly's API on
+/// 127.0.0.1.
 ///
-/// Prints `listening on http://127.0.0.1:PORT` and then answers the paths under `/experimentation`,
-/// with and without `/api/v2` before them. SIGINT and SIGTERM stop it.
+/// Prints `listening on http://127.0.0.1:PORT` and then answers: the paths under `/experimentation`,
+/// with and without `/api/v2` before them, are Auth0's, all others under `/api/v2` LaunchDarkly's.
+/// Both work on the same flags and experiments. SIGINT and SIGTERM stop it.
 ///
 /// POST /context answers what a subject gets. It takes `{"flow": "login", "ids": {"device": "d-42"}}`
 /// and if wanted `"attributes": {"country": "DE"}`, the override parameters `experiment_id`,
 /// `variation_id` and `segment_id`, and what the subject once got, `"kept": {"exp_a": "var_a"}`.
 ///
-/// There is no authentication: whoever can open a connection to the port can change everything. So
-/// that a web page from elsewhere cannot, a request with an `Origin` header is refused.
+/// There is no authentication: whoever can open a connection to the port can change everything, and
+/// an `Authorization` header is passed over. So that a web page from elsewhere cannot, a request with an `Origin` header is refused.
 #[derive(Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Serve {
@@ -44,6 +47,15 @@ pub struct Serve {
     /// Which of the published generations of Auth0's API answers
     #[arg(long, value_enum, default_value_t = Auth0Generation::Seeds)]
     auth0_generation: Auth0Generation,
+    /// Key of the one project that LaunchDarkly's paths have
+    #[arg(long, value_name = "KEY", default_value = "default")]
+    launchdarkly_project: Key,
+    /// Key of the one environment that LaunchDarkly's paths have
+    #[arg(long, value_name = "KEY", default_value = "production")]
+    launchdarkly_environment: Key,
+    /// Hash of the experiments that are created on LaunchDarkly's paths
+    #[arg(long, value_enum, default_value_t = LaunchdarklyHash::Sha1V1)]
+    launchdarkly_hash: LaunchdarklyHash,
     /// How many experiments can be active at once, from now on; if left out, what the document says
     #[arg(long, value_enum)]
     active_limit: Option<Limit>,
@@ -59,6 +71,15 @@ enum Auth0Generation {
     Seeds,
     /// What the early access answers
     EarlyAccess,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LaunchdarklyHash {
+    /// In exact arithmetic
+    Sha1V1,
+    /// In the floats of LaunchDarkly's SDKs for Go and Rust
+    #[value(name = "sha1-f32-v1")]
+    Sha1F32V1,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -94,12 +115,21 @@ impl Serve {
                 let patch = SettingsPatch::new().active_limit(limit.into());
                 engine.commit(Change::patch_settings(patch))?;
             }
-            let center = ExperimentCenter::new(engine).generation(self.auth0_generation.into());
-            server::serve(listener, center).await?;
+            server::serve(listener, self.surfaces(engine)).await?;
             Ok(())
         });
         runtime.shutdown_timeout(LAST_WRITES);
         served
+    }
+
+    fn surfaces(&self, engine: Engine) -> Surfaces {
+        Surfaces {
+            auth0: ExperimentCenter::new(engine.clone()).generation(self.auth0_generation.into()),
+            launchdarkly: Experimentation::new(engine)
+                .project(self.launchdarkly_project.as_str())
+                .environment(self.launchdarkly_environment.as_str())
+                .hash(self.launchdarkly_hash.into()),
+        }
     }
 }
 
@@ -117,6 +147,15 @@ impl From<Auth0Generation> for Generation {
         match generation {
             Auth0Generation::Seeds => Self::Seeds,
             Auth0Generation::EarlyAccess => Self::EarlyAccess,
+        }
+    }
+}
+
+impl From<LaunchdarklyHash> for HashVersion {
+    fn from(hash: LaunchdarklyHash) -> Self {
+        match hash {
+            LaunchdarklyHash::Sha1V1 => Self::Sha1V1,
+            LaunchdarklyHash::Sha1F32V1 => Self::Sha1F32V1,
         }
     }
 }

@@ -12,7 +12,9 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use variate::api::auth0::{ExperimentCenter, refusal};
+use variate::Engine;
+use variate::api::auth0::{self, ExperimentCenter};
+use variate::api::launchdarkly::{self, Experimentation};
 
 use crate::context;
 
@@ -26,11 +28,70 @@ const READ_AT_MOST: usize = 16 * BODY_LIMIT;
 /// How long the requests in flight have when the server is told to stop.
 const GRACE: Duration = Duration::from_secs(4);
 
+/// The surfaces, over one engine.
+#[derive(Clone)]
+pub struct Surfaces {
+    pub auth0: ExperimentCenter,
+    pub launchdarkly: Experimentation,
+}
+
+/// Whose path it is, and so whose envelope a refusal of the server's own comes in.
+#[derive(Clone, Copy)]
+enum Surface {
+    Auth0,
+    LaunchDarkly,
+}
+
+impl Surface {
+    fn of(path: &str) -> Self {
+        match path.strip_prefix("/api/v2/").map(|rest| rest.split('/').next()) {
+            None | Some(Some("experimentation")) => Self::Auth0,
+            Some(_) => Self::LaunchDarkly,
+        }
+    }
+
+    fn refusal(self, fault: Fault, message: &str) -> Response<Vec<u8>> {
+        match self {
+            Self::Auth0 => auth0::refusal(fault.status, fault.auth0, message),
+            Self::LaunchDarkly => launchdarkly::refusal(fault.status, fault.launchdarkly, message),
+        }
+    }
+}
+
+/// What the server refuses itself, with the code that each surface has for it.
+#[derive(Clone, Copy)]
+struct Fault {
+    status: StatusCode,
+    auth0: &'static str,
+    launchdarkly: &'static str,
+}
+
+const ORIGIN: Fault =
+    Fault { status: StatusCode::FORBIDDEN, auth0: "origin_not_allowed", launchdarkly: "forbidden" };
+
+const CUT_SHORT: Fault = Fault {
+    status: StatusCode::BAD_REQUEST,
+    auth0: "invalid_body",
+    launchdarkly: "invalid_request",
+};
+
+const TOO_LARGE: Fault = Fault {
+    status: StatusCode::PAYLOAD_TOO_LARGE,
+    auth0: "payload_too_large",
+    launchdarkly: "payload_too_large",
+};
+
+const INTERNAL: Fault = Fault {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    auth0: "internal_error",
+    launchdarkly: "internal_service_error",
+};
+
 /// Answers requests until the process is told to stop.
-pub async fn serve(listener: TcpListener, center: ExperimentCenter) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, surfaces: Surfaces) -> io::Result<()> {
     let mut signals = StopSignals::new()?;
     let address = listener.local_addr()?;
-    let router = Router::new().fallback(respond).with_state(center);
+    let router = Router::new().fallback(respond).with_state(surfaces);
     let (stop, stopping) = oneshot::channel::<()>();
     let server = axum::serve(listener, router)
         .with_graceful_shutdown(async move { stopping.await.unwrap_or_default() });
@@ -53,59 +114,68 @@ fn say(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-async fn respond(State(center): State<ExperimentCenter>, request: Request<Body>) -> Response<Body> {
+async fn respond(State(surfaces): State<Surfaces>, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let response = match read(body).await {
+    let surface = Surface::of(head.uri.path());
+    let response = match read(body, surface).await {
         Err(response) => response,
         Ok(body) => {
             let request = Request::from_parts(head, body);
             // A change waits for the file, which is nothing for the threads that serve connections.
-            tokio::task::spawn_blocking(move || answer(&center, &request)).await.unwrap_or_else(
-                |_| {
-                    let status = StatusCode::INTERNAL_SERVER_ERROR;
-                    refusal(status, "internal_error", "the request ended in a fault of the server")
-                },
-            )
+            let answered =
+                tokio::task::spawn_blocking(move || answer(&surfaces, surface, &request));
+            answered.await.unwrap_or_else(|_| {
+                surface.refusal(INTERNAL, "the request ended in a fault of the server")
+            })
         }
     };
     response.map(Body::from)
 }
 
-fn answer(center: &ExperimentCenter, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+fn answer(surfaces: &Surfaces, surface: Surface, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
     if request.headers().contains_key(header::ORIGIN) {
         let message = "requests of web pages, which have an Origin header, are not answered";
-        return refusal(StatusCode::FORBIDDEN, "origin_not_allowed", message);
+        return surface.refusal(ORIGIN, message);
     }
-    if request.uri().path() != "/context" {
-        return center.handle(request);
+    match surface {
+        Surface::LaunchDarkly => surfaces.launchdarkly.handle(request),
+        Surface::Auth0 if request.uri().path() == "/context" => {
+            answer_context(surfaces.auth0.engine(), request)
+        }
+        Surface::Auth0 => surfaces.auth0.handle(request),
     }
+}
+
+fn answer_context(engine: &Engine, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
     if request.method() != Method::POST {
         let message = "the method must be POST";
-        let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut response = auth0::refusal(status, "method_not_allowed", message);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    match context::answer(&center.engine().snapshot(), request.body()) {
+    match context::answer(&engine.snapshot(), request.body()) {
         Ok(body) => {
             let mut response = Response::new(body);
             let json = HeaderValue::from_static("application/json; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, json);
             response
         }
-        Err(fault) => refusal(StatusCode::BAD_REQUEST, "invalid_body", &format!("body: {fault}")),
+        Err(fault) => {
+            let message = format!("body: {fault}");
+            auth0::refusal(StatusCode::BAD_REQUEST, "invalid_body", &message)
+        }
     }
 }
 
 /// The whole body, or the response to one that cannot be taken.
-async fn read(mut body: Body) -> Result<Vec<u8>, Response<Vec<u8>>> {
+async fn read(mut body: Body, surface: Surface) -> Result<Vec<u8>, Response<Vec<u8>>> {
     let (mut read, mut size) = (Vec::new(), 0);
     while size <= READ_AT_MOST {
         let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await else {
             break;
         };
-        let frame = frame.map_err(|_| {
-            refusal(StatusCode::BAD_REQUEST, "invalid_body", "the body did not come whole")
-        })?;
+        let frame = frame.map_err(|_| surface.refusal(CUT_SHORT, "the body did not come whole"))?;
         let Some(data) = frame.data_ref() else { continue };
         size += data.len();
         if size <= BODY_LIMIT {
@@ -114,7 +184,7 @@ async fn read(mut body: Body) -> Result<Vec<u8>, Response<Vec<u8>>> {
     }
     if size > BODY_LIMIT {
         let message = format!("body: must have at most {BODY_LIMIT} bytes");
-        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", &message));
+        return Err(surface.refusal(TOO_LARGE, &message));
     }
     Ok(read)
 }
