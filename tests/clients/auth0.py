@@ -9,15 +9,14 @@ server's file as it was.
 import datetime as dt
 import itertools
 import json
-import pathlib
 import signal
 import subprocess
-import sys
-import tempfile
 
-# First of all: it sees to it that `auth0` is the package and not this script.
 import harness
-from harness import Server, envelope, equal, holds, refused, serving, typed, unchanged
+from harness import Server, equal, holds, unchanged
+
+# Before the SDK: it sees to it that `auth0` is the package and not this script.
+from auth0_sdk import envelope, refused, serving, typed
 
 from auth0.management.types import (
     AllocationRequestItem,
@@ -1125,8 +1124,7 @@ def seeds(directory):
 
 
 def main():
-    Server.binary = sys.argv[1]
-    alone = [
+    sections = [
         flags,
         variations,
         segments,
@@ -1141,27 +1139,9 @@ def main():
         contexts,
         ramp_exposes,
     ]
-    with tempfile.TemporaryDirectory() as directory:
-        directory = pathlib.Path(directory)
-        for section in [*alone, limits, restarts, seeds]:
-            before = harness.assertions
-            if section in alone:
-                with serving(directory / f"{section.__name__}.json") as server:
-                    section(server)
-            else:
-                section(directory)
-            print(
-                f"{section.__name__.replace('_', ' '):24} {harness.assertions - before:6}",
-                flush=True,
-            )
-    print(f"{'assertions':24} {harness.assertions:6}")
+    alone = [harness.alone(serving, section) for section in sections]
+    harness.run([*alone, limits, restarts, seeds])
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BaseException:
-        if Server.last is not None:
-            Server.last.stderr.seek(0)
-            print(f"The server said: {Server.last.stderr.read() or 'nothing'}", file=sys.stderr)
-        raise
+    main()
