@@ -1222,7 +1222,7 @@ fn the_histories_have_every_kind_of_change() {
     let (mut splits, mut slots, mut held) = (BTreeSet::new(), BTreeSet::new(), 0);
     let (mut advanced, mut analysed, mut weightless) = (0, 0, BTreeSet::new());
     let (mut previous, mut drafted, mut shipped) = (0, 0, 0);
-    for history in 0..30 {
+    for history in 0..40 {
         let mut dice = Dice(history);
         let recorded = Recorded::new();
         for _ in 0..150 {
@@ -1303,7 +1303,7 @@ fn the_histories_have_every_kind_of_change() {
     ] {
         assert!(refusals.contains(&code), "{code} is never met: {refusals:?}");
     }
-    assert!(committed > 1_000, "{committed} of 4500");
+    assert!(committed > 1_000, "{committed} of 6000");
     assert!(partitions > 10, "{partitions} rebalanced");
     assert!(splits.len() > 5, "{splits:?} rebalanced within a segment");
     assert!(slots.len() > 5, "{slots:?} of layers edited");

@@ -394,7 +394,7 @@ fn slices_to_come_follow_the_draft_and_go_over_into_the_run() {
     let kept = buckets(&brought).into_iter().zip(buckets(&to_come(&edited)));
     assert!(kept.filter(|(before, _)| before.1).all(|(before, after)| before == after));
 
-    let open = ExperimentPatch::new().allocations([share("var_a", "50").control()]);
+    let open = ExperimentPatch::new().allocations([share("var_a", "0").control()]);
     let error = apply(&draft, patch(open)).unwrap_err();
     assert_eq!((error.code(), error.path()), (Code::InvalidValue, "patch.allocations"));
     // Nor does anybody take away what the slices serve.
@@ -589,7 +589,8 @@ fn what_such_an_experiment_cannot_be() {
         "strategy",
         "one draw",
     );
-    check(|own| own["allocations"][0]["weight"] = json!(49), invalid, "allocations", "sum to");
+    let open = json!([{"variation_id": "var_a", "weight": 0, "is_control": true}]);
+    check(|own| own["allocations"] = open.clone(), invalid, "allocations", "above 0");
     check(|own| own["traffic"] = json!(51), invalid, "rollout", "var_a 25500 tracked buckets");
     check(|own| own["rollout"][1]["weight"] = json!(24_999), invalid, "rollout", "not 24999");
     check(
