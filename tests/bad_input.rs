@@ -321,6 +321,7 @@ const FULL: &str = r#"{
       "name": "Load time",
       "description": "How long it takes",
       "tags": ["speed"],
+      "key": "page-views",
       "kind": "custom",
       "is_numeric": true,
       "event_key": "load",
@@ -627,6 +628,7 @@ const CHANGES: &str = r#"[
     "name": "Revenue",
     "description": "What comes in",
     "tags": ["money"],
+    "key": "revenue",
     "kind": "custom",
     "is_numeric": true,
     "event_key": "bought",
@@ -1011,6 +1013,7 @@ metrics[].name: required "x"
 metrics[].description: "x"
 metrics[].tags: []
 metrics[].tags[]: "x"
+metrics[].key: "x"
 metrics[].kind: required "x"=invalid_value
 metrics[].is_numeric: true absent=invalid_value@metrics[0].analysis_type
 metrics[].event_key: required "x"
@@ -1279,6 +1282,7 @@ patch.analysis.correction.scope: "x"=invalid_value
 patch.analysis.sequential: null true
 patch.analysis.reallocation_interval: null 7
 create_metric/id: "x"=invalid_value
+create_metric/key: "x"
 create_metric/kind: required "x"=invalid_value
 create_metric/is_numeric: true
 create_metric/event_key: "x"
