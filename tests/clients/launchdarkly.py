@@ -653,6 +653,9 @@ def drafts(server):
     equal(edited.current_iteration.covariate_info, None)
     equal([own.key for own in edited.current_iteration.metrics], ["cart-bought", "cart-opened"])
 
+    for name, value in [("dataSource", ""), ("covariateId", ""), ("methodology", "other")]:
+        bad(server, "label", f"instructions[0].{name}", fields(**{name: updating(value)}))
+
     # What cannot be created.
     def wrong(status, attribute, *percents, key="new", code="invalid_request", top=(), **members):
         return refused(
@@ -688,6 +691,9 @@ def drafts(server):
     wrong(404, None, flags={"none": world.reference()}, code="not_found")
     wrong(400, "iteration.flags", flags={})
     wrong(404, None, metrics=[ld.MetricInput(key="none")], code="not_found")
+    odd = [ld.MetricInput(key="cart-bought", analysis_unit="a b")]
+    wrong(400, "iteration.metrics[0].analysisUnit", metrics=odd)
+    wrong(400, "iteration.covariateId", covariate_id="")
     wrong(404, None, top={"holdout_id": "hol_none"}, code="not_found")
     config = ld.AnalysisConfigInput(significance_threshold="5")
     wrong(400, "analysisConfig.significanceThreshold", top={"analysis_config": config})
@@ -881,9 +887,16 @@ def lives(directory):
         for arm, share, tracked in [(0, 0.3, True), (1, 0.4, True), (2, 0.3, False)]:
             about(counts[world.ids[arm], tracked] / len(IDS), share)
 
-        # An iteration begins anew without any edit.
+        # An iteration begins anew without any edit, in place of a draft beside.
+        got(
+            server.experiments.create_iteration,
+            *HERE,
+            "label",
+            world.iteration("1", "1"),
+            type=ld.IterationRep,
+        )
         third = server.patch("label", AGAIN)
-        equal(len(third.previous_iterations), 2)
+        equal((third.draft_iteration, len(third.previous_iterations)), (None, 2))
         equal(shares(third.current_iteration), ["30", "40"])
         equal(world.agrees(third), wider)
 
@@ -982,6 +995,15 @@ def lives(directory):
         equal(second.current_iteration.status, "running")
         server.patch("rival", stop(world.ids[1]))
         equal(server.get("rival").current_iteration.winning_reason, None)
+
+        # Each instruction sees what those before it have done.
+        world.create("short")
+        short = server.patch("short", START, stop(world.ids[1]), ARCHIVE)
+        equal((short.current_iteration.status, short.previous_iterations), ("stopped", []))
+        holds(short.archived_date, short)
+        world.create("shorter")
+        bad(server, "shorter", "instructions[2].kind", START, stop(world.ids[1]), AGAIN)
+        equal(server.get("shorter").current_iteration.status, "not_started")
 
 
 def reweighting(server):

@@ -11,7 +11,7 @@ use crate::id::{FlagId, SegmentId, VariationId};
 use crate::json::one_of;
 use crate::model::{
     Allocation, Analysis, Correction, CorrectionMethod, CorrectionScope, Draft, Experiment, Flag,
-    Methodology, Name, TestDirection,
+    Methodology, Name, TestDirection, Text,
 };
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -58,7 +58,7 @@ impl Design {
             analysis: Analysis {
                 hypothesis: hypothesis(&input.hypothesis)?,
                 reallocation_interval: input.reallocation,
-                covariate_id: input.covariate.as_deref().map(str::parse).transpose()?,
+                covariate_id: input.covariate.as_deref().map(covariate).transpose()?,
                 attributes: input.attributes.clone(),
                 ..analysis
             },
@@ -229,13 +229,15 @@ impl Design {
                 self.analysis.reallocation_interval = Some(*millis);
             }
             ("reallocationFrequencyMillis", _, _) => self.analysis.reallocation_interval = None,
-            ("covariateId", _, Value::Text(id)) => self.analysis.covariate_id = Some(id.parse()?),
+            ("covariateId", _, Value::Text(id)) => {
+                self.analysis.covariate_id = Some(covariate(id)?);
+            }
             ("covariateId", _, _) => self.analysis.covariate_id = None,
             ("methodology", _, Value::Text(text)) => {
                 self.analysis.methodology = Some(methodology(text)?);
             }
             ("dataSource", _, Value::Text(text)) => {
-                self.analysis.data_source = Some(text.parse()?);
+                self.analysis.data_source = Some(data_source(text)?);
             }
             ("dataSource", _, _) => self.analysis.data_source = None,
             ("analysisConfig", _, Value::Config(input)) => configure(&mut self.analysis, input)?,
@@ -348,7 +350,7 @@ impl Experimentation {
     pub(super) fn analysis(
         kind: Option<&str>,
         methodology_given: Option<&str>,
-        data_source: Option<&str>,
+        source: Option<&str>,
         config: &ConfigInput,
     ) -> Result<Analysis, Refusal> {
         use crate::model::AnalysisKind;
@@ -365,9 +367,7 @@ impl Experimentation {
         let mut analysis = Analysis {
             kind,
             methodology: Some(methodology),
-            data_source: data_source
-                .map(|text| text.parse().map_err(|error: Error| error.at("dataSource")))
-                .transpose()?,
+            data_source: source.map(data_source).transpose()?,
             ..Analysis::new()
         };
         configure(&mut analysis, config).map_err(|refusal| refusal.within("analysisConfig"))?;
@@ -379,7 +379,15 @@ fn methodology(text: &str) -> Result<Methodology, Error> {
     one_of(text, Methodology::ALL, Methodology::as_str).map_err(|error| error.at("methodology"))
 }
 
-fn hypothesis(text: &str) -> Result<Option<crate::model::Text>, Error> {
+fn covariate(id: &str) -> Result<Text, Error> {
+    id.parse().map_err(|error: Error| error.at("covariateId"))
+}
+
+fn data_source(text: &str) -> Result<Text, Error> {
+    text.parse().map_err(|error: Error| error.at("dataSource"))
+}
+
+fn hypothesis(text: &str) -> Result<Option<Text>, Error> {
     match text {
         "" => Ok(None),
         _ => text.parse().map(Some).map_err(|error: Error| error.at("hypothesis")),

@@ -2,6 +2,7 @@
 
 use super::answer::Refusal;
 use super::input::{MetricInput, Primary};
+use crate::error::Error;
 use crate::model::{MetricKind, MetricUse};
 use crate::snapshot::Snapshot;
 
@@ -34,7 +35,9 @@ pub(super) fn add(
             let what = if input.is_group { "a metric group" } else { "a metric, not a group" };
             return Err(place(format!("must be the key of {what}; got {:?}", input.key)));
         }
-        let unit = input.unit.as_deref().map(str::parse).transpose()?;
+        let unit = input.unit.as_deref().map(str::parse).transpose().map_err(|error: Error| {
+            Refusal::from(error).within(&format!("metrics[{index}].analysisUnit"))
+        })?;
         let used = MetricUse { metric_id: metric.id().clone(), is_primary: false, unit };
         let same = |own: &&MetricUse| own.metric_id == used.metric_id;
         match metrics.iter().find(same) {
