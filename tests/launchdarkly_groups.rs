@@ -120,9 +120,9 @@ impl Api {
         self.post("/api/v2/metrics/default", &body);
     }
 
-    /// Creates an experiment that divides everybody in halves, with more members of its body.
+    /// The body that creates an experiment which divides everybody in halves, with more members.
     #[track_caller]
-    fn experiment_with(&self, key: &str, flag: &str, unit: &str, more: &Value) -> Value {
+    fn halves(&self, key: &str, flag: &str, unit: &str, more: &Value) -> Value {
         let held = self.get(&format!("/api/v2/flags/default/{flag}"));
         let arm = |index: usize, baseline: bool| {
             json!({
@@ -136,7 +136,7 @@ impl Api {
                 "hypothesis": "it helps", "randomizationUnit": unit,
                 "flags": { flag: {
                     "ruleId": "fallthrough",
-                    "flagConfigVersion": held["environments"]["production"]["_version"],
+                    "flagConfigVersion": held["environments"]["production"]["version"],
                 } },
                 "treatments": [arm(0, true), arm(1, false)],
                 "metrics": [{ "key": "sales" }], "primarySingleMetricKey": "sales",
@@ -145,7 +145,13 @@ impl Api {
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
         }
-        self.post(&format!("{ENVIRONMENT}/experiments"), &body)
+        body
+    }
+
+    #[track_caller]
+    fn experiment_with(&self, key: &str, flag: &str, unit: &str, more: &Value) {
+        let body = self.halves(key, flag, unit, more);
+        self.post(&format!("{ENVIRONMENT}/experiments"), &body);
     }
 
     /// Creates an experiment on a flag of its own.
@@ -372,6 +378,9 @@ fn layers_are_listed_all_or_by_pages_or_by_their_experiments() {
     assert_eq!(check("?limit=2&offset=1", 27, &["two", "more-0"]), 2);
     let filter = "?filter=reservations.experimentKey contains";
     assert_eq!(check(&format!("{filter} a"), 1, &["two"]), 1);
+    let page = api.get(&format!("{PROJECT}/layers{filter} a"));
+    let own = format!("{PROJECT}/layers?filter=reservations.experimentKey+contains+a");
+    assert_eq!(page["_links"]["self"]["href"], own);
     assert_eq!(check(&format!("{filter} %22b%22"), 1, &["two"]), 1);
     assert_eq!(check(&format!("{filter} c"), 0, &[]), 0);
     assert_eq!(check(&format!("{filter} nobody"), 0, &[]), 0);
@@ -683,7 +692,8 @@ fn the_state_of_a_holdout_is_that_of_its_experiments() {
         has(&shown, &json!({ "status": status, "isDirty": is_dirty }));
         let base = &shown["baseExperiment"]["currentIteration"];
         assert_eq!(base["status"], iteration);
-        assert_eq!(base.get("startedAt").is_some(), iteration != "not_started");
+        let has_started = iteration != "not_started" && !members.is_empty();
+        assert_eq!(base.get("startedAt").is_some(), has_started);
         assert_eq!(base.get("endedAt").is_some(), status == "ended");
         let related = shown["relatedExperiments"].as_array().unwrap().iter();
         assert!(related.clone().all(|own| own["holdoutId"] == shown["_id"]));
@@ -735,21 +745,8 @@ fn the_state_of_a_holdout_is_that_of_its_experiments() {
     assert_eq!(api.engine().to_json(), before, "one that has ended ends no more");
     assert_eq!(api.get(&path), ended);
     // Nobody joins one that has ended, and who runs can leave it.
-    let held = api.get("/api/v2/flags/default/a-flag");
-    let arm = |index: usize, baseline: bool| {
-        json!({
-            "name": "arm", "baseline": baseline, "allocationPercent": "50",
-            "parameters": [{ "flagKey": "a-flag", "variationId": held["variations"][index]["_id"] }],
-        })
-    };
-    let body = json!({
-        "key": "late", "name": "late", "holdoutId": winter["_id"],
-        "iteration": {
-            "hypothesis": "", "primarySingleMetricKey": "sales", "metrics": [],
-            "flags": { "a-flag": { "ruleId": "fallthrough", "flagConfigVersion": held["_version"] } },
-            "treatments": [arm(0, true), arm(1, false)],
-        },
-    });
+    let joins = json!({ "holdoutId": winter["_id"] });
+    let body = api.halves("late", "a-flag", "user", &joins);
     let answer = api.call("POST", &format!("{ENVIRONMENT}/experiments"), Some(&body));
     answer.refused(400, "holdoutId", "ended");
     api.patch(&path, &[leave_holdout("first")]);

@@ -50,7 +50,7 @@ impl Experimentation {
             )?;
             let design = Design::resolve(snapshot, &input.iteration, analysis)
                 .map_err(|refusal| refusal.within("iteration"))?;
-            self.check_unit(snapshot, &design.unit)?;
+            check_unit("randomizationUnit", snapshot, &design.unit)?;
             let mut new = NewExperiment::new(
                 input.name.clone(),
                 design.flag_id.clone(),
@@ -92,7 +92,7 @@ impl Experimentation {
                 let reason = "must have the flag that the experiment is on";
                 return Err(Refusal::invalid("flags", reason));
             }
-            self.check_unit(snapshot, &design.unit)?;
+            check_unit("randomizationUnit", snapshot, &design.unit)?;
             let present = Design::of(experiment);
             Ok(Transaction::from(match experiment.status() {
                 Status::Draft => Change::patch_experiment(experiment.id(), design.patch(&present)),
@@ -104,30 +104,20 @@ impl Experimentation {
         let expand = Expand::all();
         Ok(Answer::ok(&self.shown_iteration(&commit.snapshot, &run, expand)))
     }
+}
 
-    /// Checks that experiments can go by this kind of subject.
-    pub(super) fn check_unit(&self, snapshot: &Snapshot, unit: &str) -> Result<(), Refusal> {
-        self.check_unit_at("randomizationUnit", snapshot, unit)
+/// Checks that what this attribute names is a kind of subject that experiments can go by.
+pub(super) fn check_unit(attribute: &str, snapshot: &Snapshot, unit: &str) -> Result<(), Refusal> {
+    let kinds = &snapshot.settings().subject_kinds;
+    if kinds.is_empty() || kinds.iter().any(|kind| kind.as_str() == unit) {
+        return Ok(());
     }
-
-    /// Checks that what this attribute names is a kind of subject that experiments can go by.
-    pub(super) fn check_unit_at(
-        &self,
-        attribute: &str,
-        snapshot: &Snapshot,
-        unit: &str,
-    ) -> Result<(), Refusal> {
-        let kinds = &snapshot.settings().subject_kinds;
-        if kinds.is_empty() || kinds.iter().any(|kind| kind.as_str() == unit) {
-            return Ok(());
-        }
-        let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
-        let reason = format!(
-            "must be one of the project's randomization units, which are {}; got {unit:?}",
-            names.join(", ")
-        );
-        Err(Refusal::invalid(attribute, reason))
-    }
+    let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let reason = format!(
+        "must be one of the project's randomization units, which are {}; got {unit:?}",
+        names.join(", ")
+    );
+    Err(Refusal::invalid(attribute, reason))
 }
 
 /// The experiment of this key, or of this id, which it shows as its key if it has none.

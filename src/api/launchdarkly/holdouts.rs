@@ -12,14 +12,14 @@
 //! - An experiment joins when it is created, and leaves while it does not run; of a holdout that has
 //!   ended, at any time.
 //! - The base experiment has one iteration, which began with the first start of one of the
-//!   experiments, but not before the holdout itself. Its two treatments, `in` and `out`, of which
-//!   the former is the baseline, and its metrics are always shown.
+//!   experiments that are in the holdout, but not before the holdout itself. Its two treatments,
+//!   `in` and `out`, of which the former is the baseline, and its metrics are always shown.
 
 use serde::Serialize;
 
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
-use super::experiments::{check_halted, find as find_experiment};
+use super::experiments::{check_halted, check_unit, find as find_experiment};
 use super::input::{ConfigInput, MetricInput, Primary, maybe, read_percent};
 use super::list::{Page, Query};
 use super::patch::SemanticPatch;
@@ -121,13 +121,13 @@ impl Experimentation {
             }
             let unit =
                 input.unit.as_ref().map_or_else(|| default_unit(snapshot), |own| own.as_str());
-            self.check_unit_at("randomizationunit", snapshot, unit)?;
+            check_unit("randomizationunit", snapshot, unit)?;
             let mut new = NewHoldout::new(input.name.clone(), unit, input.share)
                 .id(id.clone())
                 .key(input.key.clone())
                 .analysis(input.analysis(snapshot)?);
             new.description = input.description.clone().filter(|text| !text.is_empty());
-            new.maintainer = input.maintainer.clone();
+            new.maintainer.clone_from(&input.maintainer);
             Ok::<_, Refusal>(new)
         })?;
         let holdout = commit.snapshot.holdout(&id).ok_or_else(|| missing(id.as_str()))?;

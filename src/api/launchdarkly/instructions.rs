@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refusal};
 use super::design::{Design, edit_texts};
-use super::experiments::{find, is_archived, named};
+use super::experiments::{check_unit, find, is_archived, named};
 use super::fields::{Update, Value};
 use super::input::maybe;
 use super::list::Query;
@@ -164,7 +164,7 @@ impl Experimentation {
         }
         if of_iteration {
             design.check()?;
-            self.check_unit(snapshot, &design.unit)?;
+            check_unit("randomizationUnit", snapshot, &design.unit)?;
         }
         Ok(match draft {
             Some(_) if of_iteration => vec![
@@ -212,7 +212,7 @@ impl Experimentation {
             }
         }
         design.check()?;
-        self.check_unit(snapshot, &design.unit)?;
+        check_unit("randomizationUnit", snapshot, &design.unit)?;
         self.check_startable(snapshot, experiment, &design)?;
         let discarded = experiment.draft().map(|_| Change::discard_draft(id));
         let changes = discarded.into_iter().chain([

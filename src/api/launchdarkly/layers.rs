@@ -23,7 +23,7 @@ use super::Experimentation;
 use super::answer::{Answer, Refusal};
 use super::experiments::{check_halted, find as find_experiment, is_archived, named};
 use super::instructions::text_or_nothing;
-use super::list::{Links, Query};
+use super::list::Query;
 use super::metrics::Counted;
 use super::patch::SemanticPatch;
 use super::settings::default_unit;
@@ -106,14 +106,7 @@ impl Experimentation {
         };
         let mut layers: Vec<&Layer> = snapshot.layers().filter(admits).collect();
         layers.sort_unstable_by_key(|own| (own.created_at(), own.id()));
-        let path = self.in_project("/layers");
-        let (page, total_count, links) = match query.get("limit").or(query.get("offset")) {
-            Some(_) => query.page(layers, &path)?,
-            None => {
-                let count = layers.len();
-                (layers, count, Links::new().and("self", path))
-            }
-        };
+        let (page, total_count, links) = query.page_or_all(layers, &self.in_project("/layers"))?;
         let items: Vec<_> = page.into_iter().map(|own| self.shown_layer(&snapshot, own)).collect();
         Ok(Answer::ok(&Counted { items, total_count, links }))
     }

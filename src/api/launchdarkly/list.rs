@@ -46,8 +46,7 @@ impl Query {
         let limit = self.number("limit", 1)?.unwrap_or(DEFAULT_LIMIT);
         let offset = self.number("offset", 0)?.unwrap_or(0);
         let total = entities.len();
-        let asked = self.0.iter().filter(|(name, _)| name != "limit" && name != "offset");
-        let asked = QueryText::new(String::new()).extend_pairs(asked).finish();
+        let asked = self.asked();
         let and = if asked.is_empty() { "" } else { "&" };
         let at = |offset: usize| format!("{path}?{asked}{and}limit={limit}&offset={offset}");
         let mut links = Links::new().and("self", at(offset));
@@ -59,6 +58,26 @@ impl Query {
             links = links.and("next", at(end));
         }
         Ok((entities.into_iter().skip(offset).take(limit).collect(), total, links))
+    }
+
+    /// The same, but all of these entities if the request asks for no page.
+    pub(super) fn page_or_all<T>(
+        &self,
+        entities: Vec<T>,
+        path: &str,
+    ) -> Result<(Vec<T>, usize, Links), Refusal> {
+        if self.get("limit").or(self.get("offset")).is_some() {
+            return self.page(entities, path);
+        }
+        let (total, asked) = (entities.len(), self.asked());
+        let mark = if asked.is_empty() { "" } else { "?" };
+        Ok((entities, total, Links::new().and("self", format!("{path}{mark}{asked}"))))
+    }
+
+    /// What the request asks for beside a page, as a query.
+    fn asked(&self) -> String {
+        let asked = self.0.iter().filter(|(name, _)| name != "limit" && name != "offset");
+        QueryText::new(String::new()).extend_pairs(asked).finish()
     }
 }
 

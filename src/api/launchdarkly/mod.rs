@@ -280,7 +280,7 @@ impl Experimentation {
             (["experiments", key], "GET") => self.get_experiment(&query, key),
             (["experiments", key], "PATCH") => self.patch_experiment(&query, key, call),
             (["experiments", key, "iterations"], "POST") => self.create_iteration(key, call),
-            (["experimentation-settings"], "GET") => self.get_settings(),
+            (["experimentation-settings"], "GET") => Ok(self.get_settings()),
             (["experimentation-settings"], "PUT") => self.put_settings(call),
             (["flags", _], "GET") => self.list_flags(&query),
             (["flags", _], "POST") => self.create_flag(call),
