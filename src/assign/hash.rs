@@ -103,6 +103,6 @@ pub fn sha1_point(salt: &str, id: &str) -> u64 {
     use sha1::{Digest, Sha1};
 
     let hash = Sha1::new().chain_update(salt).chain_update(".").chain_update(id).finalize();
-    let [a, b, c, d, e, f, g, h, ..]: [u8; 20] = hash.into();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 4
+    let first = hash.iter().take(8);
+    first.fold(0, |point, byte| point << 8 | u64::from(*byte)) >> 4
 }

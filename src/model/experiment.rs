@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::allocation::check_allocations;
 use super::analysis::{Analysis, check_analysis};
 use super::draft::Draft;
-use super::iteration::{Design, DesignRefs, Iteration};
+use super::iteration::{Design, DesignRef, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage, check_schedule};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
-use crate::json::Cursor;
+use crate::json::{Cursor, Object};
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -373,18 +373,21 @@ impl Experiment {
             let rule = "must stand in the iteration, since the experiment has started";
             return Err(object.locate(Error::invalid(rule).at("rollout")));
         }
+        let previous = experiment.read_other_runs(&object)?;
+        Ok((experiment, DesignRefs { present, previous }))
+    }
+
+    /// Reads the draft and the previous runs, and returns what these refer to.
+    fn read_other_runs(&mut self, object: &Object<'_>) -> Result<Vec<Option<DesignRef>>, Error> {
         if let Some(cursor) = object.get("draft") {
-            experiment.draft = Some(Box::new(Draft::from_json(cursor, &experiment)?));
+            self.draft = Some(Box::new(Draft::from_json(cursor, self)?));
         }
-        let mut refs = DesignRefs { present, previous: Vec::new() };
-        if let Some(cursor) = object.get("previous_iterations") {
-            let past = cursor.array(|past| PastIteration::from_json(past, &experiment))?;
-            check_previous(past.len().saturating_sub(1)).map_err(|error| object.locate(error))?;
-            let (past, designs): (Vec<_>, Vec<_>) = past.into_iter().unzip();
-            refs.previous = designs;
-            experiment.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
-        }
-        Ok((experiment, refs))
+        let Some(cursor) = object.get("previous_iterations") else { return Ok(Vec::new()) };
+        let past = cursor.array(|past| PastIteration::from_json(past, self))?;
+        check_previous(past.len().saturating_sub(1)).map_err(|error| object.locate(error))?;
+        let (past, designs): (Vec<_>, Vec<_>) = past.into_iter().unzip();
+        self.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
+        Ok(designs)
     }
 }
 

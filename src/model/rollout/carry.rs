@@ -160,7 +160,9 @@ mod tests {
             let weight = if last { left } else { slice.weight.min(left) };
             left -= weight;
             let tracked = slice.variation_id.clone().filter(|_| !slice.untracked);
-            tracked.into_iter().for_each(|id| *due.entry(id).or_default() += u64::from(weight));
+            if let Some(id) = tracked {
+                *due.entry(id).or_default() += u64::from(weight);
+            }
         }
         due
     }

@@ -344,7 +344,7 @@ impl Experiment {
         match before.or(self.rollout.as_ref()) {
             Some(before) => {
                 let before = before.clone().with_outside(outside);
-                carried(before, &due, self.traffic).map(Some)
+                carried(&before, &due, self.traffic).map(Some)
             }
             None => Ok(Some(Rollout::lay_out(&due, outside, self.traffic))),
         }
@@ -382,7 +382,7 @@ impl Experiment {
             && let Some(rollout) = &design.rollout
         {
             let due = due(&design.allocations, self.traffic)?;
-            let next = carried(rollout.clone(), &due, self.traffic)?;
+            let next = carried(rollout, &due, self.traffic)?;
             if next != *rollout {
                 let design = Design { rollout: Some(next), ..Design::clone(design) };
                 self.iteration.design = Some(Arc::new(design));
@@ -392,7 +392,7 @@ impl Experiment {
     }
 }
 
-fn carried(rollout: Rollout, due: &[Due<'_>], traffic: Percentage) -> Result<Rollout, Error> {
+fn carried(rollout: &Rollout, due: &[Due<'_>], traffic: Percentage) -> Result<Rollout, Error> {
     let too_many = || Error::new(Code::LimitExceeded, "must serve at most 255 variations");
     let next = rollout.carry(due, false).ok_or_else(|| too_many().at("rollout"))?;
     Ok(Rollout { traffic, ..next })
