@@ -78,3 +78,22 @@ fn configs_share_the_values_that_they_are_made_of() {
         assert!(std::ptr::eq(variation.config().get("p3").unwrap(), default));
     }
 }
+
+#[cfg(not(feature = "launchdarkly"))]
+#[test]
+fn a_hash_that_the_program_lacks_is_refused() {
+    for hash in ["sha1-v1", "sha1-f32-v1"] {
+        let own = format!(
+            r#"{{"name": "Rollout", "flag_id": "flg_a", "strategy": "percentage", "hash": "{hash}"}}"#
+        );
+        let error = serde_json::from_str::<variate::NewExperiment>(&own).unwrap_err();
+        assert!(error.to_string().contains("needs the feature launchdarkly"), "{error}");
+        let document = format!(
+            r#"{{"format": "variate/1", "experiments": [{{"id": "exp_a", "name": "Rollout",
+                "flag_id": "flg_a", "strategy": "percentage", "allocations": [], "hash": "{hash}"}}]}}"#
+        );
+        let error = variate::Snapshot::from_json(document).unwrap_err();
+        let expected = (variate::Code::FeatureMissing, "experiments[0].hash");
+        assert_eq!((error.code(), error.path()), expected, "{error}");
+    }
+}

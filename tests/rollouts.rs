@@ -461,9 +461,8 @@ fn holdouts_layers_and_audiences_stand_before_the_draw() {
         .flat_map(|number| {
             let id = format!("device-{number}");
             let own = Subject::new(&id);
-            let decisions = [own.clone(), own.with_attributes(&german)]
-                .map(|subject| snapshot.assign(ID, &subject).reason().as_str());
-            decisions
+            [own.clone(), own.with_attributes(&german)]
+                .map(|subject| snapshot.assign(ID, &subject).reason().as_str())
         })
         .collect();
     let all = ["held_out", "not_sampled", "not_targeted", "outside_layer_slot", "split"];
@@ -519,7 +518,7 @@ fn explanations_say_where_the_point_lies() {
     );
     assert!(shown("userKeyB").ends_with(", which is served var_c, untracked"));
     let outside =
-        (0..).map(|n| shown(&format!("u{n}"))).find(|text| text.ends_with("which is outside"));
+        (0..9_999).map(|n| shown(&format!("u{n}"))).find(|text| text.ends_with("which is outside"));
     assert!(outside.is_some());
     let json = serde_json::to_value(snapshot.explain(ID, &Subject::new("userKeyA"))).unwrap();
     let step = json!({

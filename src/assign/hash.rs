@@ -103,6 +103,7 @@ pub fn sha1_point(salt: &str, id: &str) -> u64 {
     use sha1::{Digest, Sha1};
 
     let hash = Sha1::new().chain_update(salt).chain_update(".").chain_update(id).finalize();
-    let first = hash.iter().take(8);
-    first.fold(0, |point, byte| point << 8 | u64::from(*byte)) >> 4
+    let bytes: [u8; 20] = hash.into();
+    // Twenty bytes begin with eight.
+    bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first) >> 4)
 }
