@@ -448,22 +448,25 @@ fn no_gate_and_no_batch_allocates() {
 #[cfg(feature = "launchdarkly")]
 #[test]
 fn drawing_in_slices_does_not_allocate() {
-    let new = halves("exp_slices")
+    let new = NewExperiment::by_percentage("Slices", p("flg_a"))
+        .id(p("exp_cut"))
+        .allocation(share("var_a", "50").control())
+        .allocation(share("var_b", "50"))
         .hash(variate::HashVersion::Sha1F32V1)
         .salt(p("61"))
         .traffic(p("50"))
         .outside_variation_id(p("var_d"));
-    let snapshot = brought_to(&ok(&world(), new), "exp_slices", Status::Active);
+    let snapshot = brought_to(&ok(&world(), new), "exp_cut", Status::Active);
     let long = "x".repeat(300);
     let mut scratch = Scratch::new();
     snapshot.assign_all(&Subject::new("device-1"), &mut scratch).for_each(drop);
     let mut reasons = BTreeSet::new();
     for id in ["", "a", "userKeyA", "userKeyB", "平板", &long] {
         let subject = Subject::new(id);
-        assert_eq!(allocations(|| snapshot.assign("exp_slices", &subject)), 0);
+        assert_eq!(allocations(|| snapshot.assign("exp_cut", &subject)), 0);
         let all = || snapshot.assign_all(&subject, &mut scratch).for_each(drop);
         assert_eq!(allocations(all), 0);
-        reasons.insert(snapshot.assign("exp_slices", &subject).reason().as_str());
+        reasons.insert(snapshot.assign("exp_cut", &subject).reason().as_str());
     }
     let all = ["missing_subject_id", "not_sampled", "split"];
     assert_eq!(reasons, BTreeSet::from(all));

@@ -92,8 +92,8 @@ fn a_hash_that_the_program_lacks_is_refused() {
             r#"{{"format": "variate/1", "experiments": [{{"id": "exp_a", "name": "Rollout",
                 "flag_id": "flg_a", "strategy": "percentage", "allocations": [], "hash": "{hash}"}}]}}"#
         );
-        let error = variate::Snapshot::from_json(document).unwrap_err();
-        let expected = (variate::Code::FeatureMissing, "experiments[0].hash");
+        let error = Snapshot::from_json(document).unwrap_err();
+        let expected = (Code::FeatureMissing, "experiments[0].hash");
         assert_eq!((error.code(), error.path()), expected, "{error}");
     }
 }
