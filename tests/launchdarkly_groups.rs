@@ -464,7 +464,7 @@ fn what_a_layer_cannot_do_is_refused_by_the_place_at_fault() {
     }
     for unknown in [reserve("nobody", 1), leave_layer("nobody")] {
         let answer = api.try_patch(&layer_path("one"), &[unknown]);
-        answer.refused(404, "", "there is no experiment \"nobody\"");
+        answer.refused(404, "instructions[0]", "there is no experiment \"nobody\"");
     }
     for (key, body, status, attribute, says) in [
         ("three", json!({ "instructions": [leave_layer("a")] }), 404, "", "no layer \"three\""),
@@ -664,8 +664,8 @@ fn a_holdout_is_created_with_how_it_is_to_be_read() {
         ("holdoutamount", json!("five"), 400, "holdoutamount", "must be a number"),
         ("randomizationunit", json!(""), 400, "randomizationunit", "characters"),
         ("primarymetrickey", json!("both"), 400, "primarymetrickey", "a metric or a funnel"),
-        ("primarymetrickey", json!("nobody"), 404, "", "no metric \"nobody\""),
-        ("metrics", json!([{ "key": "nobody" }]), 404, "", "no metric \"nobody\""),
+        ("primarymetrickey", json!("nobody"), 404, "primarymetrickey", "no metric \"nobody\""),
+        ("metrics", json!([{ "key": "nobody" }]), 404, "metrics[0].key", "no metric \"nobody\""),
         ("metrics", json!([{ "key": "both" }]), 400, "metrics[0].key", "a metric, not a group"),
         ("prerequisiteflagkey", json!("nobody"), 404, "", "no flag \"nobody\""),
         ("attributes", json!(["a", "b", "c", "d", "e", "f"]), 400, "attributes", "5"),
@@ -788,7 +788,7 @@ fn instructions_change_a_holdout() {
         answer.refused(status, &format!("instructions[0].{attribute}"), says);
     }
     let answer = api.try_patch(&path, &[leave_holdout("nobody")]);
-    answer.refused(404, "", "there is no experiment \"nobody\"");
+    answer.refused(404, "instructions[0]", "there is no experiment \"nobody\"");
     let end = [json!({ "kind": "endHoldout" })];
     api.try_patch(&holdout_path("summer"), &end).refused(404, "", "no holdout \"summer\"");
     for path in [holdout_path("summer"), holdout_path("id/winter")] {

@@ -654,7 +654,7 @@ def drafts(server):
     equal([own.key for own in edited.current_iteration.metrics], ["cart-bought", "cart-opened"])
 
     for name, value in [("dataSource", ""), ("covariateId", ""), ("methodology", "other")]:
-        bad(server, "label", f"instructions[0].{name}", fields(**{name: updating(value)}))
+        bad(server, "label", f"instructions[0].value.{name}", fields(**{name: updating(value)}))
 
     # What cannot be created.
     def wrong(status, attribute, *percents, key="new", code="invalid_request", top=(), **members):

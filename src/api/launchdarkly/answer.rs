@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::api::call::BodyFault;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, ViolationCode};
 
 /// The field names that differ between LaunchDarkly and this crate by more than their spelling: ours
 /// and theirs.
@@ -102,10 +102,8 @@ impl Refusal {
 
     /// Several parts of the request are at fault, or several things stand in its way.
     pub(super) fn faults(errors: Vec<Fault>) -> Self {
-        let told: Vec<_> = errors.iter().map(Fault::told).collect();
-        let message = format!("validation failed: {}", told.join("; "));
-        let refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
-        Self { errors, ..refusal }
+        let refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request", "");
+        Self { errors, ..refusal }.told()
     }
 
     /// The update cannot be understood.
@@ -116,18 +114,26 @@ impl Refusal {
 
     /// The same refusal of one part of a greater whole.
     pub(super) fn within(mut self, whole: &str) -> Self {
+        if self.errors.is_empty() {
+            let reason = std::mem::take(&mut self.message);
+            self.errors.push(Fault { attribute: String::new(), reason });
+        }
         for fault in &mut self.errors {
             let between = if fault.attribute.is_empty() { "" } else { "." };
             fault.attribute = format!("{whole}{between}{}", fault.attribute);
         }
-        self.message = match self.errors.is_empty() {
-            true => format!("{whole}: {}", self.message),
-            false => {
-                let told: Vec<_> = self.errors.iter().map(Fault::told).collect();
-                format!("validation failed: {}", told.join("; "))
-            }
+        self.told()
+    }
+
+    /// The same refusal, whose message tells of all that is at fault.
+    fn told(self) -> Self {
+        let told: Vec<_> = self.errors.iter().map(Fault::told).collect();
+        let told = told.join("; ");
+        let message = match self.code {
+            "invalid_request" | "patch_failed" => format!("validation failed: {told}"),
+            _ => told,
         };
-        self
+        Self { message, ..self }
     }
 }
 
@@ -178,13 +184,24 @@ impl From<Error> for Refusal {
                     .violations()
                     .iter()
                     .map(|violation| Fault {
-                        attribute: violation.code().as_str().to_owned(),
+                        attribute: part_of(violation.code()).to_owned(),
                         reason: violation.message().to_owned(),
                     })
                     .collect(),
             ),
             _ => Self::invalid(attribute, reason),
         }
+    }
+}
+
+/// The part of an iteration that keeps it from starting.
+fn part_of(code: ViolationCode) -> &'static str {
+    match code {
+        ViolationCode::FeatureFlagNotActive
+        | ViolationCode::FlagOff
+        | ViolationCode::SegmentNotActive => "flags",
+        ViolationCode::ExperimentActiveLimitExceeded => "kind",
+        _ => "treatments",
     }
 }
 

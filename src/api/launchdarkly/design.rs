@@ -30,7 +30,7 @@ pub(super) struct Design {
 }
 
 /// One arm with its share of all subjects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Treatment {
     /// What it is called, if it has a name.
     name: Option<Name>,
@@ -68,12 +68,13 @@ impl Design {
         if let Some(primary) = &input.primary {
             used::set_primary(snapshot, &mut design.analysis.metrics, primary)?;
         }
-        design.check()?;
+        design.check_sum()?;
+        design.check_complete()?;
         Ok(design)
     }
 
     /// That of the present iteration.
-    pub(super) fn of(experiment: &Experiment) -> Self {
+    pub(super) fn of_present(experiment: &Experiment) -> Self {
         Self {
             flag_id: experiment.flag_id().clone(),
             unit: experiment.subject_kind().to_string(),
@@ -87,7 +88,7 @@ impl Design {
     }
 
     /// That of the iteration to come.
-    pub(super) fn of_draft(experiment: &Experiment, draft: &Draft) -> Self {
+    fn of_draft(experiment: &Experiment, draft: &Draft) -> Self {
         Self {
             flag_id: experiment.flag_id().clone(),
             unit: draft.subject_kind().to_string(),
@@ -98,6 +99,12 @@ impl Design {
             analysis: draft.analysis().clone(),
         }
         .with_plain_outside()
+    }
+
+    /// That of the iteration to start next.
+    pub(super) fn of_next(experiment: &Experiment) -> Self {
+        let draft = experiment.draft().map(|draft| Self::of_draft(experiment, draft));
+        draft.unwrap_or_else(|| Self::of_present(experiment))
     }
 
     /// Lets the outside follow the baseline if that is where it is.
@@ -155,9 +162,9 @@ impl Design {
             allocations,
             traffic,
             can_reshuffle,
+            analysis,
             audience_id,
             outside_variation_id,
-            analysis,
             ..ExperimentPatch::new()
         }
     }
@@ -166,13 +173,18 @@ impl Design {
     pub(super) fn draft_patch(&self, present: &Self) -> DraftPatch {
         let same_arms =
             self.allocations() == present.allocations() && self.traffic() == present.traffic();
+        let outside = self.outside_variation_id();
         DraftPatch {
             subject_kind: Some(self.unit.clone()),
             allocations: (!same_arms).then(|| self.allocations()),
             traffic: (!same_arms).then(|| self.traffic()),
             can_reshuffle: Some(self.can_reshuffle),
             audience_id: cleared(self.audience_id.as_ref()),
-            outside_variation_id: cleared(self.outside_variation_id()),
+            // Elsewhere an experiment can have none, and keeps it so.
+            outside_variation_id: match outside == present.outside_variation_id() {
+                true => Patch::Keep,
+                false => cleared(outside),
+            },
             analysis: Some(self.analysis_patch()),
             ..DraftPatch::new()
         }
@@ -268,7 +280,11 @@ impl Design {
                 self.treatments = treatments(flag, list)?;
             }
             ("treatments", _, Value::Treatments(list)) => {
-                self.treatments.extend(treatments(flag, list)?);
+                for treatment in treatments(flag, list)? {
+                    if !self.treatments.contains(&treatment) {
+                        self.treatments.push(treatment);
+                    }
+                }
             }
             ("treatments", _, Value::Texts(gone)) => {
                 self.treatments.retain(|own| !gone.iter().any(|id| own.variation_id == **id));
@@ -296,16 +312,29 @@ impl Design {
         Ok(())
     }
 
-    /// Checks what no field can tell alone.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
-        let refuse = |reason: String| Err(Refusal::invalid("treatments", reason));
+    /// Checks what no field can tell alone of one that is edited. What it lacked before, as one can
+    /// that was made elsewhere, it can lack still.
+    pub(super) fn check_edited(&self, present: &Self) -> Result<(), Refusal> {
+        self.check_sum()?;
+        match present.check_complete() {
+            Ok(()) => self.check_complete(),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn check_sum(&self) -> Result<(), Refusal> {
+        let sum: u64 = self.treatments.iter().map(|own| own.percent.millionths()).sum();
+        match sum > Percentage::MAX.millionths() {
+            true => Err(Refusal::invalid("treatments", "must have shares that sum to at most 100")),
+            false => Ok(()),
+        }
+    }
+
+    fn check_complete(&self) -> Result<(), Refusal> {
         let baselines = self.treatments.iter().filter(|own| own.is_baseline).count();
         if baselines != 1 {
-            return refuse(format!("must have exactly one baseline; got {baselines}"));
-        }
-        let sum: u64 = self.treatments.iter().map(|own| own.percent.millionths()).sum();
-        if sum > Percentage::MAX.millionths() {
-            return refuse("must have shares that sum to at most 100".to_owned());
+            let reason = format!("must have exactly one baseline; got {baselines}");
+            return Err(Refusal::invalid("treatments", reason));
         }
         let exports = self.analysis.methodology == Some(Methodology::ExportOnly);
         if self.analysis.primary_metric().is_none() && !exports {
@@ -322,24 +351,27 @@ impl Design {
         flag: &Flag,
         reference: &FlagInput,
     ) -> Result<(), Refusal> {
+        let at = |member| in_flags(super::flags::key_of(flag), member);
         if reference.config_version != flag.version() {
-            return Err(Refusal::conflict(format!(
-                "flagConfigVersion: must be the present version, which is {}; got {}",
+            let reason = format!(
+                "must be the present version, which is {}; got {}",
                 flag.version(),
                 reference.config_version
-            )));
+            );
+            return Err(Refusal::conflict(reason).within(&at("flagConfigVersion")));
         }
         self.audience_id = match reference.rule_id.as_str() {
             "fallthrough" => None,
             rule => {
                 let segment = snapshot.segment(rule);
-                let segment = segment.ok_or_else(|| Refusal::not_found("targeting rule", rule))?;
+                let missing = || Refusal::not_found("targeting rule", rule).within(&at("ruleId"));
+                let segment = segment.ok_or_else(missing)?;
                 Some(segment.id().clone())
             }
         };
         let outside = reference.outside.as_deref().map(|id| variation(flag, id)).transpose();
-        self.outside = outside
-            .map_err(|reason| Refusal::invalid("flags.notInExperimentVariationId", reason))?;
+        self.outside =
+            outside.map_err(|reason| Refusal::invalid(at("notInExperimentVariationId"), reason))?;
         *self = self.clone().with_plain_outside();
         Ok(())
     }
@@ -370,7 +402,7 @@ impl Experimentation {
             data_source: source.map(data_source).transpose()?,
             ..Analysis::new()
         };
-        configure(&mut analysis, config).map_err(|refusal| refusal.within("analysisConfig"))?;
+        configure(&mut analysis, config)?;
         Ok(analysis)
     }
 }
@@ -395,9 +427,9 @@ fn hypothesis(text: &str) -> Result<Option<Text>, Error> {
 }
 
 /// Sets how results are to be judged, all of it.
-fn configure(analysis: &mut Analysis, input: &ConfigInput) -> Result<(), Refusal> {
+fn configure(analysis: &mut Analysis, input: &ConfigInput) -> Result<(), Error> {
     fn at<T>(key: &'static str, read: Result<T, Error>) -> Result<T, Error> {
-        read.map_err(|error| error.at(key))
+        read.map_err(|error| error.at(key).at("analysisConfig"))
     }
     let number = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
     analysis.bayesian_threshold = at("bayesianThreshold", number(&input.bayesian_threshold))?;
@@ -445,7 +477,13 @@ fn flag_of<'s, 'i>(
         return Err(Refusal::invalid("flags", reason));
     };
     let flag = super::flags::find(snapshot, key);
-    Ok((flag.ok_or_else(|| Refusal::not_found("flag", key))?, reference))
+    let missing = || Refusal::not_found("flag", key).within(&in_flags(key, ""));
+    Ok((flag.ok_or_else(missing)?, reference))
+}
+
+/// The path of a flag's member in an iteration, or of the flag.
+fn in_flags(key: &str, member: &str) -> String {
+    Error::invalid("").at(member).at_key(key).at("flags").path().to_owned()
 }
 
 fn variation(flag: &Flag, id: &str) -> Result<VariationId, String> {
@@ -509,8 +547,11 @@ pub(super) fn share_of(
 pub(super) fn edit_texts(list: &mut Vec<String>, operation: Operation, entries: &[String]) {
     match operation {
         Operation::Add => {
-            let new: Vec<_> = entries.iter().filter(|own| !list.contains(own)).cloned().collect();
-            list.extend(new);
+            for entry in entries {
+                if !list.contains(entry) {
+                    list.push(entry.clone());
+                }
+            }
         }
         Operation::Update => *list = entries.to_vec(),
         Operation::Remove => list.retain(|own| !entries.contains(own)),

@@ -13,15 +13,15 @@ use crate::model::{Analysis, Experiment, Status, Strategy};
 use crate::snapshot::Snapshot;
 
 impl Experimentation {
-    pub(super) fn list_experiments(&self, query: &Query) -> Result<Answer, Refusal> {
+    /// Lists the experiments below this path, be it that of the environment or of the project.
+    pub(super) fn list_experiments(&self, query: &Query, path: &str) -> Result<Answer, Refusal> {
         let expand = Expand::read(query)?;
         let filter = Filter::read(query)?;
         let snapshot = self.engine.snapshot();
         let mut matching: Vec<&Experiment> =
             snapshot.experiments().filter(|own| filter.admits(&snapshot, own)).collect();
         matching.sort_unstable_by_key(|own| (own.created_at(), own.id()));
-        let (page, total_count, links) =
-            query.page(matching, &self.in_environment("/experiments"))?;
+        let (page, total_count, links) = query.page(matching, path)?;
         let shown = page.into_iter().map(|own| self.shown_experiment(&snapshot, own, expand));
         Ok(Answer::ok(&Page { items: shown.collect(), total_count, links }))
     }
@@ -49,8 +49,8 @@ impl Experimentation {
                 &input.config,
             )?;
             let design = Design::resolve(snapshot, &input.iteration, analysis)
+                .and_then(|own| check_unit("randomizationUnit", snapshot, &own.unit).map(|()| own))
                 .map_err(|refusal| refusal.within("iteration"))?;
-            check_unit("randomizationUnit", snapshot, &design.unit)?;
             let mut new = NewExperiment::new(
                 input.name.clone(),
                 design.flag_id.clone(),
@@ -59,20 +59,21 @@ impl Experimentation {
             .id(id.clone())
             .key(input.key.clone());
             new.description = input.description.clone().filter(|text| !text.is_empty());
-            new.maintainer = input.maintainer.clone();
-            new.tags = input.tags.clone();
+            new.maintainer.clone_from(&input.maintainer);
+            new.tags.clone_from(&input.tags);
             new.subject_kind = Some(design.unit.clone());
             new.allocations = design.allocations();
             new.traffic = Some(design.traffic());
-            new.audience_id = design.audience_id.clone();
+            new.audience_id.clone_from(&design.audience_id);
             new.outside_variation_id = design.outside_variation_id().cloned();
             new.can_reshuffle = design.can_reshuffle();
             new.hash = self.hash;
-            new.analysis = design.analysis.clone();
+            new.analysis = design.analysis;
             let mut changes = vec![Change::from(new)];
             if let Some(holdout) = &input.holdout_id {
                 let found = super::holdouts::find(snapshot, holdout);
-                let found = found.ok_or_else(|| Refusal::not_found("holdout", holdout))?;
+                let found = found
+                    .ok_or_else(|| Refusal::not_found("holdout", holdout).within("holdoutId"))?;
                 let joined = HoldoutPatch::new().experiment(id.clone());
                 changes.push(Change::patch_holdout(found.id(), joined));
             }
@@ -93,7 +94,7 @@ impl Experimentation {
                 return Err(Refusal::invalid("flags", reason));
             }
             check_unit("randomizationUnit", snapshot, &design.unit)?;
-            let present = Design::of(experiment);
+            let present = Design::of_next(experiment);
             Ok(Transaction::from(match experiment.status() {
                 Status::Draft => Change::patch_experiment(experiment.id(), design.patch(&present)),
                 _ => Change::draft_iteration(experiment.id(), design.draft_patch(&present)),
@@ -154,7 +155,7 @@ impl<'q> Filter<'q> {
                 }
             }
         }
-        let (mut archived, mut active) = (false, query.get("lifecycleState").is_none());
+        let (mut archived, mut active) = (false, query.list("lifecycleState").next().is_none());
         for state in query.list("lifecycleState") {
             match state {
                 "archived" => archived = true,

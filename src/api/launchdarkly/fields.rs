@@ -186,13 +186,13 @@ impl Update {
                 self.operation.as_str(),
                 open.join(", ")
             );
-            Refusal::invalid(format!("value.{}", self.name), reason)
+            Refusal::invalid(self.name.clone(), reason)
         })
     }
 
     /// The refusal of its value.
     pub(super) fn refuse(&self, reason: impl Into<String>) -> Refusal {
-        Refusal::invalid(format!("value.{}.value", self.name), reason)
+        Refusal::invalid(format!("{}.value", self.name), reason)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Refusal};
 use super::design::{Design, edit_texts};
 use super::experiments::{check_unit, find, is_archived, named};
-use super::fields::{Update, Value};
+use super::fields::{Update, Value, WireField};
 use super::input::maybe;
 use super::list::Query;
 use super::patch::SemanticPatch;
@@ -106,7 +106,7 @@ impl Experimentation {
                 description: text_or_nothing(text),
                 ..ExperimentPatch::new()
             }),
-            Instruction::UpdateFields(updates) => self.update(snapshot, experiment, updates)?,
+            Instruction::UpdateFields(updates) => Self::update(snapshot, experiment, updates)?,
             Instruction::SaveAndStart { updates, .. } => {
                 self.save_and_start(snapshot, experiment, updates)?
             }
@@ -134,7 +134,6 @@ impl Experimentation {
     /// Updates fields of the experiment and of its present iteration; once that is stopped, of the
     /// one to come.
     fn update(
-        &self,
         snapshot: &Snapshot,
         experiment: &Experiment,
         updates: &[Update],
@@ -142,28 +141,22 @@ impl Experimentation {
         let id = experiment.id();
         let draft = experiment.draft().filter(|_| experiment.status() == Status::Completed);
         let present = match draft {
-            Some(draft) => Design::of_draft(experiment, draft),
-            None => Design::of(experiment),
+            Some(_) => Design::of_next(experiment),
+            None => Design::of_present(experiment),
         };
         let status = match experiment.status() {
             Status::Paused => Status::Active,
             status => status,
         };
-        let (mut patch, mut design) = (ExperimentPatch::new(), present.clone());
-        let mut of_iteration = false;
-        for update in updates {
-            let field = match draft {
-                Some(_) => update.allowed(status).or_else(|_| update.allowed(Status::Draft))?,
-                None => update.allowed(status)?,
-            };
-            of_iteration |= field.is_of_iteration;
-            match field.is_of_iteration {
-                true => design.update(snapshot, field.name, update)?,
-                false => update_experiment(experiment, &mut patch, field.name, update)?,
-            }
-        }
+        let allowed = |update: &Update| match draft {
+            Some(_) => update.allowed(status).or_else(|_| update.allowed(Status::Draft)),
+            None => update.allowed(status),
+        };
+        let mut design = present.clone();
+        let (patch, of_iteration) = apply(updates, allowed, snapshot, experiment, &mut design)
+            .map_err(|refusal| refusal.within("value"))?;
         if of_iteration {
-            design.check()?;
+            design.check_edited(&present)?;
             check_unit("randomizationUnit", snapshot, &design.unit)?;
         }
         Ok(match draft {
@@ -202,18 +195,14 @@ impl Experimentation {
             );
             return Err(Refusal::invalid("kind", reason));
         }
-        let present = Design::of(experiment);
-        let (mut patch, mut design) = (ExperimentPatch::new(), present.clone());
-        for update in updates {
-            let field = update.allowed(Status::Draft)?;
-            match field.is_of_iteration {
-                true => design.update(snapshot, field.name, update)?,
-                false => update_experiment(experiment, &mut patch, field.name, update)?,
-            }
-        }
-        design.check()?;
+        let present = Design::of_present(experiment);
+        let allowed = |update: &Update| update.allowed(Status::Draft);
+        let mut design = present.clone();
+        let (patch, _) = apply(updates, allowed, snapshot, experiment, &mut design)
+            .map_err(|refusal| refusal.within("value"))?;
+        design.check_edited(&present)?;
         check_unit("randomizationUnit", snapshot, &design.unit)?;
-        self.check_startable(snapshot, experiment, &design)?;
+        Self::check_startable(snapshot, experiment, &design)?;
         let discarded = experiment.draft().map(|_| Change::discard_draft(id));
         let changes = discarded.into_iter().chain([
             Change::patch_experiment(id, patch),
@@ -235,18 +224,13 @@ impl Experimentation {
             let reason = format!("is required, since {} is running", named(experiment));
             return Err(Refusal::invalid("changeJustification", reason));
         }
-        let design = match (experiment.status(), experiment.draft()) {
-            (Status::Draft, _) => Design::of(experiment),
-            (_, Some(draft)) => Design::of_draft(experiment, draft),
-            (_, None) => {
-                let reason = format!(
-                    "needs an iteration to start; create one for {} first",
-                    named(experiment)
-                );
-                return Err(Refusal::invalid("kind", reason));
-            }
-        };
-        self.check_startable(snapshot, experiment, &design)?;
+        if experiment.status() != Status::Draft && experiment.draft().is_none() {
+            let reason =
+                format!("needs an iteration to start; create one for {} first", named(experiment));
+            return Err(Refusal::invalid("kind", reason));
+        }
+        let design = Design::of_next(experiment);
+        Self::check_startable(snapshot, experiment, &design)?;
         Ok(vec![self.started(experiment, design.can_reshuffle())])
     }
 
@@ -263,7 +247,6 @@ impl Experimentation {
 
     /// Checks what LaunchDarkly asks of an iteration that is to start beyond what the engine does.
     fn check_startable(
-        &self,
         snapshot: &Snapshot,
         experiment: &Experiment,
         design: &Design,
@@ -354,6 +337,27 @@ fn check_can_be_archived(snapshot: &Snapshot, experiment: &Experiment) -> Result
         }
         None => Ok(()),
     }
+}
+
+/// Updates fields of an iteration in its design, and those of the experiment in the patch that is
+/// returned, with whether there were any of the former.
+fn apply(
+    updates: &[Update],
+    allowed: impl Fn(&Update) -> Result<&'static WireField, Refusal>,
+    snapshot: &Snapshot,
+    experiment: &Experiment,
+    design: &mut Design,
+) -> Result<(ExperimentPatch, bool), Refusal> {
+    let (mut patch, mut of_iteration) = (ExperimentPatch::new(), false);
+    for update in updates {
+        let field = allowed(update)?;
+        of_iteration |= field.is_of_iteration;
+        match field.is_of_iteration {
+            true => design.update(snapshot, field.name, update)?,
+            false => update_experiment(experiment, &mut patch, field.name, update)?,
+        }
+    }
+    Ok((patch, of_iteration))
 }
 
 /// Updates a field of the experiment as a whole.

@@ -275,7 +275,7 @@ impl Experimentation {
         self.check_project(scope)?;
         let query = Query::read(call.query);
         match (segments, method.as_str()) {
-            (["experiments"], "GET") => self.list_experiments(&query),
+            (["experiments"], "GET") => self.list_experiments(&query, path),
             (["experiments"], "POST") => self.create_experiment(&query, call),
             (["experiments", key], "GET") => self.get_experiment(&query, key),
             (["experiments", key], "PATCH") => self.patch_experiment(&query, key, call),

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::model::{MetricKind, MetricUse};
 use crate::snapshot::Snapshot;
 
-/// Reads these metrics in place of those that there are; the primary one stays.
+/// Reads these metrics in place of those that there are; the primary one stays unless one of these is.
 pub(super) fn replace(
     snapshot: &Snapshot,
     metrics: &mut Vec<MetricUse>,
@@ -15,7 +15,7 @@ pub(super) fn replace(
     metrics.retain(|used| used.is_primary);
     let primary = metrics.pop();
     add(snapshot, metrics, list)?;
-    if let Some(primary) = primary {
+    if let Some(primary) = primary.filter(|_| !metrics.iter().any(|own| own.is_primary)) {
         make_primary(metrics, &primary);
     }
     Ok(())
@@ -28,9 +28,10 @@ pub(super) fn add(
     list: &[MetricInput],
 ) -> Result<(), Refusal> {
     for (index, input) in list.iter().enumerate() {
-        let place = |reason: String| Refusal::invalid(format!("metrics[{index}].key"), reason);
+        let at = format!("metrics[{index}].key");
+        let place = |reason: String| Refusal::invalid(&at, reason);
         let metric = super::metrics::find(snapshot, &input.key)
-            .ok_or_else(|| Refusal::not_found("metric", &input.key))?;
+            .ok_or_else(|| Refusal::not_found("metric", &input.key).within(&at))?;
         if metric.kind().is_group() != input.is_group {
             let what = if input.is_group { "a metric group" } else { "a metric, not a group" };
             return Err(place(format!("must be the key of {what}; got {:?}", input.key)));
@@ -64,8 +65,8 @@ pub(super) fn set_primary(
         Primary::Funnel(key) => (key, "primaryFunnelKey", "a funnel"),
         Primary::Either(key) => (key, "primarymetrickey", "a metric or a funnel"),
     };
-    let metric =
-        super::metrics::find(snapshot, key).ok_or_else(|| Refusal::not_found("metric", key))?;
+    let metric = super::metrics::find(snapshot, key)
+        .ok_or_else(|| Refusal::not_found("metric", key).within(attribute))?;
     let (is_single, is_funnel) = (!metric.kind().is_group(), metric.kind() == MetricKind::Funnel);
     let fits = match primary {
         Primary::Single(_) => is_single,

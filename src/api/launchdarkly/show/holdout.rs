@@ -106,7 +106,6 @@ impl Experimentation {
             outside_variation_id: None,
             can_reshuffle: false,
             analysis: holdout.analysis(),
-            past: None,
         };
         let starts = holdouts::members(snapshot, holdout).filter_map(first_start);
         let started = starts.min().map(|at| at.max(holdout.created_at()));

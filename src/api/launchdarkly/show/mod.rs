@@ -229,7 +229,6 @@ pub(super) struct Run<'s> {
     outside_variation_id: Option<&'s VariationId>,
     can_reshuffle: bool,
     analysis: &'s Analysis,
-    past: Option<&'s PastIteration>,
 }
 
 /// The state of the present iteration, as LaunchDarkly has it.
@@ -271,7 +270,6 @@ impl<'s> Run<'s> {
             },
             can_reshuffle: experiment.can_reshuffle(),
             analysis: experiment.analysis(),
-            past: None,
         }
     }
 
@@ -298,7 +296,6 @@ impl<'s> Run<'s> {
             can_reshuffle: draft.can_reshuffle(),
             analysis: draft.analysis(),
             id: experiment.id().as_str(),
-            past: None,
         }
     }
 
@@ -319,7 +316,6 @@ impl<'s> Run<'s> {
             outside_variation_id: design.and_then(|design| design.outside_variation_id.as_ref()),
             can_reshuffle: past.can_reshuffle(),
             analysis: past.analysis(),
-            past: Some(past),
         }
     }
 }
@@ -332,7 +328,12 @@ impl Experimentation {
         expand: Expand,
     ) -> ShownExperiment<'s> {
         let present = Run::present(snapshot, experiment);
-        let analysis = experiment.analysis();
+        // Once an iteration is stopped, it is the next one whose reading changes.
+        let stopped = experiment.status() == Status::Completed;
+        let analysis = match experiment.draft().filter(|_| stopped) {
+            Some(draft) => draft.analysis(),
+            None => experiment.analysis(),
+        };
         let draft = match experiment.status() {
             Status::Draft => Some(Run::present(snapshot, experiment)),
             _ => experiment.draft().map(|draft| Run::to_come(snapshot, experiment, draft)),
@@ -414,7 +415,7 @@ impl Experimentation {
             metrics: expand.secondary.then(|| {
                 metrics().filter_map(|used| self.shown_dependent(snapshot, used)).collect()
             }),
-            layer_snapshot: run.past.and_then(PastIteration::layer).map(|own| ShownReservation {
+            layer_snapshot: record.and_then(Iteration::layer).map(|own| ShownReservation {
                 key: snapshot
                     .layer(own.layer_id())
                     .and_then(|layer| layer.key())
