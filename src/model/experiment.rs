@@ -316,10 +316,6 @@ impl Experiment {
             stages: object.optional::<Vec<Stage>>("stages")?.unwrap_or_default().into(),
         };
         check_schedule(&schedule, &levels).map_err(|error| object.locate(error))?;
-        let tags: Vec<Tag> = match object.get("tags") {
-            Some(_) => checked(&object, "tags", |tags: &Vec<Tag>| check_tags(tags))?,
-            None => Vec::new(),
-        };
         let record = Record::from_json(&object)?;
         let (iteration, present) = match object.get("iteration") {
             Some(cursor) => Iteration::from_json(cursor, record.created_at)?,
@@ -333,7 +329,7 @@ impl Experiment {
         let mut experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
-            tags: tags.into(),
+            tags: read_tags(&object)?,
             flag_id: object.read("flag_id")?,
             flow: object.optional("flow")?,
             subject_kind: object.or_default("subject_kind")?,
@@ -410,6 +406,14 @@ pub(crate) fn check_levels(levels: &[Percentage], strategy: Strategy) -> Result<
             .with_value(&levels.get(index + 1))
             .at_index(index + 1)),
         None => Ok(()),
+    }
+}
+
+/// Reads the tags of an entity, if it has any.
+pub(crate) fn read_tags(object: &Object<'_>) -> Result<Box<[Tag]>, Error> {
+    match object.get("tags") {
+        Some(_) => checked(object, "tags", |tags: &Vec<Tag>| check_tags(tags)).map(Into::into),
+        None => Ok(Box::default()),
     }
 }
 

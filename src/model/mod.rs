@@ -51,7 +51,7 @@ pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag,
 pub(crate) use allocation::check_strategy;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use analysis::{adds_none_primary, check_analysis, extends};
-pub(crate) use experiment::{check_levels, check_tags, initial_traffic};
+pub(crate) use experiment::{check_levels, check_tags, initial_traffic, read_tags};
 pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
 pub(crate) use iteration::{

@@ -46,7 +46,7 @@ codes! {
         Xxh64V1 = "xxh64-v1",
         /// LaunchDarkly's: SHA-1 of the salt and the id, in exact arithmetic. For experiments that
         /// assign by [`Strategy::Percentage`] and have neither levels nor stages. One draw decides
-        /// both traffic and arm, by [slices](RolloutSlice). Needs the feature `launchdarkly`.
+        /// both traffic and arm, by [slices](crate::RolloutSlice). Needs the feature `launchdarkly`.
         Sha1V1 = "sha1-v1",
         /// The same in the floats of LaunchDarkly's SDKs for Go and Rust, to give every subject what
         /// they give it.

@@ -1,6 +1,6 @@
 //! What an iteration is to be like, between what a request says and what the engine holds.
 
-use super::Experimentation;
+use super::analysis::{configure, covariate, data_source, hypothesis, methodology};
 use super::answer::Refusal;
 use super::fields::{Operation, Update, Value};
 use super::input::{ConfigInput, FlagInput, IterationInput, Primary, TreatmentInput};
@@ -8,11 +8,7 @@ use super::used;
 use crate::change::{AnalysisPatch, DraftPatch, ExperimentPatch, Patch};
 use crate::error::Error;
 use crate::id::{FlagId, SegmentId, VariationId};
-use crate::json::one_of;
-use crate::model::{
-    Allocation, Analysis, Correction, CorrectionMethod, CorrectionScope, Draft, Experiment, Flag,
-    Methodology, Name, TestDirection, Text,
-};
+use crate::model::{Allocation, Analysis, Draft, Experiment, Flag, Methodology, Name};
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
 
@@ -375,96 +371,6 @@ impl Design {
         *self = self.clone().with_plain_outside();
         Ok(())
     }
-}
-
-impl Experimentation {
-    /// How the results of an experiment are to be read, as far as it is no matter of an iteration.
-    pub(super) fn analysis(
-        kind: Option<&str>,
-        methodology_given: Option<&str>,
-        source: Option<&str>,
-        config: &ConfigInput,
-    ) -> Result<Analysis, Refusal> {
-        use crate::model::AnalysisKind;
-        let kind = match kind {
-            Some(text) => one_of(text, AnalysisKind::ALL, AnalysisKind::as_str)
-                .map_err(|error| error.at("type"))?,
-            None => AnalysisKind::Experiment,
-        };
-        let methodology = match methodology_given {
-            Some(text) => methodology(text)?,
-            None if kind == AnalysisKind::Mab => Methodology::Bayesian,
-            None => Methodology::Frequentist,
-        };
-        let mut analysis = Analysis {
-            kind,
-            methodology: Some(methodology),
-            data_source: source.map(data_source).transpose()?,
-            ..Analysis::new()
-        };
-        configure(&mut analysis, config)?;
-        Ok(analysis)
-    }
-}
-
-fn methodology(text: &str) -> Result<Methodology, Error> {
-    one_of(text, Methodology::ALL, Methodology::as_str).map_err(|error| error.at("methodology"))
-}
-
-fn covariate(id: &str) -> Result<Text, Error> {
-    id.parse().map_err(|error: Error| error.at("covariateId"))
-}
-
-fn data_source(text: &str) -> Result<Text, Error> {
-    text.parse().map_err(|error: Error| error.at("dataSource"))
-}
-
-fn hypothesis(text: &str) -> Result<Option<Text>, Error> {
-    match text {
-        "" => Ok(None),
-        _ => text.parse().map(Some).map_err(|error: Error| error.at("hypothesis")),
-    }
-}
-
-/// Sets how results are to be judged, all of it.
-fn configure(analysis: &mut Analysis, input: &ConfigInput) -> Result<(), Error> {
-    fn at<T>(key: &'static str, read: Result<T, Error>) -> Result<T, Error> {
-        read.map_err(|error| error.at(key).at("analysisConfig"))
-    }
-    let number = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
-    analysis.bayesian_threshold = at("bayesianThreshold", number(&input.bayesian_threshold))?;
-    let significance = input.significance_threshold.as_deref().map(str::parse).transpose();
-    analysis.significance_threshold = at("significanceThreshold", significance)?;
-    analysis.test_direction = at(
-        "testDirection",
-        named(input.test_direction.as_deref(), TestDirection::ALL, TestDirection::as_str),
-    )?;
-    let method = at(
-        "multipleComparisonCorrectionMethod",
-        named(input.correction_method.as_deref(), CorrectionMethod::ALL, CorrectionMethod::as_str),
-    )?;
-    let scope = at(
-        "multipleComparisonCorrectionScope",
-        named(input.correction_scope.as_deref(), CorrectionScope::ALL, CorrectionScope::as_str),
-    )?;
-    let some = method.is_some() || scope.is_some();
-    analysis.correction = some.then_some(Correction { method, scope });
-    analysis.sequential = input.sequential;
-    Ok(())
-}
-
-/// Reads one of these names, which LaunchDarkly writes with hyphens.
-fn named<T: Copy>(
-    text: Option<&str>,
-    all: &[T],
-    name: fn(T) -> &'static str,
-) -> Result<Option<T>, Error> {
-    let Some(text) = text else { return Ok(None) };
-    let found = all.iter().copied().find(|own| name(*own).replace('_', "-") == text);
-    found.map(Some).ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|own| name(*own).replace('_', "-")).collect();
-        Error::invalid(format!("must be one of {}", names.join(", "))).with_value(text)
-    })
 }
 
 /// The one flag of an iteration.

@@ -1,6 +1,7 @@
 //! The operations on experiments and their iterations.
 
 use super::Experimentation;
+use super::analysis::analysis;
 use super::answer::{Answer, Refusal};
 use super::design::Design;
 use super::input::{ExperimentInput, IterationInput};
@@ -42,7 +43,7 @@ impl Experimentation {
         let input: ExperimentInput = call.read(|cursor| cursor.read())?;
         let id = ExperimentId::random()?;
         let commit = self.engine.commit_with(|snapshot| {
-            let analysis = Self::analysis(
+            let analysis = analysis(
                 input.kind.as_deref(),
                 input.methodology.as_deref(),
                 input.data_source.as_deref(),
@@ -102,7 +103,7 @@ impl Experimentation {
         })?;
         let experiment = find(&commit.snapshot, key)?;
         let run = Run::next(&commit.snapshot, experiment);
-        let expand = Expand::all();
+        let expand = Expand::ALL;
         Ok(Answer::ok(&self.shown_iteration(&commit.snapshot, &run, expand)))
     }
 }

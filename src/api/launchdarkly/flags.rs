@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
 use super::input::maybe;
+use super::list::Counted;
 use super::list::{Links, Query};
-use super::metrics::Counted;
 use super::patch::SemanticPatch;
 use crate::api::call::Call;
 use crate::change::{Change, FlagPatch, NewFlag, NewVariation};
@@ -327,7 +327,7 @@ struct ShownFlag<'s> {
     #[serde(rename = "_links")]
     links: Links,
     experiments: ShownExperiments,
-    custom_properties: BTreeMap<&'s str, ()>,
+    custom_properties: BTreeMap<&'s str, &'s str>,
     archived: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     archived_date: Option<i64>,
@@ -354,6 +354,7 @@ struct ShownVariation<'s> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "as LaunchDarkly has it")]
 struct ShownEnvironment<'s> {
     on: bool,
     archived: bool,

@@ -205,7 +205,7 @@ impl HoldoutInput {
     /// How those who are held out are to be compared with the others.
     fn analysis(&self, snapshot: &Snapshot) -> Result<Analysis, Refusal> {
         let kind = AnalysisKind::Holdout.as_str();
-        let plain = Experimentation::analysis(Some(kind), None, None, &ConfigInput::default())?;
+        let plain = super::analysis::analysis(Some(kind), None, None, &ConfigInput::default())?;
         let mut metrics = Vec::new();
         used::add(snapshot, &mut metrics, &self.metrics)?;
         if let Some(key) = &self.primary {

@@ -120,6 +120,16 @@ pub(super) struct Page<T> {
     pub(super) links: Links,
 }
 
+/// A page of entities, as flags, metrics and layers have it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counted<T> {
+    pub(super) items: Vec<T>,
+    pub(super) total_count: usize,
+    #[serde(rename = "_links")]
+    pub(super) links: Links,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -132,6 +132,7 @@
 //! - **Not here**: results, targeting rules, approvals, `_access`, rate limits. Who may call is the
 //!   host's to check; [`refusal`] words a 401, 403 or 429.
 
+mod analysis;
 mod answer;
 mod design;
 mod experiments;

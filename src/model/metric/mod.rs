@@ -14,7 +14,7 @@ pub use definition::{
 };
 pub use url::{UrlMatch, UrlTarget};
 
-use super::{Description, Key, Name, Record, Tag, check_tags, checked, entity, keyed};
+use super::{Description, Key, Name, Record, Tag, entity, keyed, read_tags};
 use crate::error::Error;
 use crate::id::MetricId;
 use crate::json::{Cursor, FromJson, deserialize};
@@ -76,15 +76,11 @@ impl FromJson for Metric {
         let object = cursor.object(metric_keys!["version", "created_at", "updated_at"])?;
         let definition = MetricDefinition::read(&object)?;
         check_definition(&definition).map_err(|error| object.locate(error))?;
-        let tags: Vec<Tag> = match object.get("tags") {
-            Some(_) => checked(&object, "tags", |tags: &Vec<Tag>| check_tags(tags))?,
-            None => Vec::new(),
-        };
         Ok(Self {
             id: object.read("id")?,
             name: object.read("name")?,
             description: object.optional("description")?,
-            tags: tags.into(),
+            tags: read_tags(&object)?,
             definition,
             record: Record::from_json(&object)?,
             key: object.optional("key")?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Expand, Run, ShownExperiment, ShownIteration, ShownTreatment};
+use super::{Expand, Part, Run, ShownExperiment, ShownIteration, ShownTreatment};
 use crate::api::launchdarkly::answer::Refusal;
 use crate::api::launchdarkly::list::{Links, Query};
 use crate::api::launchdarkly::{Experimentation, holdouts};
@@ -28,11 +28,11 @@ impl HoldoutExpand {
                 Some(plain) => (&mut expand.related, plain),
                 None => (&mut expand.own, name),
             };
-            *match plain {
-                "previousIterations" => &mut of.previous,
-                "draftIteration" => &mut of.draft,
-                "metrics" | "secondaryMetrics" => &mut of.secondary,
-                "treatments" => &mut of.treatments,
+            let part = match plain {
+                "previousIterations" => Part::Previous,
+                "draftIteration" => Part::Draft,
+                "metrics" | "secondaryMetrics" => Part::Secondary,
+                "treatments" => Part::Treatments,
                 _ => {
                     let reason = format!(
                         "must be some of previousIterations, draftIteration, secondaryMetrics, \
@@ -40,7 +40,8 @@ impl HoldoutExpand {
                     );
                     return Err(Refusal::invalid("expand", reason));
                 }
-            } = true;
+            };
+            *of = of.and(part);
         }
         Ok(expand)
     }
@@ -58,7 +59,7 @@ impl Experimentation {
         let path = self.in_environment("");
         let own = format!("{path}/holdouts/{}", holdouts::key_of(holdout));
         let current = self.shown_hold(snapshot, holdout);
-        let is_shown_as_draft = expand.draft && current.status == "not_started";
+        let is_shown_as_draft = expand.has(Part::Draft) && current.status == "not_started";
         ShownExperiment {
             id: holdout.id().as_str(),
             key: holdouts::key_of(holdout),
@@ -114,7 +115,7 @@ impl Experimentation {
             ended_at: holdout.ended_at().map(Timestamp::unix_millis),
             flags: BTreeMap::new(),
             treatments: Some(shown_sides(holdout).into()),
-            ..self.shown_iteration(snapshot, &run, Expand { secondary: true, ..Expand::default() })
+            ..self.shown_iteration(snapshot, &run, Expand::default().and(Part::Secondary))
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Experiments and their iterations as LaunchDarkly shows them.
 
+mod expand;
 mod holdout;
+mod metrics;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::Experimentation;
-use super::answer::Refusal;
 use super::design::share_of;
 use super::fields::{Operation, mutable_fields};
-use super::list::{Links, Query};
-use super::metrics::{ShownDependent, ShownFunnel, ShownMetric};
+use super::list::Links;
 use crate::id::{SegmentId, VariationId};
 use crate::model::{
     Allocation, Analysis, Draft, Experiment, Flag, Iteration, PastIteration, Status, SubjectKind,
@@ -20,55 +20,10 @@ use crate::model::{
 use crate::number::Percentage;
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
+use metrics::{ShownDependent, ShownFunnel, ShownMetric};
 
+pub(super) use expand::{Expand, Part};
 pub(super) use holdout::HoldoutExpand;
-
-/// What an answer shows beside the rest.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Expand {
-    previous: bool,
-    draft: bool,
-    secondary: bool,
-    treatments: bool,
-    config: bool,
-    mutable: bool,
-}
-
-impl Expand {
-    /// Everything.
-    pub(super) const fn all() -> Self {
-        Self {
-            previous: true,
-            draft: true,
-            secondary: true,
-            treatments: true,
-            config: true,
-            mutable: true,
-        }
-    }
-
-    pub(super) fn read(query: &Query) -> Result<Self, Refusal> {
-        let mut expand = Self::default();
-        for name in query.list("expand") {
-            *match name {
-                "previousIterations" => &mut expand.previous,
-                "draftIteration" => &mut expand.draft,
-                "secondaryMetrics" => &mut expand.secondary,
-                "treatments" => &mut expand.treatments,
-                "analysisConfig" => &mut expand.config,
-                "mutableFieldsByStatus" => &mut expand.mutable,
-                _ => {
-                    let reason = format!(
-                        "must be some of previousIterations, draftIteration, secondaryMetrics, \
-                         treatments, analysisConfig, mutableFieldsByStatus; got {name:?}"
-                    );
-                    return Err(Refusal::invalid("expand", reason));
-                }
-            } = true;
-        }
-        Ok(expand)
-    }
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -358,13 +313,13 @@ impl Experimentation {
             links: Links::new().and("parent", path).and("self", own),
             r#type: analysis.kind.as_str(),
             current_iteration: show(present),
-            draft_iteration: draft.filter(|_| expand.draft).map(show),
-            previous_iterations: expand.previous.then(|| {
+            draft_iteration: draft.filter(|_| expand.has(Part::Draft)).map(show),
+            previous_iterations: expand.has(Part::Previous).then(|| {
                 let past = experiment.previous_iterations().iter().rev();
                 past.map(|past| show(Run::past(experiment, past))).collect()
             }),
-            analysis_config: expand.config.then(|| shown_config(analysis)),
-            mutable_fields_by_status: expand.mutable.then(mutable_fields),
+            analysis_config: expand.has(Part::Config).then(|| shown_config(analysis)),
+            mutable_fields_by_status: expand.has(Part::Mutable).then(mutable_fields),
         }
     }
 
@@ -405,14 +360,14 @@ impl Experimentation {
             }),
             randomization_unit: run.subject_kind.as_str(),
             attributes: analysis.attributes.iter().map(|own| &**own).collect(),
-            treatments: expand.treatments.then(|| shown_treatments(run)),
-            secondary_metrics: expand.secondary.then(|| {
+            treatments: expand.has(Part::Treatments).then(|| shown_treatments(run)),
+            secondary_metrics: expand.has(Part::Secondary).then(|| {
                 let others = metrics().filter(|used| !used.is_primary);
                 let singles = others.filter_map(|used| Some((metric(&used.metric_id)?, used)));
                 let singles = singles.filter(|(own, _)| !own.kind().is_group());
                 singles.map(|(own, used)| self.shown_metric(own, used.unit.as_ref())).collect()
             }),
-            metrics: expand.secondary.then(|| {
+            metrics: expand.has(Part::Secondary).then(|| {
                 metrics().filter_map(|used| self.shown_dependent(snapshot, used)).collect()
             }),
             layer_snapshot: record.and_then(Iteration::layer).map(|own| ShownReservation {
