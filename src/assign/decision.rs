@@ -140,7 +140,8 @@ pub enum Reason<'s> {
     Completed,
     /// It has been put away.
     Archived,
-    /// It is active or paused, and its [flag](crate::Flag::is_on) is off.
+    /// It is active or paused, or completed and ships its winner, and its
+    /// [flag](crate::Flag::is_on) is off.
     FlagOff,
     /// Its schedule has not begun.
     BeforeStart,

@@ -46,7 +46,8 @@ pub struct Allocation {
     /// Whether this is the arm that the others are compared with. Exactly one is, also where arms
     /// divide a segment: its variation is the control wherever it stands.
     pub is_control: bool,
-    /// The share in percent. Strategy `percentage`: all sum to exactly 100; 0 serves nobody. A ramp
+    /// The share in percent. Strategy `percentage`: all sum to exactly 100, but under a hash that has
+    /// [slices](crate::RolloutSlice) to anything above 0; 0 serves nobody. A ramp
     /// may do without; see [`Experiment::levels`](crate::Experiment::levels). Strategy `segment`:
     /// several allocations can have one segment and priority, or be the fallback, and divide those
     /// subjects; then each has a weight, and they sum to exactly 100.

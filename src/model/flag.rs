@@ -28,8 +28,9 @@ const MAX_VARIATIONS: usize = 100;
 /// # The switch
 /// A flag is on unless it is switched [off](Self::is_on). No run freezes the switch: it takes effect
 /// at once on every experiment on the flag. While the flag is off, none of these can start, and those
-/// that are active or paused give everyone who is not [forced](crate::Subject::forced) the
-/// [off variation](Self::off_variation_id), as no part of the experiment. Switching it on again gives
+/// that are active or paused, or completed and ship their winner, give everyone who is not
+/// [forced](crate::Subject::forced) the [off variation](Self::off_variation_id), as no part of the
+/// experiment. Switching it on again gives
 /// everyone what they had.
 ///
 /// ```

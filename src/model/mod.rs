@@ -188,7 +188,7 @@ pub(crate) fn check_name_free(taken: Option<&str>, own: &str, name: &str) -> Res
 pub(crate) fn check_key_free(taken: Option<&str>, own: &str, key: &Key) -> Result<(), Error> {
     match taken {
         Some(other) if other != own => {
-            let rule = format!("must not be the key of {other}");
+            let rule = format!("must not be taken, and is the key of {other}");
             Err(Error::new(Code::AlreadyExists, rule).with_value(key).at("key"))
         }
         _ => Ok(()),

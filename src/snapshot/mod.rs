@@ -290,8 +290,6 @@ impl Snapshot {
         ids.filter_map(|id| self.holdout(id))
     }
 
-    /// The experiments, archived ones aside, whose design or [draft](Experiment::draft) names this
-    /// flag, variation or segment, be it as audience.
     /// A metric by id.
     pub fn metric(&self, id: impl AsRef<str>) -> Option<&Metric> {
         self.metrics.get(id.as_ref()).map(|metric| &**metric)

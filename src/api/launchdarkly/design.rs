@@ -320,10 +320,12 @@ impl Design {
 
     fn check_sum(&self) -> Result<(), Refusal> {
         let sum: u64 = self.treatments.iter().map(|own| own.percent.millionths()).sum();
-        match sum > Percentage::MAX.millionths() {
-            true => Err(Refusal::invalid("treatments", "must have shares that sum to at most 100")),
-            false => Ok(()),
+        if sum <= Percentage::MAX.millionths() {
+            return Ok(());
         }
+        let sum = Weight::from_millionths(sum).unwrap_or(Weight::MAX);
+        let reason = format!("must have shares that sum to at most 100; got {sum}");
+        Err(Refusal::invalid("treatments", reason))
     }
 
     fn check_complete(&self) -> Result<(), Refusal> {

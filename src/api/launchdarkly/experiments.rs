@@ -88,6 +88,10 @@ impl Experimentation {
         let input: IterationInput = call.read(|cursor| cursor.read())?;
         let commit = self.engine.commit_with(|snapshot| {
             let experiment = find(snapshot, key)?;
+            if is_archived(experiment) {
+                let reason = format!("{} is archived; restore it first", named(experiment));
+                return Err(Refusal::conflict(reason));
+            }
             let analysis = Analysis { metrics: Vec::new(), ..experiment.analysis().clone() };
             let design = Design::resolve(snapshot, &input, analysis)?;
             if design.flag_id != *experiment.flag_id() {

@@ -17,7 +17,7 @@ use crate::change::{Change, FlagPatch, NewFlag, NewVariation};
 use crate::error::{Code, Error};
 use crate::id::{FlagId, VariationId};
 use crate::json::{Cursor, FromJson, Object};
-use crate::model::{Experiment, Flag, FlagStatus, Status, Variation};
+use crate::model::{Experiment, Flag, FlagStatus, ParameterType, Status, Variation};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 
@@ -113,6 +113,13 @@ impl FlagInput {
             let reason = format!("must be the index of a variation, below {count}; got {off}");
             return Err(Refusal::invalid("defaults.offVariation", reason));
         };
+        let kind = ParameterType::of(&off.value);
+        let other = |own: &&VariationInput| ParameterType::of(&own.value) != kind;
+        if let Some(other) = self.variations.iter().find(other) {
+            let reason =
+                format!("must all have values of one type; got {} and {}", off.value, other.value);
+            return Err(Refusal::invalid("variations", reason));
+        }
         let mut new = NewFlag::new(self.name).id(id.clone()).key(self.key);
         new.description = self.description.filter(|text| !text.is_empty());
         new.on = (!self.is_on).then_some(false);

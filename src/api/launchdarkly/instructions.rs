@@ -226,7 +226,7 @@ impl Experimentation {
         }
         if experiment.status() != Status::Draft && experiment.draft().is_none() {
             let reason =
-                format!("needs an iteration to start; create one for {} first", named(experiment));
+                format!("needs an iteration to start; POST one for {} first", named(experiment));
             return Err(Refusal::invalid("kind", reason));
         }
         let design = Design::of_next(experiment);

@@ -52,12 +52,12 @@
 //! what those before it have done, and all of them or none. A refusal names the instruction by its
 //! index. The `comment` and every `changeJustification` stand in the [`Event`](crate::Event).
 //!
-//! | what | instructions |
+//! | what | instructions, with their members |
 //! |---|---|
-//! | an experiment | `updateName`, `updateDescription`, `updateExperimentFields`, `saveAndStartNewIteration`, `startIteration`, `stopIteration`, `archiveExperiment`, `restoreExperiment` |
-//! | a layer | `updateName`, `updateDescription`, `updateExperimentReservation`, `removeExperiment` |
-//! | a holdout | `updateName`, `updateDescription`, `endHoldout`, `removeExperiment` |
-//! | a flag | `turnFlagOn`, `turnFlagOff`, `archiveFlag` |
+//! | an experiment | `updateName` and `updateDescription` (`value`), `updateExperimentFields` (`value`: by field, an object with `operation` and `value`), `saveAndStartNewIteration` (the same `value`, `changeJustification`), `startIteration` (`changeJustification`), `stopIteration` (`winningTreatmentId`, `winningReason`), `archiveExperiment`, `restoreExperiment` |
+//! | a layer | `updateName` (`name`), `updateDescription` (`description`), `updateExperimentReservation` (`experimentKey`, `reservationPercent`), `removeExperiment` (`experimentKey`); the last two with an `environmentKey` beside `instructions` |
+//! | a holdout | `updateName` and `updateDescription` (`value`), `endHoldout`, `removeExperiment` (`value`, the experiment's key) |
+//! | a flag | `turnFlagOn` and `turnFlagOff`, with an `environmentKey` beside `instructions`; `archiveFlag` |
 //!
 //! # What is what
 //!
@@ -86,7 +86,7 @@
 //! | they grow beyond what is outside | everybody is drawn anew if `canReshuffleTraffic` is true |
 //! | they shrink | that share leaves; the others stay |
 //! | weight goes from one treatment to another | that share moves, nobody else |
-//! | stopped, then started | everybody is drawn anew, whatever `canReshuffleTraffic` says |
+//! | stopped, a draft made by `POST …/iterations`, then started | everybody is drawn anew, whatever `canReshuffleTraffic` says |
 //!
 //! LaunchDarkly's pages contradict each other on the first two. [`Experimentation::carryover`] and
 //! [`Experimentation::reshuffling`] choose; by default who is in stays in, and nobody is drawn anew
@@ -98,8 +98,63 @@
 //!
 //! Buckets are computed in whole numbers ([`HashVersion::Sha1V1`]), so that an edit never moves
 //! anybody whom it need not; [`HashVersion::Sha1F32V1`] computes with 32-bit floats as their SDKs for
-//! Go and Rust do, and differs for about 4 in 10^8. To bring an experiment over with every subject
-//! where it is, create it with its seed as the salt and its [rollout](crate::NewExperiment::rollout).
+//! Go and Rust do, and differs for about 4 in 10^8. The answer to a `GET` of a flag has the rollout of
+//! the experiment that runs on it, as the SDKs read it.
+//!
+//! # Bringing an experiment over
+//!
+//! Every subject stays where it is if the experiment is created natively with its seed as the salt, or
+//! `flagKey.salt` where the rollout has no seed, and with its slices:
+//!
+//! ```
+//! use variate::{
+//!     Allocation, Analysis, Change, Engine, FlagStatus, HashVersion, NewExperiment, NewFlag,
+//!     NewVariation, RolloutSlice, Status, Subject,
+//! };
+//!
+//! // {"kind": "experiment", "contextKind": "user", "seed": 61, "variations": [
+//! //     {"variation": 0, "weight": 20000}, {"variation": 1, "weight": 30000},
+//! //     {"variation": 0, "weight": 50000, "untracked": true}]}
+//! let flag = NewFlag::new("Label of the cart")
+//!     .id("flg_cart".parse()?)
+//!     .key("cart-label")
+//!     .parameter("value", false)
+//!     .variation(NewVariation::new("as it is").id("var_a".parse()?))
+//!     .variation(NewVariation::new("short").id("var_b".parse()?).with("value", true));
+//! let experiment = NewExperiment::by_percentage("Shorter label", "flg_cart".parse()?)
+//!     .id("exp_cart".parse()?)
+//!     .key("cart")
+//!     .subject_kind("user")
+//!     .hash(HashVersion::Sha1F32V1)
+//!     .salt("61".parse()?)
+//!     // All tracked weights together, and each for itself.
+//!     .traffic(50.try_into()?)
+//!     .allocation(Allocation::share("var_a".parse()?, 20.try_into()?).control())
+//!     .allocation(Allocation::share("var_b".parse()?, 30.try_into()?))
+//!     .outside_variation_id("var_a".parse()?)
+//!     .rollout([
+//!         RolloutSlice::tracked("var_a".parse()?, 20_000),
+//!         RolloutSlice::tracked("var_b".parse()?, 30_000),
+//!         RolloutSlice::untracked("var_a".parse()?, 50_000),
+//!     ])
+//!     // Without a metric an iteration would have to say that it only exports.
+//!     .analysis(Analysis::new().methodology(variate::Methodology::ExportOnly));
+//!
+//! let engine = Engine::new();
+//! engine.commit([
+//!     flag.into(),
+//!     Change::set_flag_status(&"flg_cart".parse()?, FlagStatus::Active),
+//!     experiment.into(),
+//!     Change::set_experiment_status(&"exp_cart".parse()?, Status::Active),
+//! ])?;
+//! let decision = engine.snapshot();
+//! let decision = decision.assign("exp_cart", &Subject::of("user", "userKeyA"));
+//! assert_eq!((decision.variation_id().unwrap().as_str(), decision.in_experiment()), ("var_a", true));
+//! # Ok::<(), variate::Error>(())
+//! ```
+//!
+//! [`HashVersion::Sha1F32V1`] is for subjects of the SDKs for Go and Rust, [`HashVersion::Sha1V1`] for
+//! all others, which compute in 64 bits.
 //!
 //! # Where LaunchDarkly is silent
 //!
@@ -113,6 +168,9 @@
 //!   Lists take `add`, `update` (all of it) and `remove` (these entries, or all; treatments by `_id`,
 //!   metrics by key). Once an experiment is stopped, the fields of an iteration are those of the draft,
 //!   if there is one. `holdoutId` and the flag never change.
+//! - **Layers and holdouts.** An experiment is in a holdout or in a layer, and enters a holdout by
+//!   `holdoutId` when it is created. Layers draw by a seed of their own, independently of the
+//!   experiments in them. What else is chosen stands at the operations.
 //! - **Iterations.** `POST …/iterations` takes the place of a draft that is there already.
 //!   `saveAndStartNewIteration` copies the running iteration and discards a draft beside it. An
 //!   experiment has one flag. Its `_id` is the experiment's with the number. `currentIteration` is the
@@ -126,7 +184,10 @@
 //!   beside `bayesian`.
 //! - **Flags** have no tags, no targeting and no prerequisites here, and always say that they are
 //!   temporary. Variations have values of at most 1 KiB as JSON, and not `null`.
-//! - **Maintainers** are free text; what has none shows [`Experimentation::member`]'s.
+//! - **Maintainers** are free text; what has none, and every metric, shows
+//!   [`Experimentation::member`]'s.
+//! - **Instructions** may have members that nobody knows, too: what is written beside `value` instead of
+//!   in it has no effect.
 //! - **Lists** are in the order of creation. Filters of one kind are alternatives, those of different
 //!   kinds must all hold.
 //! - **Not here**: results, targeting rules, approvals, `_access`, rate limits. Who may call is the

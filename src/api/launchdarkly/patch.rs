@@ -103,11 +103,10 @@ impl Experimentation {
             for (index, instruction) in patch.instructions().enumerate() {
                 let here = |refusal: Refusal| refusal.within(&format!("instructions[{index}]"));
                 let made = step(&next, instruction).map_err(here)?;
-                // A trial: its ids and salts are settled in the changes that it hands back.
-                let trial = next.apply(made, next.updated_at(), &mut SystemEntropy);
-                let trial = trial.map_err(|error| here(error.into()))?;
-                changes.extend(trial.event.iter().flat_map(|event| event.changes.iter().cloned()));
-                next = trial.snapshot;
+                // A trial: what is random is drawn again by the engine.
+                let trial = next.apply(made.clone(), next.updated_at(), &mut SystemEntropy);
+                next = trial.map_err(|error| here(error.into()))?.snapshot;
+                changes.extend(made);
             }
             let transaction = Transaction::from(changes);
             Ok::<_, Refusal>(match words.is_empty() {

@@ -22,7 +22,7 @@ use crate::subjects::Asked;
 pub struct Assign {
     #[command(flatten)]
     document: Document,
-    /// The experiment
+    /// The experiment, by its id or key
     #[arg(long, value_name = "ID")]
     experiment: String,
     #[command(flatten)]
@@ -47,10 +47,9 @@ impl Assign {
     pub fn run(&self) -> Result<(), Fault> {
         self.subjects.check()?;
         let snapshot = self.document.read()?;
-        let id = &self.experiment;
-        let (Some(experiment), Some(plan)) = (snapshot.experiment(id), snapshot.plan(id)) else {
-            return Err(self.document.no_experiment(id));
-        };
+        let experiment = self.document.experiment(&snapshot, &self.experiment)?;
+        let plan = snapshot.plan(experiment.id());
+        let plan = plan.ok_or_else(|| self.document.no_experiment(&self.experiment))?;
         let own_kind = experiment.subject_kind().as_str();
         let moment = self.document.moment();
 

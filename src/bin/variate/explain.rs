@@ -19,7 +19,7 @@ use crate::subjects::{Asked, Entry};
 pub struct Explain {
     #[command(flatten)]
     document: Document,
-    /// The experiment
+    /// The experiment, by its id or key
     #[arg(long, value_name = "ID")]
     experiment: String,
     #[command(flatten)]

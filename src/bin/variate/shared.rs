@@ -68,13 +68,14 @@ impl Document {
         self.at.unwrap_or_else(Timestamp::now)
     }
 
-    /// An experiment of the document.
+    /// An experiment of the document, by id or key.
     pub fn experiment<'s>(
         &self,
         snapshot: &'s Snapshot,
         id: &str,
     ) -> Result<&'s Experiment, Fault> {
-        snapshot.experiment(id).ok_or_else(|| self.no_experiment(id))
+        let found = snapshot.experiment(id).or_else(|| snapshot.experiment_by_key(id));
+        found.ok_or_else(|| self.no_experiment(id))
     }
 
     pub fn no_experiment(&self, id: &str) -> Fault {

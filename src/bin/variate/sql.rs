@@ -19,7 +19,7 @@ use crate::subjects::{check_names, pair};
 pub struct Sql {
     #[command(flatten)]
     document: Document,
-    /// The experiment
+    /// The experiment, by its id or key
     #[arg(long, value_name = "ID")]
     experiment: String,
     /// What the expression is written for

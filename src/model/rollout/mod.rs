@@ -69,6 +69,7 @@ const MAX_SLICES: usize = 4096;
 /// let experiment = NewExperiment::by_percentage("Sign-in", "flg_signinScreen".parse()?)
 ///     .hash(HashVersion::Sha1F32V1)
 ///     .salt("61".parse()?)
+///     .subject_kind("user")
 ///     .traffic(30.try_into()?)
 ///     .allocation(Allocation::share("var_today".parse()?, "50".parse()?).control())
 ///     .allocation(Allocation::share("var_short".parse()?, "50".parse()?))
@@ -207,7 +208,8 @@ impl Rollout {
             let points = read.tracked(id);
             if points != *due {
                 let rule = format!(
-                    "must give {id} {due} tracked buckets, which is its share, not {points}"
+                    "must give {id} {due} tracked buckets, which is its weight of the traffic, \
+                     {traffic} %, not {points}"
                 );
                 return Err(Error::invalid(rule).with_value(&points));
             }
