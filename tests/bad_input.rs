@@ -322,6 +322,7 @@ const FULL: &str = r#"{
       "description": "How long it takes",
       "tags": ["speed"],
       "key": "page-views",
+      "maintainer": "Ann",
       "kind": "custom",
       "is_numeric": true,
       "event_key": "load",
@@ -629,6 +630,7 @@ const CHANGES: &str = r#"[
     "description": "What comes in",
     "tags": ["money"],
     "key": "revenue",
+    "maintainer": "Ann",
     "kind": "custom",
     "is_numeric": true,
     "event_key": "bought",
@@ -1014,6 +1016,7 @@ metrics[].description: "x"
 metrics[].tags: []
 metrics[].tags[]: "x"
 metrics[].key: "x"
+metrics[].maintainer: "x"
 metrics[].kind: required "x"=invalid_value
 metrics[].is_numeric: true absent=invalid_value@metrics[0].analysis_type
 metrics[].event_key: required "x"
@@ -1283,6 +1286,7 @@ patch.analysis.sequential: null true
 patch.analysis.reallocation_interval: null 7
 create_metric/id: "x"=invalid_value
 create_metric/key: "x"
+create_metric/maintainer: "x"
 create_metric/kind: required "x"=invalid_value
 create_metric/is_numeric: true
 create_metric/event_key: "x"

@@ -157,6 +157,36 @@ fn brought_over(hash: HashVersion, list: &[RolloutSlice]) -> Option<NewExperimen
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
+    /// Whatever the weights, in steps however small.
+    #[test]
+    fn more_traffic_keeps_everyone_who_was_in_where_they_were(
+        weights in prop::collection::vec(prop_oneof![1..100_000_000_u64, 1..50_u64], 1..6),
+        steps in prop::collection::btree_set(
+            prop_oneof![0..=100_000_000_u64, (1..100_u64).prop_map(|step| step * 500)], 2..8),
+    ) {
+        let weight = |millionths: u64| format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+        let ids = ["var_a", "var_b", "var_c", "var_d", "var_e"];
+        let texts: Vec<String> = weights.iter().map(|own| weight(*own)).collect();
+        let arms: Vec<_> = ids.into_iter().zip(texts.iter().map(String::as_str)).take(4).collect();
+        let mut levels = steps.into_iter().map(|own| Percentage::from_millionths(own).unwrap());
+        let first = levels.next().unwrap().to_string();
+        let mut snapshot = running(experiment(HashVersion::Sha1V1, &arms, &first));
+        for traffic in levels {
+            let grown = ok(&snapshot, patch(ExperimentPatch::new().traffic(traffic)));
+            let (before, after) = (buckets(slices(&snapshot)), buckets(slices(&grown)));
+            for (was, is) in before.iter().zip(&after) {
+                prop_assert!(!was.1 || was == is, "{was:?} becomes {is:?} at {traffic}");
+            }
+            let all = (traffic.millionths() + 500) / 1_000;
+            prop_assert_eq!(after.iter().filter(|own| own.1).count() as u64, all);
+            snapshot = grown;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     /// The ends of the range in which a point is found, and those beside it, are picked as
     /// LaunchDarkly's SDKs do from the list as it was given.
     #[test]

@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::iteration::{Design, DesignRef, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
-use super::schedule::{Schedule, Stage, check_schedule};
+use super::schedule::{Schedule, Stage};
 use super::{
     Allocation, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record, Salt, Status,
     Strategy, SubjectKind, Tag, check_count, check_distinct, checked, entity, keyed, keys,
@@ -310,12 +310,7 @@ impl Experiment {
             })?,
             None => Vec::new(),
         };
-        let schedule = Schedule {
-            starts_at: object.optional("starts_at")?,
-            ends_at: object.optional("ends_at")?,
-            stages: object.optional::<Vec<Stage>>("stages")?.unwrap_or_default().into(),
-        };
-        check_schedule(&schedule, &levels).map_err(|error| object.locate(error))?;
+        let schedule = Schedule::read(&object, &levels)?;
         let record = Record::from_json(&object)?;
         let (iteration, present) = match object.get("iteration") {
             Some(cursor) => Iteration::from_json(cursor, record.created_at)?,

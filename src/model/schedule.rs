@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::check_count;
 use crate::error::Error;
-use crate::json::{Cursor, FromJson, deserialize};
+use crate::json::{Cursor, FromJson, Object, deserialize};
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -37,6 +37,17 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// Reads what an experiment with these levels says of it.
+    pub(super) fn read(object: &Object<'_>, levels: &[Percentage]) -> Result<Self, Error> {
+        let schedule = Self {
+            starts_at: object.optional("starts_at")?,
+            ends_at: object.optional("ends_at")?,
+            stages: object.optional::<Vec<Stage>>("stages")?.unwrap_or_default().into(),
+        };
+        check_schedule(&schedule, levels).map_err(|error| object.locate(error))?;
+        Ok(schedule)
+    }
+
     /// What it says of a moment: the share that has entered by then, or on which side of the time in
     /// which the experiment assigns the moment lies.
     pub(crate) fn traffic_at(&self, now: Timestamp) -> Result<Percentage, Closed> {

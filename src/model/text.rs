@@ -188,8 +188,8 @@ texts! {
     /// What programs call an entity by: 1 to 256 letters, digits and `. _ -`, beginning with a letter
     /// or digit. Case counts.
     ///
-    /// An experiment, flag, layer or holdout has one if it was created with one, for good, and no
-    /// other of its kind has it, archived ones included.
+    /// An experiment, flag, layer, holdout or metric has one if it was created with one, for good, and
+    /// no other of its kind has it for its key or id, archived ones included.
     Key 1..=256 check_key;
 
     /// Who looks after an experiment: 1 to 255 characters by the same rule as a [`Name`].

@@ -48,6 +48,9 @@ impl Snapshot {
     /// Checks that a metric's key, if it has one, is its own.
     pub(crate) fn check_metric_free(&self, own: &Metric) -> Result<(), Error> {
         match &own.key {
+            Some(key) if self.metric(key).is_some_and(|other| other.id != own.id) => {
+                check_key_free(Some(key.as_str()), own.id.as_str(), key)
+            }
             Some(key) => {
                 let taken = self.keys.metrics.get(key.as_str()).map(|id| &**id);
                 check_key_free(taken, own.id.as_str(), key)
@@ -59,25 +62,29 @@ impl Snapshot {
     /// Checks that what an experiment is told by is its own.
     pub(crate) fn check_experiment_free(&self, own: &Experiment) -> Result<(), Error> {
         let named = |name: &Name| self.experiment_named(name);
-        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.experiments, named)
+        let is_id = |key: &Key| self.experiment(key).is_some_and(|other| other.id != own.id);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.experiments, named, is_id)
     }
 
     /// Checks that what a flag is told by is its own.
     pub(crate) fn check_flag_free(&self, own: &Flag) -> Result<(), Error> {
         let named = |name: &Name| self.flag_named(name);
-        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.flags, named)
+        let is_id = |key: &Key| self.flag(key).is_some_and(|other| other.id != own.id);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.flags, named, is_id)
     }
 
     /// Checks that what a layer is told by is its own.
     pub(crate) fn check_layer_free(&self, own: &Layer) -> Result<(), Error> {
         let named = |name: &Name| self.layer_named(name);
-        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.layers, named)
+        let is_id = |key: &Key| self.layer(key).is_some_and(|other| other.id != own.id);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.layers, named, is_id)
     }
 
     /// Checks that what a holdout is told by is its own.
     pub(crate) fn check_holdout_free(&self, own: &Holdout) -> Result<(), Error> {
         let named = |name: &Name| self.holdout_named(name);
-        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.holdouts, named)
+        let is_id = |key: &Key| self.holdout(key).is_some_and(|other| other.id != own.id);
+        check_free(own.id.as_str(), (&own.key, &own.name), &self.keys.holdouts, named, is_id)
     }
 }
 
@@ -87,8 +94,10 @@ fn check_free<'s>(
     (key, name): (&Option<Key>, &Name),
     keys: &'s Table<Key, Arc<str>>,
     named: impl Fn(&Name) -> Option<&'s str>,
+    is_id: impl Fn(&Key) -> bool,
 ) -> Result<(), Error> {
     match key {
+        Some(key) if is_id(key) => check_key_free(Some(key.as_str()), id, key),
         Some(key) => check_key_free(keys.get(key.as_str()).map(|id| &**id), id, key),
         None => check_name_free(named(name), id, name.as_str()),
     }

@@ -401,8 +401,8 @@ fn both_surfaces_work_on_one_engine() {
         "shop",
         "--launchdarkly-environment",
         "test",
-        "--launchdarkly-hash",
-        "sha1-f32-v1",
+        "--launchdarkly-arithmetic",
+        "float32",
     ]);
     let (status, theirs) = server.post(FLAGS, &json!({"key": "cart", "name": "Cart"}));
     assert_eq!(status, 201);
@@ -480,7 +480,7 @@ fn help_says_what_there_is() {
         "--auth0-generation",
         "--launchdarkly-project",
         "--launchdarkly-environment",
-        "--launchdarkly-hash",
+        "--launchdarkly-arithmetic",
         "--active-limit",
         "/context",
     ] {

@@ -54,7 +54,7 @@ fn the_flag_is_not_archived() {
     let api = Api::new();
     api.create("cta");
     switch(&api, "archiveFlag");
-    check(&api, "cta", start(), (400, INVALID, ".flags", "is not active"));
+    check(&api, "cta", start(), (400, INVALID, ".flags", "is archived"));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn the_experiment_is_not_archived() {
 fn there_is_an_iteration_to_start() {
     let api = Api::new();
     api.run("cta");
-    let refused = (400, INVALID, ".kind", "create one");
+    let refused = (400, INVALID, ".kind", "POST one");
     check(&api, "cta", start(), refused);
     api.stop("cta");
     check(&api, "cta", start(), refused);

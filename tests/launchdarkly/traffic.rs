@@ -264,3 +264,16 @@ fn a_surface_can_draw_anew_with_every_iteration() {
         assert_eq!(salt(&api) != before, !can_reshuffle);
     }
 }
+
+#[test]
+fn another_baseline_moves_nobody_outside() {
+    let set = |own: &mut Value| {
+        own["flags"]["button"]["notInExperimentVariationId"] = json!("var_a");
+    };
+    let api = running(set, Api::new(), &[10_000, 10_000]);
+    let before = fates(&api);
+    let treatments = json!([treatment("var_a", "10", false), treatment("var_b", "10", true)]);
+    let instruction = save_and_start("treatments", "update", Some(treatments));
+    api.patch("cta", json!([instruction])).ok();
+    assert_eq!(fates(&api), before);
+}

@@ -80,7 +80,6 @@ impl Design {
             treatments: held(experiment.allocations(), experiment.traffic()),
             analysis: experiment.analysis().clone(),
         }
-        .with_plain_outside()
     }
 
     /// That of the iteration to come.
@@ -94,19 +93,12 @@ impl Design {
             treatments: held(draft.allocations(), draft.traffic()),
             analysis: draft.analysis().clone(),
         }
-        .with_plain_outside()
     }
 
     /// That of the iteration to start next.
     pub(super) fn of_next(experiment: &Experiment) -> Self {
         let draft = experiment.draft().map(|draft| Self::of_draft(experiment, draft));
         draft.unwrap_or_else(|| Self::of_present(experiment))
-    }
-
-    /// Lets the outside follow the baseline if that is where it is.
-    fn with_plain_outside(self) -> Self {
-        let outside = self.outside.clone().filter(|own| Some(own) != self.baseline());
-        Self { outside, ..self }
     }
 
     fn baseline(&self) -> Option<&VariationId> {
@@ -370,7 +362,6 @@ impl Design {
         let outside = reference.outside.as_deref().map(|id| variation(flag, id)).transpose();
         self.outside =
             outside.map_err(|reason| Refusal::invalid(at("notInExperimentVariationId"), reason))?;
-        *self = self.clone().with_plain_outside();
         Ok(())
     }
 }

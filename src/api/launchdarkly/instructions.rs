@@ -1,6 +1,6 @@
 //! The instructions by which an experiment changes.
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, Fault, Refusal};
 use super::design::{Design, edit_texts};
 use super::experiments::{check_unit, find, is_archived, named};
 use super::fields::{Update, Value, WireField};
@@ -14,7 +14,7 @@ use crate::change::{Change, ExperimentPatch, Patch};
 use crate::error::Error;
 use crate::id::SegmentId;
 use crate::json::Object;
-use crate::model::{Experiment, Status};
+use crate::model::{Experiment, FlagStatus, Status};
 use crate::snapshot::Snapshot;
 
 const KINDS: &[&str] = &[
@@ -255,30 +255,50 @@ impl Experimentation {
             let reason = format!("{} is archived; restore it first", named(experiment));
             return Err(Refusal::invalid("kind", reason));
         }
-        if design.treatment_count() < 2 {
-            let reason = format!("must be at least 2; got {}", design.treatment_count());
-            return Err(Refusal::invalid("treatments", reason));
-        }
-        if design.traffic().is_zero() {
-            let reason = "must have at least one with an allocationPercent above 0";
-            return Err(Refusal::invalid("treatments", reason));
-        }
-        if let Some(layer) = snapshot.layer_of(experiment.id())
-            && layer.members().get(experiment.id()).is_some_and(|share| share.is_zero())
-        {
-            let reason = "must be above 0 in the experiment's layer";
-            return Err(Refusal::invalid("reservationPercent", reason));
-        }
         let rival = snapshot.used_by(&design.flag_id).filter(|id| *id != experiment.id());
         let mut rivals = rival.filter_map(|id| snapshot.experiment(id));
         let same_rule = |own: &Experiment| audience_of(own) == design.audience_id.as_ref();
         let running = |own: &Experiment| matches!(own.status(), Status::Active | Status::Paused);
-        match rivals.find(|own| running(own) && same_rule(own)) {
-            Some(other) => Err(Refusal::conflict(format!(
+        if let Some(other) = rivals.find(|own| running(own) && same_rule(own)) {
+            return Err(Refusal::conflict(format!(
                 "the rule of the flag has a running experiment: {}",
                 super::show::key_of(other)
-            ))),
-            None => Ok(()),
+            )));
+        }
+        let flag = snapshot.flag(&design.flag_id);
+        let key = flag.map_or(design.flag_id.as_str(), super::flags::key_of);
+        let layer = snapshot.layer_of(experiment.id());
+        let reserved = layer.and_then(|layer| layer.members().get(experiment.id()));
+        let gates = [
+            (
+                flag.is_some_and(|flag| flag.status() == FlagStatus::Archived),
+                "flags",
+                format!("flag {key} is archived"),
+            ),
+            (flag.is_some_and(|flag| !flag.is_on()), "flags", format!("flag {key} is off")),
+            (
+                design.treatment_count() < 2,
+                "treatments",
+                format!("must be at least 2; got {}", design.treatment_count()),
+            ),
+            (
+                design.traffic().is_zero(),
+                "treatments",
+                "must have at least one with an allocationPercent above 0".to_owned(),
+            ),
+            (
+                reserved.is_some_and(|share| share.is_zero()),
+                "reservationPercent",
+                "must be above 0 in the experiment's layer".to_owned(),
+            ),
+        ];
+        let shut = gates.into_iter().filter(|(shut, ..)| *shut);
+        let faults: Vec<Fault> = shut
+            .map(|(_, attribute, reason)| Fault { attribute: attribute.to_owned(), reason })
+            .collect();
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::faults(faults)),
         }
     }
 }

@@ -37,6 +37,7 @@ struct MetricInput {
     name: Option<String>,
     description: Option<String>,
     tags: Vec<String>,
+    maintainer: Option<String>,
     definition: MetricDefinition,
 }
 
@@ -89,6 +90,7 @@ impl FromJson for MetricInput {
             name: maybe(&object, "name")?,
             description: maybe(&object, "description")?,
             tags: maybe(&object, "tags")?.unwrap_or_default(),
+            maintainer: maybe(&object, "maintainerId")?,
             definition,
         })
     }
@@ -120,6 +122,7 @@ struct GroupInput {
     name: String,
     description: Option<String>,
     tags: Vec<String>,
+    maintainer: Option<String>,
     kind: MetricKind,
     /// The metrics by key, each with its name in the group.
     metrics: Vec<(String, Option<Text>)>,
@@ -133,6 +136,7 @@ impl FromJson for GroupInput {
             name: object.read("name")?,
             description: maybe(&object, "description")?,
             tags: maybe(&object, "tags")?.unwrap_or_default(),
+            maintainer: maybe(&object, "maintainerId")?,
             kind: object.required("kind")?.one_of(GROUPS, MetricKind::as_str)?,
             metrics: object.required("metrics")?.array(|item| {
                 let object = item.open_object()?;
@@ -152,6 +156,7 @@ impl Experimentation {
                 .key(input.key);
         new.description = input.description.filter(|text| !text.is_empty());
         new.tags = input.tags;
+        new.maintainer = input.maintainer;
         let commit = self.engine.commit(new).map_err(Refusal::from)?;
         let metric = find(&commit.snapshot, id.as_str()).ok_or_else(|| missing(id.as_str()))?;
         Ok(Answer::created(&self.listed_metric(&commit.snapshot, metric)))
@@ -190,6 +195,7 @@ impl Experimentation {
                 .key(input.key.clone());
             new.description = input.description.clone().filter(|text| !text.is_empty());
             new.tags.clone_from(&input.tags);
+            new.maintainer.clone_from(&input.maintainer);
             Ok::<_, Refusal>(new)
         })?;
         let group = find(&commit.snapshot, id.as_str()).ok_or_else(|| missing(id.as_str()))?;

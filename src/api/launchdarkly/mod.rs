@@ -158,7 +158,7 @@
 //!
 //! # Where LaunchDarkly is silent
 //!
-//! - **Errors.** Faults of a body are a 400 with `errors`, one for each that is known. A kind of
+//! - **Errors.** A fault of a body is a 400 with the first fault in `errors`. A kind of
 //!   instruction that there is not, and a JSON patch, are a 422 with `patch_failed`. A key that is
 //!   taken is a 409 with `invalid_request`; a stale `flagConfigVersion`, and a rule that has a running
 //!   experiment, a 409 with `optimistic_locking_error`. What a body names and does not exist is a 404.
@@ -166,7 +166,7 @@
 //! - **Fields.** `mutableFieldsByStatus` is printed from the engine's table,
 //!   [`Field::changes_in`](crate::Field::changes_in) and [`Field::grows_in`](crate::Field::grows_in).
 //!   Lists take `add`, `update` (all of it) and `remove` (these entries, or all; treatments by `_id`,
-//!   metrics by key). Once an experiment is stopped, the fields of an iteration are those of the draft,
+//!   metrics by key, of which the primary one stays). Once an experiment is stopped, the fields of an iteration are those of the draft,
 //!   if there is one. `holdoutId` and the flag never change.
 //! - **Layers and holdouts.** An experiment is in a holdout or in a layer, and enters a holdout by
 //!   `holdoutId` when it is created. Layers draw by a seed of their own, independently of the
@@ -182,10 +182,9 @@
 //! - **Thresholds.** `bayesianThreshold` is from 0 to 100, `significanceThreshold` from 0 to 1,
 //!   `testDirection` `one-sided` or `two-sided`; a correction or `sequentialTestingEnabled` is refused
 //!   beside `bayesian`.
-//! - **Flags** have no tags, no targeting and no prerequisites here, and always say that they are
+//! - **Flags** can be archived while an experiment runs on them, which goes on. They have no tags, no targeting and no prerequisites here, and always say that they are
 //!   temporary. Variations have values of at most 1 KiB as JSON, and not `null`.
-//! - **Maintainers** are free text; what has none, and every metric, shows
-//!   [`Experimentation::member`]'s.
+//! - **Maintainers** are free text; what has none shows [`Experimentation::member`]'s.
 //! - **Instructions** may have members that nobody knows, too: what is written beside `value` instead of
 //!   in it has no effect.
 //! - **Lists** are in the order of creation. Filters of one kind are alternatives, those of different
@@ -238,6 +237,20 @@ pub struct Experimentation {
 }
 
 codes! {
+    /// How a bucket is computed.
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub enum Arithmetic {
+        /// In whole numbers: [`HashVersion::Sha1V1`].
+        #[default]
+        Exact = "exact",
+        /// In floats of 32 bits, as LaunchDarkly's SDKs for Go and Rust do:
+        /// [`HashVersion::Sha1F32V1`].
+        Float32 = "float32",
+    }
+}
+
+codes! {
     /// When a new iteration of a running experiment draws everybody anew, if the experiment allows
     /// it (`canReshuffleTraffic`). LaunchDarkly's pages contradict each other here.
     #[derive(Default)]
@@ -252,8 +265,8 @@ codes! {
 }
 
 impl Experimentation {
-    /// The surface over an engine: project `default`, environment `production`, hash
-    /// [`Sha1V1`](HashVersion::Sha1V1).
+    /// The surface over an engine: project `default`, environment `production`,
+    /// [exact](Arithmetic::Exact) arithmetic.
     pub fn new(engine: Engine) -> Self {
         Self {
             engine,
@@ -281,8 +294,12 @@ impl Experimentation {
         Self { member: id.into(), ..self }
     }
 
-    /// The same surface, whose experiments go by this hash from now on.
-    pub fn hash(self, hash: HashVersion) -> Self {
+    /// The same surface, whose experiments from now on are bucketed by this arithmetic.
+    pub fn arithmetic(self, arithmetic: Arithmetic) -> Self {
+        let hash = match arithmetic {
+            Arithmetic::Exact => HashVersion::Sha1V1,
+            Arithmetic::Float32 => HashVersion::Sha1F32V1,
+        };
         Self { hash, ..self }
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::runtime;
 use variate::api::auth0::{ExperimentCenter, Generation};
-use variate::api::launchdarkly::Experimentation;
-use variate::{ActiveLimit, Change, Engine, HashVersion, Key, SettingsPatch};
+use variate::api::launchdarkly::{Arithmetic, Experimentation};
+use variate::{ActiveLimit, Change, Engine, Key, SettingsPatch};
 
 use crate::server::{self, Surfaces};
 use crate::store::Store;
@@ -53,9 +53,9 @@ pub struct Serve {
     /// Key of the one environment that LaunchDarkly's paths have
     #[arg(long, value_name = "KEY", default_value = "production")]
     launchdarkly_environment: Key,
-    /// Hash of the experiments that are created on LaunchDarkly's paths
-    #[arg(long, value_enum, default_value_t = LaunchdarklyHash::Sha1V1)]
-    launchdarkly_hash: LaunchdarklyHash,
+    /// How the buckets of experiments are computed that are created on LaunchDarkly's paths
+    #[arg(long, value_enum, default_value_t = LaunchdarklyArithmetic::Exact)]
+    launchdarkly_arithmetic: LaunchdarklyArithmetic,
     /// How many experiments can be active at once, from now on; if left out, what the document says
     #[arg(long, value_enum)]
     active_limit: Option<Limit>,
@@ -74,12 +74,11 @@ enum Auth0Generation {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum LaunchdarklyHash {
-    /// In exact arithmetic
-    Sha1V1,
-    /// In the floats of LaunchDarkly's SDKs for Go and Rust
-    #[value(name = "sha1-f32-v1")]
-    Sha1F32V1,
+enum LaunchdarklyArithmetic {
+    /// In whole numbers
+    Exact,
+    /// In the 32-bit floats of LaunchDarkly's SDKs for Go and Rust
+    Float32,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -128,7 +127,7 @@ impl Serve {
             launchdarkly: Experimentation::new(engine)
                 .project(self.launchdarkly_project.as_str())
                 .environment(self.launchdarkly_environment.as_str())
-                .hash(self.launchdarkly_hash.into()),
+                .arithmetic(self.launchdarkly_arithmetic.into()),
         }
     }
 }
@@ -151,11 +150,11 @@ impl From<Auth0Generation> for Generation {
     }
 }
 
-impl From<LaunchdarklyHash> for HashVersion {
-    fn from(hash: LaunchdarklyHash) -> Self {
-        match hash {
-            LaunchdarklyHash::Sha1V1 => Self::Sha1V1,
-            LaunchdarklyHash::Sha1F32V1 => Self::Sha1F32V1,
+impl From<LaunchdarklyArithmetic> for Arithmetic {
+    fn from(arithmetic: LaunchdarklyArithmetic) -> Self {
+        match arithmetic {
+            LaunchdarklyArithmetic::Exact => Self::Exact,
+            LaunchdarklyArithmetic::Float32 => Self::Float32,
         }
     }
 }

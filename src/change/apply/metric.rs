@@ -26,6 +26,7 @@ impl Work<'_> {
             definition: new.definition.clone(),
             record: Record::new(self.now),
             key: given("key", new.key.as_ref())?,
+            maintainer: given("maintainer", new.maintainer.as_ref())?,
             id: id.clone(),
         };
         self.next.check_metric_free(&metric)?;

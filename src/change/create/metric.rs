@@ -43,6 +43,9 @@ pub struct NewMetric {
     /// What programs call it by; nothing unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Who looks after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintainer: Option<String>,
     /// What it measures and how that is read, or what it groups.
     #[serde(flatten)]
     pub definition: MetricDefinition,
@@ -57,6 +60,7 @@ impl NewMetric {
             description: None,
             tags: Vec::new(),
             key: None,
+            maintainer: None,
             definition,
         }
     }
@@ -76,6 +80,11 @@ impl NewMetric {
         Self { key: Some(key.into()), ..self }
     }
 
+    /// The same metric with somebody who looks after it.
+    pub fn maintainer(self, maintainer: impl Into<String>) -> Self {
+        Self { maintainer: Some(maintainer.into()), ..self }
+    }
+
     /// The same metric with one more tag.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
@@ -91,6 +100,7 @@ impl NewMetric {
             description: object.optional("description")?,
             tags: object.or_default("tags")?,
             key: object.optional("key")?,
+            maintainer: object.optional("maintainer")?,
             definition: MetricDefinition::read(&object)?,
         })
     }

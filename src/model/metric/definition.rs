@@ -311,7 +311,7 @@ impl MetricDefinition {
 macro_rules! metric_keys {
     ($($more:literal),*) => {
         &[
-            "id", "name", "description", "tags", "key", "kind", "is_numeric", "event_key", "selector",
+            "id", "name", "description", "tags", "key", "maintainer", "kind", "is_numeric", "event_key", "selector",
             "urls", "unit", "success_criteria", "analysis_units", "unit_aggregation",
             "analysis_type", "percentile", "event_default", "data_source",
             "winsor_lower_percentile", "winsor_upper_percentile", "winsor_include_imputed",

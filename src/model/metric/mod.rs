@@ -14,7 +14,7 @@ pub use definition::{
 };
 pub use url::{UrlMatch, UrlTarget};
 
-use super::{Description, Key, Name, Record, Tag, entity, keyed, read_tags};
+use super::{Description, Key, Maintainer, Name, Record, Tag, entity, keyed, read_tags};
 use crate::error::Error;
 use crate::id::MetricId;
 use crate::json::{Cursor, FromJson, deserialize};
@@ -49,12 +49,18 @@ pub struct Metric {
     pub(crate) definition: MetricDefinition,
     pub(crate) record: Record,
     pub(crate) key: Option<Key>,
+    pub(crate) maintainer: Option<Maintainer>,
 }
 
 entity!(Metric MetricId);
 keyed!(Metric);
 
 impl Metric {
+    /// Who looks after it; fixed when it is created.
+    pub fn maintainer(&self) -> Option<&Maintainer> {
+        self.maintainer.as_ref()
+    }
+
     /// Words to find it by, at most 100, none twice.
     pub fn tags(&self) -> &[Tag] {
         &self.tags
@@ -84,6 +90,7 @@ impl FromJson for Metric {
             definition,
             record: Record::from_json(&object)?,
             key: object.optional("key")?,
+            maintainer: object.optional("maintainer")?,
         })
     }
 }
@@ -100,6 +107,8 @@ impl Serialize for Metric {
             tags: &'a [Tag],
             #[serde(skip_serializing_if = "Option::is_none")]
             key: Option<&'a Key>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            maintainer: Option<&'a Maintainer>,
             #[serde(flatten)]
             definition: &'a MetricDefinition,
             version: u64,
@@ -112,6 +121,7 @@ impl Serialize for Metric {
             description: self.description.as_ref(),
             tags: &self.tags,
             key: self.key.as_ref(),
+            maintainer: self.maintainer.as_ref(),
             definition: &self.definition,
             version: self.record.version,
             created_at: self.record.created_at,

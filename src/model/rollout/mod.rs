@@ -11,7 +11,7 @@ use super::{Allocation, Experiment, HashVersion, Stage, Status, Strategy};
 use crate::error::{Code, Error, codes};
 use crate::id::VariationId;
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::number::{Percentage, Weight};
+use crate::number::Percentage;
 
 /// The most slices of a rollout: far more than any history of edits leaves.
 const MAX_SLICES: usize = 4096;
@@ -39,11 +39,11 @@ const MAX_SLICES: usize = 4096;
 ///
 /// # First layout
 /// An experiment lies at first in the order in which its allocations are listed, then the outside.
-/// An arm is due its weight's share of the traffic in buckets, and the borders of all arms, taken in
-/// the order of their variations' ids, are rounded to whole buckets: with T the traffic out of 1, W
-/// the sum of all weights and Wᵢ that of the first i, they lie at `floor(100000·T·Wᵢ/W + 1/2)`. So an
-/// arm with a whole number of thousandths of a percent of all subjects has exactly that many buckets.
-/// The weights need not sum to 100: with their sum for the traffic, each is the arm's share of all
+/// The traffic, rounded to whole buckets, is given to the arms one bucket after the other, each to the
+/// arm whose (2n − 1) / weight is the smallest, if that bucket is its n-th; of equals to the one whose
+/// variation's id comes first. So an arm never loses a bucket when the traffic grows, and one with a
+/// whole number of thousandths of a percent of all subjects has exactly that many buckets. The
+/// weights need not sum to 100: with their sum for the traffic, each is the arm's share of all
 /// subjects, as LaunchDarkly writes them.
 ///
 /// An experiment that is brought over says how its slices lie instead
@@ -271,26 +271,41 @@ fn all() -> u64 {
 
 /// How many buckets each arm is due, in the order in which they are listed.
 pub(crate) fn due(allocations: &[Allocation], traffic: Percentage) -> Result<Vec<Due<'_>>, Error> {
-    let sum: u64 = allocations.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
+    let weight = |arm: &Allocation| arm.weight.map_or(0, |weight| u128::from(weight.millionths()));
+    let sum: u128 = allocations.iter().map(weight).sum();
     if sum == 0 || allocations.iter().any(|arm| arm.weight.is_none()) {
         let rule = "must all have weights, one of them above 0, of which a rollout is made";
         return Err(Error::invalid(rule).at("allocations"));
     }
-    let mut order: Vec<(usize, &Allocation)> = allocations.iter().enumerate().collect();
-    order.sort_unstable_by_key(|(_, arm)| &arm.variation_id);
-    let mut due: Vec<(usize, Due<'_>)> = Vec::with_capacity(order.len());
-    let (mut weights, mut start) = (0, 0);
-    for (place, arm) in order {
-        weights += arm.weight.map_or(0, Weight::millionths);
-        // Far below 2^128.
-        let share = u128::from(weights) * u128::from(traffic.millionths()) * u128::from(all());
-        let whole = u128::from(sum) * u128::from(Percentage::MAX.millionths());
-        let end = u64::try_from((2 * share + whole) / (2 * whole)).unwrap_or(all());
-        due.push((place, (&arm.variation_id, end - start)));
-        start = end;
+    let buckets = u128::from((traffic.millionths() + 500) / 1_000);
+    // The nearest whole number each, which is at most half a bucket an arm too many or too few.
+    let nearest = |own: u128| (2 * buckets * own + sum) / (2 * sum);
+    let mut seats: Vec<(u128, u128, &VariationId)> = allocations
+        .iter()
+        .map(|arm| (nearest(weight(arm)), weight(arm), &arm.variation_id))
+        .collect();
+    // An arm's n-th bucket is the earlier, the smaller (2n - 1) / weight is.
+    let before = |(n, own, id): (u128, u128, &VariationId),
+                  (m, other, than): (u128, u128, &VariationId)| {
+        ((2 * n - 1) * other).cmp(&((2 * m - 1) * own)).then(id.cmp(than))
+    };
+    let mut taken: u128 = seats.iter().map(|(n, ..)| n).sum();
+    while taken != buckets {
+        let drawn = seats.iter_mut().filter(|(n, own, _)| *own > 0 && (taken < buckets || *n > 0));
+        let changed = if taken < buckets {
+            drawn.min_by(|a, b| before((a.0 + 1, a.1, a.2), (b.0 + 1, b.1, b.2)))
+        } else {
+            drawn.max_by(|a, b| before(**a, **b))
+        };
+        let Some((n, ..)) = changed else { break };
+        if taken < buckets {
+            (*n, taken) = (*n + 1, taken + 1);
+        } else {
+            (*n, taken) = (*n - 1, taken - 1);
+        }
     }
-    due.sort_unstable_by_key(|(place, _)| *place);
-    Ok(due.into_iter().map(|(_, due)| due).collect())
+    let due = seats.into_iter().map(|(n, _, id)| (id, u64::try_from(n).unwrap_or(all())));
+    Ok(due.collect())
 }
 
 /// Checks that an experiment with this hash can be what else it is.
@@ -356,8 +371,10 @@ impl Experiment {
     /// `None` when there are not enough subjects outside. Only when the traffic grows.
     pub(crate) fn served_only(&self, next: &Self) -> Result<Option<Option<Rollout>>, Error> {
         let run = self.iteration.design.as_ref().and_then(|design| design.rollout.as_ref());
-        let grows = next.traffic > self.traffic && next.subject_kind == self.subject_kind;
-        let Some(run) = run.filter(|_| grows) else { return Ok(None) };
+        let same = next.subject_kind == self.subject_kind;
+        let Some(run) = run.filter(|run| same && next.traffic > run.traffic) else {
+            return Ok(None);
+        };
         let run = run.clone().with_outside(next.outside_variation_id.as_ref());
         let carried = run.carry(&due(&next.allocations, next.traffic)?, true);
         Ok(Some(carried.map(|own| Rollout { traffic: next.traffic, ..own })))

@@ -76,12 +76,19 @@ def layout(experiment):
         return given
     arms = experiment["allocations"]
     traffic = exact(experiment.get("traffic", 100)) / 100
-    due, total, start = {}, Fraction(0), 0
-    for arm in sorted(arms, key=lambda arm: arm["variation_id"]):
-        total += exact(arm["weight"]) / 100
-        end = int(BUCKETS * traffic * total + Fraction(1, 2))
-        due[arm["variation_id"]] = end - start
-        start = end
+    # One bucket after the other, by the divisors 1, 3, 5, ...
+    due = {arm["variation_id"]: 0 for arm in arms}
+    weights = {arm["variation_id"]: exact(arm["weight"]) for arm in arms}
+    taken = int(BUCKETS * traffic + Fraction(1, 2))
+    turns = [
+        ((2 * n + 1) / weight, own, n)
+        for own, weight in weights.items()
+        if weight
+        for n in range(int(taken * weight / sum(weights.values())) + len(arms) + 1)
+    ]
+    for _, own, _ in sorted(turns)[:taken]:
+        due[own] += 1
+    start = sum(due.values())
     slices = [
         {"variation_id": arm["variation_id"], "weight": due[arm["variation_id"]]} for arm in arms
     ]

@@ -18,6 +18,10 @@ impl Experimentation {
         }
     }
 
+    fn maintainer_of<'s>(&'s self, metric: &'s Metric) -> &'s str {
+        metric.maintainer().map_or(&self.member, |own| own.as_str())
+    }
+
     fn metric_links(&self, metric: &Metric) -> Links {
         Links::new().and("parent", self.in_project("")).and("self", self.metric_path(metric))
     }
@@ -124,7 +128,7 @@ impl Experimentation {
             links: self.metric_links(metric),
             tags: metric.tags().iter().map(|tag| tag.as_str()).collect(),
             creation_date: metric.created_at().unix_millis(),
-            maintainer_id: &self.member,
+            maintainer_id: self.maintainer_of(metric),
             description: metric.description().map(|text| text.as_str()),
             is_numeric: definition.is_numeric,
             success_criteria: definition.success_criteria.and_then(|own| {
@@ -176,7 +180,7 @@ impl Experimentation {
             tags: group.tags().iter().map(|tag| tag.as_str()).collect(),
             creation_date: group.created_at().unix_millis(),
             last_modified: group.updated_at().unix_millis(),
-            maintainer: ShownMaintainer { key: &self.member, kind: "member" },
+            maintainer: ShownMaintainer { key: self.maintainer_of(group), kind: "member" },
             metrics: self.shown_members(snapshot, group),
             version: group.version(),
             experiment_count: snapshot.used_by(group.id()).count(),
