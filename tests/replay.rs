@@ -1213,6 +1213,21 @@ fn shipped_by(experiment: &Experiment) -> usize {
 }
 
 /// What the random histories show depends on what happens in them.
+/// The refusals that random changes meet.
+const REFUSALS: [Code; 11] = [
+    Code::AlreadyExists,
+    Code::InUse,
+    Code::InvalidValue,
+    Code::NameTaken,
+    Code::NotFound,
+    Code::NotMutable,
+    Code::NotReady,
+    Code::TransitionNotAllowed,
+    Code::UnknownReference,
+    Code::VersionConflict,
+    Code::WrongType,
+];
+
 #[test]
 fn the_histories_have_every_kind_of_change() {
     let mut changes = BTreeSet::new();
@@ -1288,19 +1303,7 @@ fn the_histories_have_every_kind_of_change() {
         .chain(edited.map(|entity| (EffectKind::Edited, *entity)))
         .chain(moved.iter().map(|entity| (EffectKind::Transitioned, *entity)));
     assert_eq!(effects, all.collect());
-    for code in [
-        Code::AlreadyExists,
-        Code::InUse,
-        Code::InvalidValue,
-        Code::NameTaken,
-        Code::NotFound,
-        Code::NotMutable,
-        Code::NotReady,
-        Code::TransitionNotAllowed,
-        Code::UnknownReference,
-        Code::VersionConflict,
-        Code::WrongType,
-    ] {
+    for code in REFUSALS {
         assert!(refusals.contains(&code), "{code} is never met: {refusals:?}");
     }
     assert!(committed > 1_000, "{committed} of 6000");

@@ -98,7 +98,9 @@ fn all_else_can_be_left_out() {
         body["iteration"]["flags"]["button"]["notInExperimentVariationId"] = Value::Null;
     });
     let same = ["tags", "type", "methodology", "dataSource", "analysisConfig"];
-    same.iter().for_each(|member| assert_eq!(nothing[*member], bare[*member], "{member}"));
+    for member in same {
+        assert_eq!(nothing[member], bare[member], "{member}");
+    }
 }
 
 #[test]

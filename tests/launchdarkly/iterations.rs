@@ -92,7 +92,9 @@ fn what_it_refuses() {
     let version = api.version("colour");
     other["flags"] = json!({"colour": {"ruleId": "fallthrough", "flagConfigVersion": version}});
     let mut arms = [treatment("var_x", "50", true), treatment("var_y", "50", false)];
-    arms.iter_mut().for_each(|arm| arm["parameters"][0]["flagKey"] = json!("colour"));
+    for arm in &mut arms {
+        arm["parameters"][0]["flagKey"] = json!("colour");
+    }
     other["treatments"] = json!(arms);
     api.draft("cta", &other).refused(400, invalid, "flags");
     let mut stale = api.iteration();

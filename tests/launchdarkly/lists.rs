@@ -24,7 +24,9 @@ fn many() -> Api {
     body["iteration"]["flags"] =
         json!({"colour": {"ruleId": "fallthrough", "flagConfigVersion": version}});
     let mut arms = [treatment("var_x", "50", true), treatment("var_y", "50", false)];
-    arms.iter_mut().for_each(|arm| arm["parameters"][0]["flagKey"] = json!("colour"));
+    for arm in &mut arms {
+        arm["parameters"][0]["flagKey"] = json!("colour");
+    }
     body["iteration"]["treatments"] = json!(arms);
     api.create_from(&body);
     api

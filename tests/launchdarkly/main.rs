@@ -6,6 +6,7 @@
 
 #![cfg(feature = "launchdarkly")]
 #![allow(
+    clippy::needless_pass_by_value,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -66,7 +66,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-fn twisted(body: &mut Value, place: &Index, twist: &Twist) {
+fn twisted(body: &mut Value, place: Index, twist: &Twist) {
     let mut all = Vec::new();
     places(body, "", &mut all);
     let at = all[place.index(all.len())].clone();
@@ -226,7 +226,7 @@ proptest! {
         let all = requests(&api);
         let (method, path, mut body) = all[which.index(all.len())].clone();
         for (place, twist) in &twists {
-            twisted(&mut body, place, twist);
+            twisted(&mut body, *place, twist);
         }
         api.request(method, &path, body.to_string().into_bytes());
         // What is held still leads to itself.

@@ -167,7 +167,7 @@ proptest! {
         let after = fates(&api);
         for (was, is) in before.iter().zip(&after) {
             match (was.arm(), is.arm()) {
-                (Some(_), None) | (None, None) => prop_assert_eq!(&is.served, "var_d"),
+                (Some(_) | None, None) => prop_assert_eq!(&is.served, "var_d"),
                 (was, is) => prop_assert_eq!(was, is),
             }
         }
