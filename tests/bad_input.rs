@@ -1591,7 +1591,7 @@ fn the_documents_use_every_key() {
         let known = |key: &str| {
             used.contains(key)
                 || (key == "regex" && !cfg!(feature = "regex"))
-                // Only under a hash of LaunchDarkly's, and read in tests/rollouts.rs.
+                // Only under a hash of LaunchDarkly's, and read in tests/laws/rollouts.rs.
                 || key == "rollout"
                 || (key == "traffic" && listed.starts_with("number, "))
         };

@@ -22,6 +22,7 @@ mod common;
 mod create;
 mod fields;
 mod gates;
+mod groups;
 mod instructions;
 mod iterations;
 mod lists;

@@ -1,0 +1,42 @@
+//! What the documentation promises, one law or table a module.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod analysis;
+mod arms;
+mod assignment;
+mod batch;
+mod brought;
+mod documents;
+mod explain;
+mod explain_shown;
+mod freezing;
+mod golden;
+mod holdouts;
+mod iterations;
+mod journals;
+mod kept;
+mod keys;
+mod layers;
+mod lifecycle;
+mod lint;
+mod metrics;
+mod moves;
+mod partition;
+mod patches;
+mod preview;
+mod ramp_changes;
+mod ramps;
+mod readiness;
+mod replay;
+mod rollouts;
+mod rules;
+mod schedules;
+mod settings;
+mod sharing;
+mod splits;
+mod sql;
+mod statistics;
+mod switch;
+mod trials;
