@@ -1,7 +1,7 @@
 //! A request, as far as it is the same for all operations of all surfaces.
 
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request};
 
 use crate::error::{Code, Error};
 #[cfg(feature = "auth0")]
@@ -33,7 +33,15 @@ impl From<Error> for BodyFault {
     }
 }
 
-impl Call<'_> {
+impl<'r> Call<'r> {
+    pub(super) fn of<B: AsRef<[u8]>>(request: &'r Request<B>) -> Self {
+        Self {
+            query: request.uri().query(),
+            headers: request.headers(),
+            body: request.body().as_ref(),
+        }
+    }
+
     /// Reads the body.
     pub(super) fn read<T>(
         &self,

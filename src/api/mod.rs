@@ -5,6 +5,7 @@
 //! What it changes is what the same changes of the native API would; who may call it is the host's
 //! to check.
 
+mod answer;
 mod call;
 
 #[cfg(feature = "auth0")]

@@ -7,6 +7,8 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::Generation;
+pub(super) use crate::api::answer::Answer;
+use crate::api::answer::to_json;
 use crate::api::call::BodyFault;
 use crate::error::{Code, Error, ViolationCode};
 
@@ -17,26 +19,6 @@ const FIELDS: [(&str, &str); 4] = [
     ("feature_flag_id", "flag_id"),
     ("target_level", "level"),
 ];
-
-/// A successful answer.
-pub(super) struct Answer {
-    status: StatusCode,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    pub(super) fn ok(body: &impl Serialize) -> Self {
-        Self { status: StatusCode::OK, body: to_json(body) }
-    }
-
-    pub(super) fn created(body: &impl Serialize) -> Self {
-        Self { status: StatusCode::CREATED, body: to_json(body) }
-    }
-
-    pub(super) fn deleted() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: Vec::new() }
-    }
-}
 
 /// Why a request was refused.
 #[derive(Debug)]
@@ -217,9 +199,4 @@ pub(super) fn respond(
         headers.insert(ALLOW, HeaderValue::from_static(methods));
     }
     response
-}
-
-/// Serialises what cannot fail to be JSON: structs with fixed keys, and texts.
-fn to_json(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).unwrap_or_default()
 }

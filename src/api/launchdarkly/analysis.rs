@@ -89,9 +89,14 @@ fn named<T: Copy>(
     name: fn(T) -> &'static str,
 ) -> Result<Option<T>, Error> {
     let Some(text) = text else { return Ok(None) };
-    let found = all.iter().copied().find(|own| name(*own).replace('_', "-") == text);
+    let found = all.iter().copied().find(|own| hyphened(name(*own)) == text);
     found.map(Some).ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|own| name(*own).replace('_', "-")).collect();
+        let names: Vec<_> = all.iter().map(|own| hyphened(name(*own))).collect();
         Error::invalid(format!("must be one of {}", names.join(", "))).with_value(text)
     })
+}
+
+/// A name of this crate as LaunchDarkly spells it.
+pub(super) fn hyphened(name: &str) -> String {
+    name.replace('_', "-")
 }

@@ -4,6 +4,8 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+pub(super) use crate::api::answer::Answer;
+use crate::api::answer::to_json;
 use crate::api::call::BodyFault;
 use crate::error::{Code, Error, ViolationCode};
 
@@ -26,22 +28,6 @@ const FIELDS: [(&str, &str); 15] = [
     ("unit_aggregation", "unitAggregationType"),
     ("winner", "winningTreatmentId"),
 ];
-
-/// A successful answer.
-pub(super) struct Answer {
-    status: StatusCode,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    pub(super) fn ok(body: &impl Serialize) -> Self {
-        Self { status: StatusCode::OK, body: to_json(body) }
-    }
-
-    pub(super) fn created(body: &impl Serialize) -> Self {
-        Self { status: StatusCode::CREATED, body: to_json(body) }
-    }
-}
 
 /// Why a request was refused.
 #[derive(Debug)]
@@ -262,11 +248,6 @@ pub(super) fn respond(outcome: Result<Answer, Refusal>) -> Response<Vec<u8>> {
         headers.insert(ALLOW, HeaderValue::from_static(methods));
     }
     response
-}
-
-/// Serialises what cannot fail to be JSON: structs with fixed keys, and texts.
-fn to_json(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
-use super::input::maybe;
+use super::input::{maybe, present};
 use super::list::Counted;
 use super::list::{Links, Query};
 use super::patch::SemanticPatch;
@@ -62,7 +62,7 @@ impl FromJson for FlagInput {
                 description: None,
             })
         };
-        let defaults = object.get("defaults").filter(|cursor| !cursor.is_null());
+        let defaults = present(&object, "defaults");
         let off = match defaults {
             Some(defaults) => {
                 let index: u32 = defaults.open_object()?.read("offVariation")?;

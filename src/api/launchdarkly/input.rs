@@ -86,7 +86,12 @@ pub(super) fn maybe<T: FromJson>(
     object: &Object<'_>,
     key: &'static str,
 ) -> Result<Option<T>, Error> {
-    object.get(key).filter(|cursor| !cursor.is_null()).map(Cursor::read).transpose()
+    present(object, key).map(Cursor::read).transpose()
+}
+
+/// A member that is neither left out nor `null`.
+pub(super) fn present<'o>(object: &'o Object<'_>, key: &'static str) -> Option<Cursor<'o>> {
+    object.get(key).filter(|cursor| !cursor.is_null())
 }
 
 impl FromJson for ExperimentInput {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
-use super::input::maybe;
+use super::input::{maybe, present};
 use super::list::{Counted, Query};
 use crate::api::call::Call;
 use crate::change::NewMetric;
@@ -94,10 +94,6 @@ impl FromJson for MetricInput {
             definition,
         })
     }
-}
-
-fn present<'o>(object: &'o Object<'_>, key: &'static str) -> Option<Cursor<'o>> {
-    object.get(key).filter(|cursor| !cursor.is_null())
 }
 
 fn event_default(cursor: Cursor<'_>) -> Result<EventDefault, Error> {

@@ -321,11 +321,7 @@ impl Experimentation {
 
     /// Answers a request. Total: whatever it is, the answer says what is wrong with it.
     pub fn handle<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Response<Vec<u8>> {
-        let call = Call {
-            query: request.uri().query(),
-            headers: request.headers(),
-            body: request.body().as_ref(),
-        };
+        let call = Call::of(request);
         respond(self.answer(request.method(), request.uri().path(), call))
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Experimentation;
+use super::analysis::hyphened;
 use super::design::share_of;
 use super::fields::{Operation, mutable_fields};
 use super::list::Links;
@@ -56,7 +57,7 @@ pub(super) struct ShownExperiment<'s> {
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_iterations: Option<Vec<ShownIteration<'s>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    analysis_config: Option<ShownConfig<'s>>,
+    analysis_config: Option<ShownConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mutable_fields_by_status:
         Option<BTreeMap<&'static str, BTreeMap<&'static str, &'static [Operation]>>>,
@@ -64,17 +65,17 @@ pub(super) struct ShownExperiment<'s> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ShownConfig<'s> {
+struct ShownConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     bayesian_threshold: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     significance_threshold: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    test_direction: Option<&'s str>,
+    test_direction: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    multiple_comparison_correction_method: Option<&'s str>,
+    multiple_comparison_correction_method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    multiple_comparison_correction_scope: Option<&'s str>,
+    multiple_comparison_correction_scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sequential_testing_enabled: Option<bool>,
 }
@@ -424,30 +425,19 @@ fn shown_treatments<'s>(run: &Run<'s>) -> Vec<ShownTreatment<'s>> {
     arms.collect()
 }
 
-fn shown_config(analysis: &Analysis) -> ShownConfig<'_> {
+fn shown_config(analysis: &Analysis) -> ShownConfig {
     ShownConfig {
         bayesian_threshold: analysis.bayesian_threshold.map(|own| own.to_string()),
         significance_threshold: analysis.significance_threshold.map(|own| own.to_string()),
-        test_direction: analysis.test_direction.map(|own| wire(own.as_str())),
+        test_direction: analysis.test_direction.map(|own| hyphened(own.as_str())),
         multiple_comparison_correction_method: analysis
             .correction
             .and_then(|own| own.method)
-            .map(|own| wire(own.as_str())),
+            .map(|own| hyphened(own.as_str())),
         multiple_comparison_correction_scope: analysis
             .correction
             .and_then(|own| own.scope)
-            .map(|own| wire(own.as_str())),
+            .map(|own| hyphened(own.as_str())),
         sequential_testing_enabled: analysis.sequential,
     }
-}
-
-/// A name of this crate as LaunchDarkly spells it.
-fn wire(name: &'static str) -> &'static str {
-    const NAMES: &[(&str, &str)] = &[
-        ("one_sided", "one-sided"),
-        ("two_sided", "two-sided"),
-        ("benjamini_hochberg", "benjamini-hochberg"),
-        ("variations_and_metrics", "variations-and-metrics"),
-    ];
-    NAMES.iter().find(|(ours, _)| *ours == name).map_or(name, |(_, theirs)| theirs)
 }
