@@ -202,7 +202,7 @@ fn a_key_is_taken_once_and_a_version_is_the_present_one() {
 
 #[test]
 fn keys_and_names() {
-    for key in ["", " ", "no space", "schräg", "a/b"] {
+    for key in ["", " ", "no space", "schräg", "a/b", "_a", "-a", ".a"] {
         check(|body| body["key"] = json!(key), 400, INVALID, "key");
     }
     check(|body| body["name"] = json!(""), 400, INVALID, "name");

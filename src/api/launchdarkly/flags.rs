@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
-use super::input::{maybe, present};
+use super::input::{maybe, new_key, present};
 use super::list::Counted;
 use super::list::{Links, Query};
 use super::patch::SemanticPatch;
@@ -71,7 +71,7 @@ impl FromJson for FlagInput {
             None => None,
         };
         Ok(Self {
-            key: object.read("key")?,
+            key: new_key(&object)?,
             name: object.read("name")?,
             description: maybe(&object, "description")?,
             variations: variations.unwrap_or_else(|| both().into()),

@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
 use super::experiments::{check_halted, check_unit, find as find_experiment};
-use super::input::{ConfigInput, MetricInput, Primary, maybe, read_percent};
+use super::input::{ConfigInput, MetricInput, Primary, maybe, new_key, read_percent};
 use super::list::{Page, Query};
 use super::patch::SemanticPatch;
 use super::settings::default_unit;
@@ -62,7 +62,7 @@ impl FromJson for HoldoutInput {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let object = cursor.open_object()?;
         Ok(Self {
-            key: object.read("key")?,
+            key: new_key(&object)?,
             name: object.read("name")?,
             description: maybe(&object, "description")?,
             unit: maybe(&object, "randomizationunit")?,

@@ -89,6 +89,19 @@ pub(super) fn maybe<T: FromJson>(
     present(object, key).map(Cursor::read).transpose()
 }
 
+/// Reads the key of what is to be created, which LaunchDarkly has begin with a letter or digit.
+pub(super) fn new_key(object: &Object<'_>) -> Result<String, Error> {
+    let cursor = object.required("key")?;
+    let key = cursor.str()?;
+    match key.strip_prefix(['.', '_', '-']) {
+        None => Ok(key.to_owned()),
+        Some(_) => {
+            let error = Error::invalid("must begin with a letter or digit").with_value(key);
+            Err(cursor.locate(error))
+        }
+    }
+}
+
 /// A member that is neither left out nor `null`.
 pub(super) fn present<'o>(object: &'o Object<'_>, key: &'static str) -> Option<Cursor<'o>> {
     object.get(key).filter(|cursor| !cursor.is_null())
@@ -98,7 +111,7 @@ impl FromJson for ExperimentInput {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let object = cursor.open_object()?;
         Ok(Self {
-            key: object.read("key")?,
+            key: new_key(&object)?,
             name: object.read("name")?,
             description: maybe(&object, "description")?,
             maintainer: maybe(&object, "maintainerId")?,

@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
 use super::experiments::{check_halted, find as find_experiment, is_archived, named};
+use super::input::new_key;
 use super::instructions::text_or_nothing;
 use super::list::Counted;
 use super::list::Query;
@@ -61,7 +62,7 @@ impl FromJson for LayerInput {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let object = cursor.open_object()?;
         Ok(Self {
-            key: object.read("key")?,
+            key: new_key(&object)?,
             name: object.read("name")?,
             description: object.read("description")?,
         })

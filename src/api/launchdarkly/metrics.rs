@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Experimentation;
 use super::answer::{Answer, Refusal};
-use super::input::{maybe, present};
+use super::input::{maybe, new_key, present};
 use super::list::{Counted, Query};
 use crate::api::call::Call;
 use crate::change::NewMetric;
@@ -86,7 +86,7 @@ impl FromJson for MetricInput {
         definition.window_start_offset = maybe(&object, "windowStartOffset")?;
         definition.window_end_offset = maybe(&object, "windowEndOffset")?;
         Ok(Self {
-            key: object.read("key")?,
+            key: new_key(&object)?,
             name: maybe(&object, "name")?,
             description: maybe(&object, "description")?,
             tags: maybe(&object, "tags")?.unwrap_or_default(),
@@ -128,7 +128,7 @@ impl FromJson for GroupInput {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let object = cursor.open_object()?;
         Ok(Self {
-            key: object.read("key")?,
+            key: new_key(&object)?,
             name: object.read("name")?,
             description: maybe(&object, "description")?,
             tags: maybe(&object, "tags")?.unwrap_or_default(),
