@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs, unreachable_pub)]
 
-#[cfg(any(feature = "auth0", feature = "launchdarkly"))]
+#[cfg(any(feature = "auth0", feature = "launchdarkly", feature = "qonversion"))]
 pub mod api;
 mod assign;
 mod change;

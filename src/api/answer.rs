@@ -18,7 +18,7 @@ impl Answer {
         Self { status: StatusCode::CREATED, body: to_json(body) }
     }
 
-    #[cfg(feature = "auth0")]
+    #[cfg(any(feature = "auth0", feature = "qonversion"))]
     pub(super) fn deleted() -> Self {
         Self { status: StatusCode::NO_CONTENT, body: Vec::new() }
     }

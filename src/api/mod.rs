@@ -12,3 +12,5 @@ mod call;
 pub mod auth0;
 #[cfg(feature = "launchdarkly")]
 pub mod launchdarkly;
+#[cfg(feature = "qonversion")]
+pub mod qonversion;

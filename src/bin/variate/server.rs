@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use variate::Engine;
 use variate::api::auth0::{self, ExperimentCenter};
 use variate::api::launchdarkly::{self, Experimentation};
+use variate::api::qonversion::{self, ErrorType, Experiments};
 
 use crate::context;
 
@@ -33,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(4);
 pub struct Surfaces {
     pub auth0: ExperimentCenter,
     pub launchdarkly: Experimentation,
+    pub qonversion: Experiments,
 }
 
 /// Whose path it is, and so whose envelope a refusal of the server's own comes in.
@@ -40,10 +42,14 @@ pub struct Surfaces {
 enum Surface {
     Auth0,
     LaunchDarkly,
+    Qonversion,
 }
 
 impl Surface {
     fn of(path: &str) -> Self {
+        if path.starts_with("/v4/") {
+            return Self::Qonversion;
+        }
         match path.strip_prefix("/api/v2/").map(|rest| rest.split('/').next()) {
             None | Some(Some("experimentation")) => Self::Auth0,
             Some(_) => Self::LaunchDarkly,
@@ -54,6 +60,10 @@ impl Surface {
         match self {
             Self::Auth0 => auth0::refusal(fault.status, fault.auth0, message),
             Self::LaunchDarkly => launchdarkly::refusal(fault.status, fault.launchdarkly, message),
+            Self::Qonversion => {
+                let (r#type, code) = fault.qonversion;
+                qonversion::refusal(fault.status, r#type, code, message)
+            }
         }
     }
 }
@@ -64,27 +74,35 @@ struct Fault {
     status: StatusCode,
     auth0: &'static str,
     launchdarkly: &'static str,
+    qonversion: (ErrorType, &'static str),
 }
 
-const ORIGIN: Fault =
-    Fault { status: StatusCode::FORBIDDEN, auth0: "origin_not_allowed", launchdarkly: "forbidden" };
+const ORIGIN: Fault = Fault {
+    status: StatusCode::FORBIDDEN,
+    auth0: "origin_not_allowed",
+    launchdarkly: "forbidden",
+    qonversion: (ErrorType::Request, "control_unauthorized"),
+};
 
 const CUT_SHORT: Fault = Fault {
     status: StatusCode::BAD_REQUEST,
     auth0: "invalid_body",
     launchdarkly: "invalid_request",
+    qonversion: (ErrorType::Request, "invalid_data"),
 };
 
 const TOO_LARGE: Fault = Fault {
     status: StatusCode::PAYLOAD_TOO_LARGE,
     auth0: "payload_too_large",
     launchdarkly: "payload_too_large",
+    qonversion: (ErrorType::Request, "invalid_data"),
 };
 
 const INTERNAL: Fault = Fault {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     auth0: "internal_error",
     launchdarkly: "internal_service_error",
+    qonversion: (ErrorType::Internal, "unknown_error"),
 };
 
 /// Answers requests until the process is told to stop.
@@ -139,6 +157,7 @@ fn answer(surfaces: &Surfaces, surface: Surface, request: &Request<Vec<u8>>) -> 
     }
     match surface {
         Surface::LaunchDarkly => surfaces.launchdarkly.handle(request),
+        Surface::Qonversion => surfaces.qonversion.handle(request),
         Surface::Auth0 if request.uri().path() == "/context" => {
             answer_context(surfaces.auth0.engine(), request)
         }

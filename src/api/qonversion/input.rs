@@ -1,0 +1,296 @@
+//! What a request says, field by field.
+
+use super::answer::Refusal;
+use crate::api::call::Call;
+use crate::change::Patch;
+use crate::error::{Code, Error};
+use crate::json::{Cursor, FromJson, Object};
+use crate::model::{ChainName, Description, Key, Name, Status, Text};
+use crate::number::{Percentage, Weight};
+
+/// The most characters of an alias id that a PATCH gives.
+const MAX_ALIAS: usize = 64;
+
+/// The body that creates an experiment.
+pub(super) struct ExperimentInput {
+    pub(super) name: Name,
+    pub(super) alias_id: Key,
+    pub(super) facts: Facts,
+}
+
+/// The body that edits one.
+pub(super) struct ExperimentEdit {
+    pub(super) name: Option<Name>,
+    /// As it is written: what the experiment has already is no fault, whatever it is like.
+    pub(super) alias_id: Option<String>,
+    pub(super) facts: Facts,
+}
+
+/// What can be said of an experiment beside its names.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) description: Patch<Description>,
+    pub(super) segment_percent: Patch<Percentage>,
+    pub(super) primary_metric: Patch<Text>,
+    pub(super) goal_value: Patch<f64>,
+    pub(super) goal_direction: Patch<Text>,
+    pub(super) context_key: Patch<ChainName>,
+    pub(super) is_context_specific: Patch<bool>,
+}
+
+/// The body that creates a group.
+pub(super) struct GroupInput {
+    pub(super) weight: Weight,
+    pub(super) name: Option<Name>,
+    pub(super) is_control: bool,
+    pub(super) remote_config_uid: Option<Name>,
+}
+
+/// The body that edits one.
+pub(super) struct GroupEdit {
+    pub(super) weight: Option<Weight>,
+    pub(super) name: Patch<Name>,
+    pub(super) is_control: Option<bool>,
+    pub(super) remote_config_uid: Patch<Name>,
+}
+
+const EXPERIMENT: &[&str] = &[
+    "name",
+    "alias_id",
+    "description",
+    "segment_percent",
+    "primary_metric",
+    "goal_value",
+    "goal_direction",
+    "context_key",
+    "is_context_specific",
+];
+
+const GROUP: &[&str] = &["weight", "name", "is_control", "remote_config_uid"];
+
+impl ExperimentInput {
+    pub(super) fn read(call: Call<'_>) -> Result<Self, Refusal> {
+        read(call, EXPERIMENT, |fields| {
+            let (name, alias_id) = (fields.required("name"), fields.required("alias_id"));
+            let facts = fields.facts(|fields, key| fields.check_not_null(key));
+            Some(Self { name: name?, alias_id: alias_id?, facts })
+        })
+    }
+}
+
+impl ExperimentEdit {
+    pub(super) fn read(call: Call<'_>) -> Result<Self, Refusal> {
+        read(call, EXPERIMENT, |fields| {
+            let (name, alias_id) = (fields.set("name"), fields.set("alias_id"));
+            Some(Self { name, alias_id, facts: fields.facts(|_, _| ()) })
+        })
+    }
+
+    /// The refusal of an alias id that is not the experiment's.
+    pub(super) fn other_alias(alias_id: &str) -> Refusal {
+        let fault = match alias_id.parse::<Key>() {
+            Err(error) => error,
+            Ok(_) if alias_id.len() > MAX_ALIAS => {
+                Error::invalid(format!("must have 1 to {MAX_ALIAS} characters")).with_value(alias_id)
+            }
+            Ok(_) => {
+                let rule = "never changes once the experiment is created";
+                Error::new(Code::NotMutable, rule).with_value(alias_id)
+            }
+        };
+        fault.at("alias_id").into()
+    }
+}
+
+impl GroupInput {
+    pub(super) fn read(call: Call<'_>) -> Result<Self, Refusal> {
+        read(call, GROUP, |fields| {
+            let weight = fields.required("weight");
+            let name: Patch<Name> = fields.patch("name");
+            let is_control: Option<bool> = fields.set("is_control");
+            let uid: Patch<Name> = fields.patch("remote_config_uid");
+            Some(Self {
+                weight: fields.positive(weight)?,
+                name: set(name),
+                is_control: is_control.unwrap_or_default(),
+                remote_config_uid: set(uid),
+            })
+        })
+    }
+}
+
+impl GroupEdit {
+    pub(super) fn read(call: Call<'_>) -> Result<Self, Refusal> {
+        read(call, GROUP, |fields| {
+            let weight = fields.set("weight");
+            Some(Self {
+                weight: fields.positive(weight),
+                name: fields.patch("name"),
+                is_control: fields.set("is_control"),
+                remote_config_uid: fields.patch("remote_config_uid"),
+            })
+        })
+    }
+}
+
+/// Reads the body that changes a status.
+pub(super) fn read_status(call: Call<'_>) -> Result<Status, Refusal> {
+    struct Target(Status);
+
+    impl FromJson for Target {
+        fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+            let all = [Status::Draft, Status::Active, Status::Paused, Status::Completed];
+            cursor.one_of(&all, status_name).map(Self)
+        }
+    }
+
+    read(call, &["status"], |fields| fields.required("status").map(|Target(status)| status))
+}
+
+/// How Qonversion calls a status.
+pub(super) fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Draft => "draft",
+        Status::Active => "active",
+        Status::Paused => "paused",
+        Status::Completed | Status::Archived => "finished",
+    }
+}
+
+/// Reads the body that attaches a user, which names a group.
+pub(super) fn read_attachment(call: Call<'_>) -> Result<Key, Refusal> {
+    read(call, &["group_id"], |fields| fields.required("group_id"))
+}
+
+/// Reads a body that has no members but these; the refusal tells of all that are at fault.
+fn read<T>(
+    call: Call<'_>,
+    keys: &[&str],
+    rule: impl FnOnce(&mut Fields<'_, '_>) -> Option<T>,
+) -> Result<T, Refusal> {
+    let read = call.read(|cursor| {
+        let object = cursor.object(keys)?;
+        let mut fields = Fields { object: &object, faults: Vec::new() };
+        let value = rule(&mut fields);
+        Ok(value.filter(|_| fields.faults.is_empty()).ok_or(fields.faults))
+    })?;
+    read.map_err(|faults| Refusal::faults(&faults))
+}
+
+/// The members of a body, and what is wrong with each.
+struct Fields<'o, 'n> {
+    object: &'o Object<'n>,
+    faults: Vec<Error>,
+}
+
+impl Fields<'_, '_> {
+    /// A member that must be there.
+    fn required<T: FromJson>(&mut self, key: &'static str) -> Option<T> {
+        let read = match self.object.set(key) {
+            Ok(None) => self.object.read(key),
+            Ok(Some(value)) => Ok(value),
+            Err(error) => Err(error),
+        };
+        self.told(read)
+    }
+
+    /// A member that may be left out, but not `null`.
+    fn set<T: FromJson>(&mut self, key: &'static str) -> Option<T> {
+        let read = self.object.set(key);
+        self.told(read).flatten()
+    }
+
+    /// A member that may be left out, or `null`.
+    fn patch<T: FromJson>(&mut self, key: &'static str) -> Patch<T> {
+        let read = Patch::read(self.object, key);
+        self.told(read).unwrap_or_default()
+    }
+
+    /// What is said of an experiment. Three fields are subject to a rule that is not the same for
+    /// all bodies.
+    fn facts(&mut self, rule: impl Fn(&mut Self, &'static str)) -> Facts {
+        for key in ["description", "context_key", "is_context_specific"] {
+            rule(self, key);
+        }
+        Facts {
+            description: match self.patch("description") {
+                Patch::Set(Line(Some(description))) => Patch::Set(description),
+                Patch::Set(Line(None)) | Patch::Clear => Patch::Clear,
+                Patch::Keep => Patch::Keep,
+            },
+            segment_percent: self.patch("segment_percent"),
+            primary_metric: match self.patch("primary_metric") {
+                Patch::Set(Metric(metric)) => Patch::Set(metric),
+                Patch::Clear => Patch::Clear,
+                Patch::Keep => Patch::Keep,
+            },
+            goal_value: match self.patch("goal_value") {
+                Patch::Set(Finite(value)) => Patch::Set(value),
+                Patch::Clear => Patch::Clear,
+                Patch::Keep => Patch::Keep,
+            },
+            goal_direction: self.patch("goal_direction"),
+            context_key: self.patch("context_key"),
+            is_context_specific: self.patch("is_context_specific"),
+        }
+    }
+
+    fn check_not_null(&mut self, key: &'static str) {
+        if let Some(cursor) = self.object.get(key).filter(|cursor| cursor.is_null()) {
+            let error = Error::new(Code::NotNullable, "must not be null; leave it out");
+            self.faults.push(cursor.locate(error));
+        }
+    }
+
+    /// A weight that serves somebody.
+    fn positive(&mut self, weight: Option<Weight>) -> Option<Weight> {
+        if weight.is_some_and(Weight::is_zero) {
+            let error = Error::invalid("must be more than 0").with_value(&0);
+            self.faults.push(error.at("weight"));
+        }
+        weight
+    }
+
+    fn told<T>(&mut self, read: Result<T, Error>) -> Option<T> {
+        read.map_err(|error| self.faults.push(error)).ok()
+    }
+}
+
+fn set<T>(patch: Patch<T>) -> Option<T> {
+    match patch {
+        Patch::Set(value) => Some(value),
+        Patch::Keep | Patch::Clear => None,
+    }
+}
+
+/// A description, of which the empty text is none.
+struct Line(Option<Description>);
+
+impl FromJson for Line {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        match cursor.str()? {
+            "" => Ok(Self(None)),
+            _ => cursor.parse().map(|description| Self(Some(description))),
+        }
+    }
+}
+
+/// The name of a metric, which is written with underscores.
+struct Metric(Text);
+
+impl FromJson for Metric {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let name = cursor.str()?.replace('-', "_");
+        name.parse().map(Self).map_err(|error| cursor.locate(error))
+    }
+}
+
+/// A number that a double can hold.
+struct Finite(f64);
+
+impl FromJson for Finite {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        let number = cursor.number()?.as_f64().filter(|number| number.is_finite());
+        number.map(Self).ok_or_else(|| cursor.wrong_type("a finite number"))
+    }
+}

@@ -1,0 +1,246 @@
+//! Qonversion's experiments: the experiments endpoints of its REST API v4 over an [`Engine`].
+//!
+//! A program that talks to those endpoints can be pointed at a process of its own.
+//! [`Experiments::handle`] answers a request. What it makes are experiments and flags like any
+//! others; what a user gets is for the [`Keeper`] to say, which remembers who was let in and who was
+//! attached by hand.
+//!
+//! ```
+//! use http::Request;
+//! use serde_json::{Value, json};
+//! use variate::api::qonversion::Experiments;
+//! use variate::{Engine, Subject};
+//!
+//! let surface = Experiments::new(Engine::new());
+//! let send = |method, path: &str, body: Value| -> Result<Value, Box<dyn std::error::Error>> {
+//!     let request = Request::builder().method(method).uri(path).body(body.to_string())?;
+//!     Ok(serde_json::from_slice(surface.handle(&request).body())?)
+//! };
+//! let paywall = json!({"name": "Paywall", "alias_id": "paywall_v3", "context_key": "paywall"});
+//! let created = send("POST", "/v4/experiments", paywall)?;
+//! let path = created["url"].as_str().unwrap();
+//!
+//! let groups = format!("{path}/groups");
+//! let today = json!({"weight": 2, "is_control": true, "remote_config_uid": "rc_today"});
+//! send("POST", &groups, today)?;
+//! send("POST", &groups, json!({"weight": 1, "remote_config_uid": "rc_short"}))?;
+//! let running = send("POST", &format!("{path}/status"), json!({"status": "active"}))?;
+//! assert_eq!(running["status"], "active");
+//!
+//! // Asked by the app, whenever it wants its remote config.
+//! let snapshot = surface.engine().snapshot();
+//! let user = Subject::of("user", "QON_7791a27f");
+//! let decision = surface.keeper().assign_in_chain(&snapshot, "paywall", &user)?;
+//! let config = decision.config().unwrap();
+//! assert!(["rc_today", "rc_short"].map(Value::from).contains(&config["remote_config_uid"]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Endpoints
+//!
+//! Before all stands `/v4`. Bodies are JSON of at most 1 MiB; a member that there is not is refused
+//! by name.
+//!
+//! | path | methods |
+//! |---|---|
+//! | `/experiments` | `GET`, `POST` |
+//! | `/experiments/summary` | `GET` |
+//! | `/experiments/{id}` | `GET`, `PATCH`, `DELETE` |
+//! | `/experiments/{id}/status` | `POST` |
+//! | `/experiments/{id}/groups` | `GET`, `POST` |
+//! | `/experiments/{id}/groups/{group_id}` | `PATCH`, `DELETE` |
+//! | `/experiments/{id}/users/{user_id}` | `POST`, `DELETE` |
+//!
+//! `{id}` is an experiment's id or its alias id. `POST` that creates answers 201 with a `Location`,
+//! `DELETE` 204.
+//!
+//! # A PATCH, field by field
+//!
+//! What is left out stays as it is. A value that the field has already is no edit, whatever the
+//! status.
+//!
+//! | field | value | `null` | changes while |
+//! |---|---|---|---|
+//! | `name` | a [`Name`](crate::Name) | refused | `draft`, `active`, `paused`, `finished` |
+//! | `alias_id` | that of the experiment; any other is refused | refused | never |
+//! | `description` | a [`Description`](crate::Description); the empty text clears | reads back as `""` | `draft`, `active`, `paused`, `finished` |
+//! | `segment_percent` | 0 to 100, at most 6 decimals | includes everybody, reads back as `null` | `draft`, `active`, `paused` |
+//! | `primary_metric` | any text; hyphens become underscores | cleared | `draft`, `active`, `paused` |
+//! | `goal_value` | a number | cleared | `draft`, `active`, `paused` |
+//! | `goal_direction` | any text | cleared | `draft`, `active`, `paused` |
+//! | `context_key` | at most 255 characters | reads back as `""` | `draft`, `paused` |
+//! | `is_context_specific` | `true` or `false` | reads back as `false` | `draft`, `paused` |
+//!
+//! A hyphen in a metric that the program has written otherwise is shown as it is.
+//!
+//! # What is what
+//!
+//! | Qonversion | here |
+//! |---|---|
+//! | `alias_id` | the [`Key`](crate::Key); what has none shows its id |
+//! | group, its id | an [`Allocation`](crate::Allocation), its variation's id |
+//! | weight | the weight, [relative](crate::Weights::Relative) |
+//! | `remote_config_uid` | the value of the flag's parameter of this name |
+//! | `segment_percent` | the traffic |
+//! | context key | the [chain](crate::Experiment::chain); `""` while the experiment is not restricted to it |
+//! | `primary_metric`, `goal_value`, `goal_direction` | the [`Goal`](crate::Goal) |
+//! | `finished` | `completed` |
+//! | user | a subject of the kind `user` |
+//!
+//! An experiment that is created here gets a flag of its own, whose key is the experiment's id, and
+//! takes it along when it is deleted.
+//!
+//! # Who gets what
+//!
+//! For each context key, the experiments that run are asked in the order of their start; each draws
+//! for itself whom it includes, and the first that does has the user. Whoever it does not include
+//! falls through to the next. So behind an experiment of 70 %, one of 30 % has 9 % of all users. A user
+//! is in at most one experiment of a context key. That is a [`Chain`](crate::Chain).
+//!
+//! A paused experiment keeps the users that were in when they last asked, and admits nobody; a
+//! finished one has nobody. A user who is attached is in that group, while the experiment is active or
+//! paused, until detached.
+//!
+//! # Where Qonversion is silent
+//!
+//! - **Errors.** Every fault of a body is told at once, in `details`, with 400 and `invalid_data`. What
+//!   exists already is a 409 with `already_exists`; what the present state forbids one with
+//!   `conflict`. What a body names and does not exist is a 422 with `relation_not_found`, an
+//!   experiment that cannot start one with `not_ready`. A path that there is not is a 404 with
+//!   `invalid_request`, a method that a path does not have a 405 with `not_implemented`.
+//! - **Status.** `draft` leads to `active`, that to `paused` and back, and both to `finished`, which is
+//!   the end. Anything else is a 409, so `draft` is never a target. To start, an experiment needs two
+//!   groups, one of them the control. Archived ones show as `finished`.
+//! - **Alias ids** have at most 256 characters when created, as that page has it, and 64 in a PATCH
+//!   unless it is the experiment's own.
+//! - **Context.** An experiment that is created with a `context_key` is restricted to it unless it says
+//!   otherwise. One that is not restricted, or to no key, stands in the chain of the empty key.
+//! - **Metrics.** The words for metrics and directions are not published, so any will do.
+//! - **Groups** are created, edited and deleted while the experiment is a draft or paused, at most 20
+//!   of them. A weight is more than 0 and at most 1,000,000,000, with at most 6 decimals, and counts
+//!   exactly. A second control is a 409. What is edited while paused counts from the resumption on. A
+//!   group's `updated_at` is never before the experiment's.
+//! - **Users.** An attachment needs an experiment that is not finished. Attaching to another group
+//!   of the experiment moves the user; it is a 409 while the user is attached to another experiment of
+//!   the context key that is not finished. Detaching whom nothing attaches is a 204 as well.
+//! - **Deleting** an active experiment, or one that a layer or holdout has, is a 409.
+//! - **Lists** begin with the latest experiment and the first group. `limit` is from 1 to 100, by
+//!   default 20. `starting_after` is an id; if it is not there any more, the list begins anew and a
+//!   header `X-Qon-Pagination-Restarted: true` says so. Parameters that nobody knows are passed over.
+//! - **The summary** has no results, which are not held here. It has the share of each group and how
+//!   many users are remembered in it.
+//! - **Names** of groups and remote configs have 1 to 255 characters.
+//! - **What Qonversion does not have.** An experiment that assigns by segment shows the arms it has,
+//!   those without a weight with 0. One whose flag has no text parameter `remote_config_uid` shows
+//!   `null` there, and no request sets it.
+//!
+//! Who may call, and how often, is the host's to check: there is no 401, 403 or 429 here, but
+//! [`refusal`] words one.
+
+mod answer;
+mod experiments;
+mod groups;
+mod input;
+mod list;
+mod show;
+mod summary;
+mod users;
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
+
+use answer::{Refusal, Reply, respond};
+use list::Query;
+
+pub use answer::{ErrorType, refusal};
+
+use crate::api::call::Call;
+use crate::engine::Engine;
+use crate::keeper::Keeper;
+
+/// Qonversion's experiments over an [`Engine`], and over what is remembered of its subjects.
+#[derive(Debug, Clone)]
+pub struct Experiments {
+    keeper: Keeper,
+    subject_kind: Arc<str>,
+}
+
+impl Experiments {
+    /// The surface over an engine, which remembers in memory whom it has attached.
+    pub fn new(engine: Engine) -> Self {
+        Self::with_keeper(Keeper::new(engine))
+    }
+
+    /// The surface over an engine and what a keeper remembers.
+    pub fn with_keeper(keeper: Keeper) -> Self {
+        Self { keeper, subject_kind: "user".into() }
+    }
+
+    /// The same surface, whose experiments from now on go by ids of this kind; `user` unless said.
+    pub fn subject_kind(self, kind: impl Into<Arc<str>>) -> Self {
+        Self { subject_kind: kind.into(), ..self }
+    }
+
+    /// The engine that it works on.
+    pub fn engine(&self) -> &Engine {
+        self.keeper.engine()
+    }
+
+    /// What remembers whom it has attached.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Answers a request. Total: whatever it is, the answer says what is wrong with it.
+    pub fn handle<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Response<Vec<u8>> {
+        let call = Call::of(request);
+        respond(self.answer(request.method(), request.uri().path(), call))
+    }
+
+    fn answer(&self, method: &Method, path: &str, call: Call<'_>) -> Result<Reply, Refusal> {
+        let Some(rest) = path.strip_prefix("/v4/") else {
+            return Err(Refusal::no_such_path(path));
+        };
+        let decoded: Vec<_> =
+            rest.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
+        let segments: Vec<&str> = decoded.iter().map(|part| &**part).collect();
+        if segments.contains(&"") {
+            return Err(Refusal::no_such_path(path));
+        }
+        let query = || Query::read(call.query);
+        match (segments.as_slice(), method.as_str()) {
+            (["experiments"], "GET") => self.list_experiments(&query()),
+            (["experiments"], "POST") => self.create_experiment(call),
+            (["experiments", "summary"], "GET") => self.summarise(&query()),
+            (["experiments", id], "GET") => self.get_experiment(id),
+            (["experiments", id], "PATCH") => self.patch_experiment(id, call),
+            (["experiments", id], "DELETE") => self.delete_experiment(id),
+            (["experiments", id, "status"], "POST") => self.set_status(id, call),
+            (["experiments", id, "groups"], "GET") => self.list_groups(id, &query()),
+            (["experiments", id, "groups"], "POST") => self.create_group(id, call),
+            (["experiments", id, "groups", group], "PATCH") => self.patch_group(id, group, call),
+            (["experiments", id, "groups", group], "DELETE") => self.delete_group(id, group),
+            (["experiments", id, "users", user], "POST") => self.attach_user(id, user, call),
+            (["experiments", id, "users", user], "DELETE") => self.detach_user(id, user),
+            (known, _) => Err(match methods(known) {
+                Some(allow) => Refusal::method_not_allowed(allow),
+                None => Refusal::no_such_path(path),
+            }),
+        }
+    }
+}
+
+/// The methods of a path, if there is such a path.
+fn methods(segments: &[&str]) -> Option<&'static str> {
+    match segments {
+        ["experiments"] | ["experiments", _, "groups"] => Some("GET, POST"),
+        ["experiments", "summary"] => Some("GET"),
+        ["experiments", _] => Some("GET, PATCH, DELETE"),
+        ["experiments", _, "status"] => Some("POST"),
+        ["experiments", _, "groups", _] => Some("PATCH, DELETE"),
+        ["experiments", _, "users", _] => Some("POST, DELETE"),
+        _ => None,
+    }
+}

@@ -1,0 +1,58 @@
+//! Attaching users to groups by hand, and detaching them.
+
+use serde::Serialize;
+
+use super::Experiments;
+use super::answer::{Refusal, Reply};
+use super::experiments::find;
+use super::input::read_attachment;
+use super::show::path_of;
+use crate::api::call::Call;
+use crate::error::{Code, Error};
+use crate::model::{Key, Status};
+
+/// A user in a group, as it is answered.
+#[derive(Serialize)]
+struct ShownUser<'s> {
+    object: &'static str,
+    id: &'s str,
+    url: String,
+    experiment_id: &'s str,
+    group_id: &'s str,
+}
+
+impl Experiments {
+    pub(super) fn attach_user(
+        &self,
+        id: &str,
+        user: &str,
+        call: Call<'_>,
+    ) -> Result<Reply, Refusal> {
+        check_user(user)?;
+        let group = read_attachment(call)?;
+        let snapshot = self.engine().snapshot();
+        let experiment = find(&snapshot, id)?;
+        let arm = experiment.allocations().iter().find(|arm| arm.variation_id == *group.as_str());
+        let Some(arm) = arm else {
+            let message = format!("there is no such group of the experiment; got {group:?}");
+            return Err(Refusal::senseless("relation_not_found", "").of("group_id", message));
+        };
+        self.keeper().attach(experiment.id(), user, &arm.variation_id)?;
+        let url = format!("{}/users/{user}", path_of(experiment));
+        let (experiment_id, group_id) = (experiment.id().as_str(), arm.variation_id.as_str());
+        let object = "experiment_user";
+        Ok(Reply::ok(&ShownUser { object, id: user, url, experiment_id, group_id }))
+    }
+
+    pub(super) fn detach_user(&self, id: &str, user: &str) -> Result<Reply, Refusal> {
+        check_user(user)?;
+        let snapshot = self.engine().snapshot();
+        self.keeper().detach(find(&snapshot, id)?.id(), user)?;
+        Ok(Reply::deleted())
+    }
+}
+
+/// Checks that this can be the id of a user: by the same rule as a key.
+fn check_user(user: &str) -> Result<(), Refusal> {
+    user.parse::<Key>().map(drop).map_err(|error| Refusal::from(error.at("user_id")))
+}
