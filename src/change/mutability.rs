@@ -57,6 +57,8 @@ codes! {
         Attributes = "attributes",
         /// All else of the [`Analysis`](crate::Analysis).
         Analysis = "analysis",
+        /// The chain that it is a member of while it runs.
+        Chain = "chain",
     }
 }
 
@@ -68,7 +70,7 @@ impl Field {
     /// |---|---|
     /// | `name`, `description`, `tags`, `maintainer` | `draft`, `active`, `paused`, `completed` |
     /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages` | `draft`, `active`, `paused` |
-    /// | `allocations`, `audience_id`, `outside_variation_id`, `salt` | `draft`, `paused` |
+    /// | `allocations`, `audience_id`, `outside_variation_id`, `salt`, `chain` | `draft`, `paused` |
     /// | `flow`, `levels`, `subject_kind`, `can_reshuffle`, `hypothesis`, `analysis` | `draft` |
     /// | `metrics`, `attributes` | `draft`; they [grow](Self::grows_in) while `active` and `paused` |
     /// | `flag_id`, `strategy`, `key` | never |
@@ -81,9 +83,11 @@ impl Field {
             Self::Traffic | Self::Keep | Self::StartsAt | Self::EndsAt | Self::Stages => {
                 &[Draft, Active, Paused]
             }
-            Self::Allocations | Self::AudienceId | Self::OutsideVariationId | Self::Salt => {
-                &[Draft, Paused]
-            }
+            Self::Allocations
+            | Self::AudienceId
+            | Self::OutsideVariationId
+            | Self::Salt
+            | Self::Chain => &[Draft, Paused],
             Self::Flow
             | Self::Levels
             | Self::SubjectKind

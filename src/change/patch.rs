@@ -247,6 +247,8 @@ patches! {
             outside_variation_id / clear_outside_variation_id: VariationId = VariationId,
             /// Who looks after it.
             maintainer / clear_maintainer: String = impl Into<String>,
+            /// The chain.
+            chain / clear_chain: String = impl Into<String>,
         }
     }
 

@@ -13,8 +13,9 @@ use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage};
 use super::{
-    Allocation, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record, Salt, Status,
-    Strategy, SubjectKind, Tag, check_count, check_distinct, checked, entity, keyed, keys,
+    Allocation, ChainName, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record,
+    Salt, Status, Strategy, SubjectKind, Tag, check_count, check_distinct, checked, entity, keyed,
+    keys,
 };
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
@@ -73,6 +74,7 @@ pub struct Experiment {
     /// `None` when it says nothing, as most do not.
     pub(crate) analysis: Option<Arc<Analysis>>,
     pub(crate) rollout: Option<Rollout>,
+    pub(crate) chain: Option<ChainName>,
 }
 
 entity!(Experiment ExperimentId);
@@ -298,6 +300,7 @@ impl Experiment {
             "previous_iterations",
             "analysis",
             "rollout",
+            "chain",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
@@ -353,6 +356,7 @@ impl Experiment {
             previous: None,
             analysis: None,
             rollout: None,
+            chain: object.optional("chain")?,
             id,
         };
         experiment.set_schedule(schedule);
@@ -486,6 +490,9 @@ impl Serialize for Experiment {
         }
         if !self.rollout().is_empty() {
             map.serialize_entry("rollout", self.rollout())?;
+        }
+        if let Some(chain) = &self.chain {
+            map.serialize_entry("chain", chain)?;
         }
         self.record.serialize_into(&mut map)?;
         map.end()

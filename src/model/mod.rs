@@ -2,6 +2,7 @@
 
 mod allocation;
 mod analysis;
+mod chain;
 mod document;
 mod draft;
 mod experiment;
@@ -45,7 +46,7 @@ pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, S
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
 pub use strategy::{HashVersion, Keep, Strategy};
-pub use text::{Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag, Text};
+pub use text::{ChainName, Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag, Text};
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;

@@ -190,6 +190,10 @@ texts! {
     /// A text whose meaning lies outside of this crate, such as a hypothesis or the key of an event:
     /// 1 to 2048 characters on any number of lines, without NUL. Held as it is written.
     Text 1..=2048 check_no_nul;
+
+    /// What the experiments of a [`Chain`](crate::Chain) have in common: 0 to 255 characters, without
+    /// NUL. The empty one is a name like any other. Compared as it is written.
+    ChainName 0..=255 check_no_nul;
 }
 
 impl SubjectKind {

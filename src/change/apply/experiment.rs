@@ -71,6 +71,7 @@ impl Work<'_> {
             previous: None,
             analysis: None,
             rollout: None,
+            chain: given("chain", new.chain.as_ref())?,
             id: id.clone(),
         };
         self.next.check_experiment_free(&experiment)?;
@@ -144,6 +145,7 @@ impl Work<'_> {
         edit.set("keep", &mut experiment.keep, patch.keep)?;
         let maintainer = patched("maintainer", &patch.maintainer)?;
         edit.set("maintainer", &mut experiment.maintainer, maintainer)?;
+        edit.set("chain", &mut experiment.chain, patched("chain", &patch.chain)?)?;
         let mut schedule = experiment.schedule();
         edit.set("starts_at", &mut schedule.starts_at, settled(&patch.starts_at))?;
         edit.set("ends_at", &mut schedule.ends_at, settled(&patch.ends_at))?;

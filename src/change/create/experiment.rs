@@ -96,6 +96,9 @@ pub struct NewExperiment {
     /// or `sha1-f32-v1` alone: the arms as they are listed, then the outside, unless given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollout: Vec<RolloutSlice>,
+    /// The chain that it is a member of while it runs; none unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
 }
 
 impl NewExperiment {
@@ -136,6 +139,7 @@ impl NewExperiment {
             can_reshuffle: true,
             analysis: Analysis::new(),
             rollout: Vec::new(),
+            chain: None,
         }
     }
 
@@ -246,6 +250,11 @@ impl NewExperiment {
     pub fn rollout(self, slices: impl Into<Vec<RolloutSlice>>) -> Self {
         Self { rollout: slices.into(), ..self }
     }
+
+    /// The same experiment in this chain.
+    pub fn chain(self, name: impl Into<String>) -> Self {
+        Self { chain: Some(name.into()), ..self }
+    }
 }
 
 impl NewExperiment {
@@ -278,6 +287,7 @@ impl NewExperiment {
                 "can_reshuffle",
                 "analysis",
                 "rollout",
+                "chain",
             ],
         )?;
         Ok(Self {
@@ -305,6 +315,7 @@ impl NewExperiment {
             can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(true),
             analysis: object.or_default("analysis")?,
             rollout: object.or_default("rollout")?,
+            chain: object.optional("chain")?,
         })
     }
 }
