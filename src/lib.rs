@@ -52,6 +52,6 @@ pub use model::{
 pub use number::{Percentage, Probability, Weight};
 pub use partition::Partition;
 pub use preview::{Counter, Move, Moves, Place, Preview};
-pub use snapshot::{Readiness, Snapshot};
+pub use snapshot::{Chain, Readiness, Snapshot};
 pub use sql::{Dialect, SqlColumns};
 pub use time::{Clock, Timestamp};

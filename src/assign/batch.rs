@@ -166,7 +166,7 @@ impl Default for Outcome {
 }
 
 /// Every reason, in the order of their codes; that of a segment is told by the arm.
-const REASONS: [Reason<'static>; 19] = [
+const REASONS: [Reason<'static>; 20] = [
     Reason::NotFound,
     Reason::Forced,
     Reason::Draft,
@@ -186,6 +186,7 @@ const REASONS: [Reason<'static>; 19] = [
     Reason::Fallback,
     Reason::FlagOff,
     Reason::Shipped,
+    Reason::Elsewhere,
 ];
 
 /// The code of the reason that is a segment.
@@ -212,6 +213,7 @@ const fn code(reason: Reason<'_>) -> u8 {
         Reason::Segment(_) => SEGMENT,
         Reason::FlagOff => 17,
         Reason::Shipped => 18,
+        Reason::Elsewhere => 19,
     }
 }
 

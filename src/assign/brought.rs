@@ -15,10 +15,10 @@ impl Plan {
     pub(super) fn honour<'s>(
         &'s self,
         subject: &Subject<'_>,
+        now: Option<Timestamp>,
         contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        let now = self.now(subject);
         if let Some(forced) = self.brought(subject, now, true, trace) {
             trace.note(|| Step::Forced { variation_id: forced.variation_id.clone() });
             return self.serve(Some(forced), Reason::Forced);

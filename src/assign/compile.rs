@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Plan;
 use super::gate::Gate;
 use super::guards::{Guards, Surroundings};
 use super::hash::{Draw, draw_seed};
@@ -10,6 +9,7 @@ use super::plan::{Arm, Open, Route, Share};
 #[cfg(feature = "launchdarkly")]
 use super::rollout::Buckets;
 use super::shipped::Shipped;
+use super::{Link, Members, Plan};
 use crate::id::VariationId;
 use crate::model::{Design, Experiment, Flag, Rollout, Status, Strategy, is_weightless, targets};
 use crate::partition::Partition;
@@ -58,6 +58,24 @@ impl Plan {
             off,
             others: others.collect(),
         }
+    }
+}
+
+impl Plan {
+    /// Whether it can be a member of a chain: the experiment is active or paused, and its flag on.
+    pub(crate) fn is_link(&self) -> bool {
+        matches!(self.gate, Gate::Open(_) | Gate::Paused(_))
+    }
+
+    /// The same plan at this place of its chain, if anybody else is in it.
+    pub(crate) fn linked(&self, members: &Arc<Members>, place: usize) -> Self {
+        let mut plan = self.clone();
+        if members.plans.len() > 1
+            && let Gate::Open(open) | Gate::Paused(open) = &mut plan.gate
+        {
+            Guards::link(&mut open.guards, Link { members: Arc::clone(members), place });
+        }
+        plan
     }
 }
 

@@ -26,7 +26,8 @@ impl<'s> Decision<'s> {
     pub(crate) const NOT_FOUND: Self =
         Self { experiment_id: None, served: None, reason: Reason::NotFound };
 
-    /// The experiment; `None` when there is none of the id asked for.
+    /// The experiment; `None` when there is none of the id asked for, and when no member of the
+    /// [chain](crate::Chain) asked for has the subject.
     pub fn experiment_id(&self) -> Option<&'s ExperimentId> {
         self.experiment_id
     }
@@ -58,8 +59,8 @@ impl<'s> Decision<'s> {
 
     /// The complete config of what is served. `None` when nothing is: the experiment does not exist;
     /// it does not run and ships no winner, and the subject is neither forced nor kept in it; its schedule is closed;
-    /// the subject has no id of its kind; or the subject is held out, or outside the layer's slots,
-    /// the audience or the traffic, or the flag is off, and there is no variation for them.
+    /// the subject has no id of its kind; or the subject is held out, elsewhere in its chain, or outside the
+    /// layer's slots, the audience or the traffic, or the flag is off, and there is no variation for them.
     /// [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
     pub fn config(&self) -> Option<&'s Config> {
         self.served.map(|arm| &*arm.config)
@@ -128,7 +129,7 @@ pub struct Assignment<'s> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason<'s> {
-    /// There is no such experiment.
+    /// There is no such experiment, or no running one in the chain.
     NotFound,
     /// [Forced](crate::Subject::forced) for this call.
     Forced,
@@ -154,11 +155,13 @@ pub enum Reason<'s> {
     HeldOut,
     /// The subject's point in the [layer](crate::Layer) is not one of the experiment's.
     OutsideLayerSlot,
+    /// Another experiment of its [chain](crate::Chain) has the subject.
+    Elsewhere,
     /// The subject [keeps](crate::Subject::kept) what it had, as [`Keep`](crate::Keep) lets it.
     Kept,
     /// The subject is not in the experiment's [audience](crate::Experiment::audience_id).
     NotTargeted,
-    /// The subject lies outside the experiment's traffic.
+    /// The subject lies outside the experiment's traffic, or no member of the chain has it.
     NotSampled,
     /// Drawn by weight.
     Split,
@@ -186,7 +189,11 @@ impl Reason<'_> {
     pub(crate) const fn is_outside(self) -> bool {
         matches!(
             self,
-            Self::HeldOut | Self::OutsideLayerSlot | Self::NotTargeted | Self::NotSampled
+            Self::HeldOut
+                | Self::OutsideLayerSlot
+                | Self::Elsewhere
+                | Self::NotTargeted
+                | Self::NotSampled
         )
     }
 
@@ -205,6 +212,7 @@ impl Reason<'_> {
             Self::MissingSubjectId => "missing_subject_id",
             Self::HeldOut => "held_out",
             Self::OutsideLayerSlot => "outside_layer_slot",
+            Self::Elsewhere => "elsewhere",
             Self::Kept => "kept",
             Self::NotTargeted => "not_targeted",
             Self::NotSampled => "not_sampled",

@@ -176,6 +176,13 @@ pub enum Step {
         /// The winner's variation.
         variation_id: VariationId,
     },
+    /// Whether another experiment of the chain has the subject.
+    Chain {
+        /// The chain's name.
+        chain: String,
+        /// The other experiment that has it; nothing if none has.
+        owner: Option<ExperimentId>,
+    },
     /// In which slice the point lies, under a hash whose one draw decides both traffic and arm.
     Rollout {
         /// The subject's point, of 0 to 2^60 − 1.
@@ -363,6 +370,12 @@ impl fmt::Display for Step {
             Self::FlagOff { flag_id, variation_id } => {
                 let served = variation_id.as_ref().map_or("nothing", VariationId::as_str);
                 write!(f, "flag      {flag_id} is off, and serves {served}")
+            }
+            Self::Chain { chain, owner: Some(owner) } => {
+                write!(f, "chain     {chain:?}: {owner} has the subject")
+            }
+            Self::Chain { chain, owner: None } => {
+                write!(f, "chain     {chain:?}: no other has the subject")
             }
             Self::Rollout { point, start, end, variation_id, tracked } => {
                 write!(f, "rollout   point {point} lies in {start}..{end}, which is ")?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::explain::{Step, Trace};
 use super::hash::{Draw, draw_seed, point};
-use super::{Reason, Subject};
+use super::{Link, Reason, Subject};
 use crate::model::{Closed, Design, Experiment, Flag, Holdout, Layer, Schedule, Segment};
 use crate::time::Timestamp;
 
@@ -20,13 +20,15 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) is_on: bool,
 }
 
-/// The gates between the status and the traffic: schedule, holdouts, layer, audience.
-#[derive(Debug, Clone, PartialEq)]
+/// The gates between the status and the traffic: schedule, holdouts, layer, chain, audience.
+#[derive(Debug, Clone)]
 pub(crate) struct Guards {
     pub(crate) schedule: Option<Schedule>,
     pub(crate) holdouts: Box<[HoldoutGate]>,
     pub(crate) layer: Option<LayerGate>,
     pub(crate) audience: Option<Arc<Segment>>,
+    /// Asked before the audience.
+    pub(crate) chain: Option<Link>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +51,13 @@ pub(crate) struct LayerGate {
 impl PartialEq for HoldoutGate {
     fn eq(&self, other: &Self) -> bool {
         (self.seed, self.end) == (other.seed, other.end)
+    }
+}
+
+/// Equal when they let the same subjects in.
+impl PartialEq for Guards {
+    fn eq(&self, other: &Self) -> bool {
+        Self::same(Some(self), Some(other))
     }
 }
 
@@ -101,7 +110,35 @@ impl Guards {
             holdouts: holdouts.collect(),
             layer: None,
             audience: design.audience_id.as_ref().and_then(|id| design.segment(id)).cloned(),
+            chain: None,
         }
+    }
+
+    /// Whether these let the same subjects in. The first of a chain is not told from one without, so
+    /// that what comes after it makes no difference to it.
+    pub(super) fn same<'a>(one: Option<&'a Self>, other: Option<&'a Self>) -> bool {
+        let of = |own: Option<&'a Self>| {
+            let chain = own.and_then(|own| own.chain.as_ref());
+            let before = chain.into_iter().flat_map(Link::before);
+            let gates = (
+                own.and_then(|own| own.schedule.as_ref()),
+                own.map_or(&[][..], |own| &own.holdouts),
+                own.and_then(|own| own.layer.as_ref()),
+                own.and_then(|own| own.audience.as_ref()),
+            );
+            (gates, before)
+        };
+        let ((gates, before), (other_gates, other_before)) = (of(one), of(other));
+        gates == other_gates && before.eq(other_before)
+    }
+
+    /// The same with a place in a chain.
+    pub(super) fn link(slot: &mut Option<Box<Self>>, link: Link) {
+        let bare = || {
+            let (holdouts, layer, audience) = (Box::default(), None, None);
+            Box::new(Self { schedule: None, holdouts, layer, audience, chain: None })
+        };
+        slot.get_or_insert_with(bare).chain = Some(link);
     }
 
     fn boxed(self) -> Option<Box<Self>> {

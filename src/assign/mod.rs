@@ -3,6 +3,7 @@
 mod attributes;
 mod batch;
 mod brought;
+mod chain;
 mod compile;
 mod decision;
 mod explain;
@@ -26,6 +27,7 @@ pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::Subject;
 
+pub(crate) use chain::{Link, Members};
 pub(crate) use gate::Gate;
 pub(crate) use guards::{Guards, Surroundings};
 pub(crate) use plan::{Arm, Open, Route, Share};

@@ -56,7 +56,7 @@ impl Arm {
 }
 
 /// What decides when the status does not.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Open {
     /// What most experiments do without.
     pub(crate) guards: Option<Box<Guards>>,
@@ -67,6 +67,16 @@ pub(crate) struct Open {
     pub(crate) rest: Option<u8>,
     pub(crate) variation_seed: u64,
     pub(crate) route: Route,
+}
+
+impl PartialEq for Open {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { guards, traffic_seed, traffic_end, rest, variation_seed, route } = self;
+        Guards::same(guards.as_deref(), other.guards.as_deref())
+            && (traffic_seed, traffic_end) == (&other.traffic_seed, &other.traffic_end)
+            && (rest, variation_seed) == (&other.rest, &other.variation_seed)
+            && *route == other.route
+    }
 }
 
 /// Which target decides.
@@ -166,9 +176,22 @@ impl Plan {
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         if subject.brings_assignments() {
-            return self.honour(subject, contains, trace);
+            return self.honour(subject, self.now(subject), contains, trace);
         }
         self.proceed(subject, || self.now(subject), None, contains, trace)
+    }
+
+    /// Decides at this moment, which is needed only if it [reads the clock](Self::reads_clock).
+    pub(super) fn decide_at<'s>(
+        &'s self,
+        subject: &Subject<'_>,
+        now: Option<Timestamp>,
+        contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+    ) -> Decision<'s> {
+        if subject.brings_assignments() {
+            return self.honour(subject, now, contains, &mut ());
+        }
+        self.proceed(subject, || now, None, contains, &mut ())
     }
 
     /// Decides about a subject that nothing is forced on and that keeps at most this.
@@ -184,7 +207,7 @@ impl Plan {
         trace.note(|| Step::Status { status: self.status() });
         match &self.gate {
             Gate::Open(open) => self.draw(open, subject, now, kept, contains, trace),
-            Gate::Paused(open) => self.stay(open, subject, now(), kept, trace),
+            Gate::Paused(open) => self.stay(open, subject, now(), kept, contains, trace),
             Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
             Gate::Off(off) => {
                 trace.note(|| Step::FlagOff {
@@ -200,8 +223,14 @@ impl Plan {
     /// The time, read once for all that a decision takes, if it depends on it.
     #[inline]
     pub(super) fn now(&self, subject: &Subject<'_>) -> Option<Timestamp> {
-        let open = self.gate.open()?;
-        open.guards.as_ref()?.schedule.as_ref().map(|_| subject.now())
+        self.reads_clock().then(|| subject.now())
+    }
+
+    /// Whether its decisions depend on the time.
+    #[inline]
+    pub(super) fn reads_clock(&self) -> bool {
+        let guards = self.gate.open().and_then(|open| open.guards.as_ref());
+        guards.is_some_and(|guards| guards.schedule.is_some())
     }
 
     #[inline]
@@ -341,7 +370,13 @@ impl Plan {
                 Err(reason) => return self.serve(self.left_out(reason), reason),
             }
         }
+        let chain = guards.and_then(|guards| guards.chain.as_ref());
         if let Some(arm) = kept {
+            if let Some(link) = chain
+                && link.elsewhere(subject, now, &mut contains, trace).is_some()
+            {
+                return self.serve(outside(), Reason::Elsewhere);
+            }
             trace.note(|| Step::Kept { variation_id: arm.variation_id.clone() });
             return self.serve(Some(arm), Reason::Kept);
         }
@@ -352,6 +387,11 @@ impl Plan {
         };
         if identified.is_none() && open.route.without_id().is_none() {
             return self.unidentified(open);
+        }
+        if let Some(link) = chain
+            && link.elsewhere(subject, now, &mut contains, trace).is_some()
+        {
+            return self.serve(outside(), Reason::Elsewhere);
         }
         let attributes = subject.attributes();
         if let Some(segment) = guards.and_then(|guards| guards.audience.as_ref()) {
@@ -390,14 +430,20 @@ impl Plan {
         subject: &Subject<'_>,
         now: Option<Timestamp>,
         kept: Option<&'s Arm>,
+        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         let paused = self.serve(None, Reason::Paused);
         let Some(arm) = kept else { return paused };
-        if let Some(guards) = &open.guards
-            && guards.admit(self.subject_kind.as_str(), subject, now, trace).is_err()
-        {
-            return paused;
+        if let Some(guards) = &open.guards {
+            if guards.admit(self.subject_kind.as_str(), subject, now, trace).is_err() {
+                return paused;
+            }
+            if let Some(link) = &guards.chain
+                && link.elsewhere(subject, now, &mut contains, trace).is_some()
+            {
+                return paused;
+            }
         }
         trace.note(|| Step::Kept { variation_id: arm.variation_id.clone() });
         self.serve(Some(arm), Reason::Kept)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Place;
 #[cfg(feature = "launchdarkly")]
 use crate::assign::Buckets;
-use crate::assign::{Gate, Guards, Open, Plan, Route, Share, Shipped};
+use crate::assign::{Gate, Guards, Link, Open, Plan, Route, Share, Shipped};
 #[cfg(feature = "launchdarkly")]
 use crate::model::Salt;
 use crate::partition::Partition;
@@ -78,7 +78,7 @@ pub(super) struct Draws {
 }
 
 impl Draws {
-    /// The draws at a moment; `None` when attributes decide.
+    /// The draws at a moment; `None` when attributes or other experiments of a chain decide.
     pub(super) fn of(plan: Option<&Plan>, now: Timestamp) -> Option<Self> {
         let nothing = || {
             let fate = Some(Fate::Done(Place::NOTHING));
@@ -103,7 +103,9 @@ impl Draws {
                 let Ok(traffic) = schedule.traffic_at(now) else { return nothing() };
                 traffic_end = traffic_end.max(traffic.points());
             }
-            if guards.audience.is_some() {
+            let before = guards.chain.iter().flat_map(Link::before);
+            let chained = before.into_iter().any(|plan| matches!(plan.gate, Gate::Open(_)));
+            if guards.audience.is_some() || chained {
                 return None;
             }
             draws.holdouts = draws_of_holdouts(guards, &held_out);

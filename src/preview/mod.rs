@@ -64,7 +64,8 @@ impl Snapshot {
 
 impl<'s> Preview<'s> {
     /// The experiments of either snapshot that do not assign as they did, in the order of their
-    /// ids. One is listed also when only the config of its arms has become different.
+    /// ids. One is listed also when only the config of its arms has become different, and when an
+    /// experiment before it in its [chain](crate::Chain) has; what comes after it there does not count.
     pub fn experiments(&self) -> Vec<&'s ExperimentId> {
         let Self { before, after } = *self;
         let ids = |snapshot: &'s Snapshot| snapshot.experiments().map(|own| own.id());
@@ -80,9 +81,10 @@ impl<'s> Preview<'s> {
     /// where, when asked at this moment, if they bring no assignments: not sampled but worked out
     /// from the partitions. Each share is off by less than 2^-90.
     ///
-    /// `None` when attributes decide in either snapshot, in an audience or segments, or when they
-    /// go by different kinds of subject: then [`counts`](Self::counts) has an answer. An experiment
-    /// that is in neither serves nothing.
+    /// `None` when attributes decide in either snapshot, in an audience or segments, or an active
+    /// experiment before it in its [chain](crate::Chain) does, or when they go by different kinds of
+    /// subject: then [`counts`](Self::counts) has an answer. An experiment that is in neither serves
+    /// nothing.
     pub fn shares(&self, experiment: impl AsRef<str>, now: Timestamp) -> Option<Moves> {
         let plan = |snapshot: &'s Snapshot| snapshot.plan(experiment.as_ref());
         let [before, after] = [plan(self.before), plan(self.after)];

@@ -1,5 +1,6 @@
 //! A snapshot as one JSON document.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -246,14 +247,16 @@ impl FromJson for Snapshot {
         })?;
         snapshot.read_metrics(&object)?;
         let past = Past::from_json(&object, &snapshot)?;
+        let mut chains = BTreeSet::new();
         each(&object, "experiments", |cursor| {
             let (mut experiment, designs) = Experiment::from_json(cursor)?;
             snapshot
                 .restore(&mut experiment, designs, &past)
                 .map_err(|error| cursor.locate(error))?;
-            snapshot.put_experiment(experiment);
+            chains.extend(snapshot.put_unlinked(experiment));
             Ok(())
         })?;
+        snapshot.link(chains);
         each(&object, "layers", |cursor| {
             let layer: Layer = cursor.read()?;
             snapshot.check_new_layer(&layer).map_err(|error| cursor.locate(error))?;

@@ -1,5 +1,6 @@
 //! One consistent world: the documents, their plans, look-up, JSON in and out.
 
+mod chain;
 mod design;
 mod json;
 mod keys;
@@ -14,16 +15,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+pub use chain::Chain;
 pub use readiness::Readiness;
 
 pub(crate) use design::check_arm;
 pub(crate) use json::not_ready;
 use readiness::check_shape;
 
-use crate::assign::{Decision, Explanation, Plan, Scratch, Subject, Surroundings};
+use crate::assign::{Decision, Explanation, Members, Plan, Scratch, Subject, Surroundings};
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use crate::model::{
-    Experiment, Flag, Holdout, Layer, Metric, Name, Segment, Settings, Status, Variation,
+    ChainName, Experiment, Flag, Holdout, Layer, Metric, Name, Segment, Settings, Status, Variation,
 };
 use crate::time::Timestamp;
 use keys::Keys;
@@ -90,6 +92,10 @@ pub struct Snapshot {
     metrics: Table<MetricId, Arc<Metric>>,
     /// The groups that a metric is in.
     groups: Table<MetricId, BTreeSet<MetricId>>,
+    /// The active and paused experiments by the name of their chain.
+    chained: Users,
+    /// The members of each chain that has any.
+    chains: Table<ChainName, Arc<Members>>,
 }
 
 /// Experiments by the id of what they use.
@@ -100,6 +106,8 @@ type Users = Table<Arc<str>, Table<ExperimentId, ()>>;
 struct Held {
     experiment: Experiment,
     plan: Plan,
+    /// The plan as if there were no chain, if it is a member of one.
+    alone: Option<Arc<Plan>>,
 }
 
 /// The layer and the holdouts of an experiment.
@@ -202,7 +210,8 @@ impl Snapshot {
     /// [draft](Experiment::draft) beside a run and the dry run of its start.
     ///
     /// `None` when there is no such experiment, or its design is not complete; what else keeps it
-    /// from starting, such as a flag that is not active, does not matter here.
+    /// from starting, such as a flag that is not active, does not matter here. In its
+    /// [chain](crate::Chain) a draft stands last.
     pub fn trial_plan(&self, experiment: impl AsRef<str>) -> Option<Plan> {
         let mut trial = self.experiment(experiment)?.clone();
         if trial.iteration.design.is_none() {
@@ -213,7 +222,8 @@ impl Snapshot {
             trial.iteration.design = Some(Arc::new(self.freeze(&trial).ok()?));
         }
         trial.status = Status::Active;
-        Some(Plan::compile(&trial, &Surroundings { is_on: true, ..self.around(&trial) }))
+        let plan = Plan::compile(&trial, &Surroundings { is_on: true, ..self.around(&trial) });
+        Some(self.link_trial(&trial, plan))
     }
 
     /// An experiment by id.

@@ -9,8 +9,8 @@ use super::{Held, Membership, Snapshot};
 use crate::assign::{Plan, Surroundings};
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
 use crate::model::{
-    Draft, Experiment, Flag, Holdout, Key, Layer, Metric, Name, PastIteration, Rollout, Segment,
-    Status,
+    ChainName, Draft, Experiment, Flag, Holdout, Key, Layer, Metric, Name, PastIteration, Rollout,
+    Segment, Status,
 };
 
 impl Snapshot {
@@ -78,19 +78,41 @@ impl Snapshot {
 
     /// Compiles an experiment and puts it in place of the one with its id, if there is one.
     pub(crate) fn put_experiment(&mut self, experiment: Experiment) {
+        let chains = self.put_unlinked(experiment);
+        self.link(chains);
+    }
+
+    /// The same but for the places in chains: returns the names of those that are to be linked.
+    pub(super) fn put_unlinked(&mut self, experiment: Experiment) -> BTreeSet<ChainName> {
         let plan = Plan::compile(&experiment, &self.around(&experiment));
-        let held = Arc::new(Held { experiment, plan });
+        let link = experiment.linked().filter(|_| plan.is_link());
+        let alone = link.map(|_| Arc::new(plan.clone()));
+        let (before, held) = self.hold(Held { experiment, plan, alone });
+        let old = before.as_ref().map(|before| (&before.experiment.key, &before.experiment.name));
+        let id = held.experiment.id.shared();
+        let new = Some((&held.experiment.key, &held.experiment.name, id));
+        recall(&mut self.keys.experiments, &mut self.names.experiments, old, new);
+        let before = before.as_deref().map(|before| &before.experiment);
+        self.reuse(before, Some(&held.experiment));
+        before
+            .into_iter()
+            .chain([&held.experiment])
+            .filter_map(Experiment::linked)
+            .cloned()
+            .collect()
+    }
+
+    /// Puts an experiment in place of the one with its id, and returns both.
+    pub(super) fn hold(&mut self, held: Held) -> (Option<Arc<Held>>, Arc<Held>) {
+        let held = Arc::new(held);
         let id = &held.experiment.id;
         let before = self.experiments.insert(id.clone(), Arc::clone(&held));
-        let old = before.as_ref().map(|before| (&before.experiment.key, &before.experiment.name));
-        let new = Some((&held.experiment.key, &held.experiment.name, id.shared()));
-        recall(&mut self.keys.experiments, &mut self.names.experiments, old, new);
         if held.experiment.status == Status::Active {
             self.active.insert(id.clone(), Arc::clone(&held));
         } else {
             self.active.remove(id.as_str());
         }
-        self.reuse(before.as_deref().map(|before| &before.experiment), Some(&held.experiment));
+        (before, held)
     }
 
     pub(crate) fn remove_experiment(&mut self, id: &ExperimentId) {
@@ -101,6 +123,7 @@ impl Snapshot {
         recall(&mut self.keys.experiments, &mut self.names.experiments, old, None);
         self.active.remove(id.as_str());
         self.reuse(Some(&before.experiment), None);
+        self.link(before.experiment.linked().cloned());
     }
 
     /// What the plan of an experiment depends on besides itself.
@@ -215,11 +238,13 @@ impl Snapshot {
 
     /// Compiles experiments anew, after something that their plans depend on has changed.
     fn recompile(&mut self, ids: impl IntoIterator<Item = ExperimentId>) {
+        let mut chains = BTreeSet::new();
         for id in ids {
             if let Some(experiment) = self.experiment(&id).cloned() {
-                self.put_experiment(experiment);
+                chains.extend(self.put_unlinked(experiment));
             }
         }
+        self.link(chains);
     }
 
     /// Notes who uses what when one experiment becomes another.
@@ -232,6 +257,7 @@ impl Snapshot {
             (&mut self.users, of(used)),
             (&mut self.runs, of(rested_on)),
             (&mut self.flows, of(occupied)),
+            (&mut self.chained, of(chained)),
         ] {
             for key in old.difference(&new) {
                 let Some(mut list) = users.remove(key) else { continue };
@@ -296,6 +322,11 @@ fn rested_on(experiment: &Experiment) -> BTreeSet<Arc<str>> {
 fn occupied(experiment: &Experiment) -> BTreeSet<Arc<str>> {
     let flow = experiment.flow().filter(|_| experiment.status == Status::Active);
     flow.map(|flow| flow.as_str().into()).into_iter().collect()
+}
+
+/// The chain in which an experiment stands by its status.
+fn chained(experiment: &Experiment) -> BTreeSet<Arc<str>> {
+    experiment.linked().map(|chain| chain.as_str().into()).into_iter().collect()
 }
 
 /// The experiments that one of two versions of an entity has.

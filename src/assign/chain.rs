@@ -1,0 +1,105 @@
+//! Who of a chain has a subject.
+
+use std::sync::Arc;
+
+use super::explain::{Step, Trace};
+use super::{Attributes, Decision, Plan, Reason, Subject};
+use crate::id::ExperimentId;
+use crate::model::{ChainName, Segment};
+use crate::time::Timestamp;
+
+/// The members of a chain in order, each compiled as if it stood alone.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub(crate) name: ChainName,
+    pub(crate) plans: Box<[Arc<Plan>]>,
+}
+
+/// The place of an experiment in its chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) members: Arc<Members>,
+    pub(crate) place: usize,
+}
+
+/// How much holds a subject in an experiment: in a chain the strongest hold wins, and of equal ones
+/// the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hold {
+    Forced,
+    Kept,
+    Drawn,
+}
+
+impl Hold {
+    fn of(decision: &Decision<'_>) -> Option<Self> {
+        match decision.reason {
+            Reason::Forced => Some(Self::Forced),
+            Reason::Kept => Some(Self::Kept),
+            _ => decision.in_experiment().then_some(Self::Drawn),
+        }
+    }
+}
+
+impl Members {
+    /// The member that has the subject, and what it gives it.
+    pub(crate) fn assign(&self, subject: &Subject<'_>) -> Option<Decision<'_>> {
+        let contains =
+            &mut |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
+        holder(self.plans.iter(), subject, None, contains)
+    }
+}
+
+impl Link {
+    /// The members before this one, in order.
+    pub(crate) fn before(&self) -> impl Iterator<Item = &Plan> {
+        self.members.plans.iter().take(self.place).map(|plan| &**plan)
+    }
+
+    /// The other member that has the subject, if one has. The time is that of the whole decision,
+    /// if it has been read.
+    pub(super) fn elsewhere(
+        &self,
+        subject: &Subject<'_>,
+        now: Option<Timestamp>,
+        contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        trace: &mut impl Trace,
+    ) -> Option<&ExperimentId> {
+        let plans = &self.members.plans;
+        // Only what a subject brings can hold it in a later member before this one is asked.
+        let asked = if subject.brings_assignments() { plans.len() } else { self.place };
+        let holder = holder(plans.iter().take(asked), subject, now, contains);
+        let own = plans.get(self.place).map(|plan| &plan.experiment_id);
+        let other =
+            holder.and_then(|decision| decision.experiment_id).filter(|id| Some(*id) != own);
+        trace.note(|| Step::Chain {
+            chain: self.members.name.as_str().to_owned(),
+            owner: other.cloned(),
+        });
+        other
+    }
+}
+
+/// What the one of these that has the subject gives it. One walk, up to the first that nothing
+/// later outdoes; the clock is read at most once.
+fn holder<'p>(
+    plans: impl Iterator<Item = &'p Arc<Plan>>,
+    subject: &Subject<'_>,
+    mut now: Option<Timestamp>,
+    contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+) -> Option<Decision<'p>> {
+    let strongest = if subject.brings_assignments() { Hold::Forced } else { Hold::Drawn };
+    let mut best: Option<(Hold, Decision<'p>)> = None;
+    for plan in plans {
+        let now = plan.reads_clock().then(|| *now.get_or_insert_with(|| subject.now()));
+        let decision = plan.decide_at(subject, now, &mut *contains);
+        let Some(hold) = Hold::of(&decision) else { continue };
+        if best.is_none_or(|(known, _)| hold < known) {
+            best = Some((hold, decision));
+        }
+        if hold <= strongest {
+            break;
+        }
+    }
+    best.map(|(_, decision)| decision)
+}

@@ -1,0 +1,168 @@
+//! Chains: experiments of which a subject is in at most one, in order of start.
+
+use std::sync::Arc;
+
+use super::table::Table;
+use super::{Held, Snapshot};
+use crate::assign::{Decision, Explanation, Members, Plan, Reason, Subject};
+use crate::id::ExperimentId;
+use crate::model::{ChainName, Experiment};
+use crate::time::Timestamp;
+
+/// The experiments with one [`chain`](Experiment::chain) that are active or paused, and whose flag
+/// is on, in the order in which their present iteration [started](crate::Iteration::started_at);
+/// those that started at once, in the order of their ids.
+///
+/// **A subject is in at most one experiment of a chain**, whichever way one asks. Of the members,
+/// each judged for itself as if there were no chain, it is in
+///
+/// 1. the first that it is [forced](Subject::forced) into; or else
+/// 2. the first in which an assignment that it brings [is kept](crate::Keep); or else
+/// 3. the first whose gates let it in: schedule, holdouts, layer, audience and traffic.
+///
+/// To all other members it is [elsewhere](Reason::Elsewhere), which they ask after the layer and
+/// before the audience, and they serve it their
+/// [outside variation](Experiment::outside_variation_id), if they have one. A paused one answers that
+/// it is [paused](Reason::Paused), as to all whom it does not keep. Only force knows no chain: whoever
+/// is forced into several members gets the arm of each that is asked for.
+///
+/// Each member draws by its own salt, so what a member gets is its share of those whom no earlier one
+/// has: behind one with 70 % traffic, one with 30 % has 9 % of all. Raising the traffic of one moves
+/// subjects into it and nowhere else; when one ends, its subjects fall through to those after it, and
+/// nobody who was in an earlier one moves. Resuming takes a paused member back to its old place; a new
+/// iteration goes last.
+///
+/// Members can go by different kinds of subjects: each looks at its own id of the subject.
+///
+/// ```
+/// # let snapshot = variate::Snapshot::from_json(r#"{"format": "variate/1",
+/// #     "flags": [{"id": "flg_a", "name": "A flag", "status": "active",
+/// #         "parameters": {"x": {"type": "number", "value": 1}},
+/// #         "variations": [{"id": "var_a", "name": "one"}, {"id": "var_b", "name": "two"}]}],
+/// #     "experiments": [
+/// #         {"id": "exp_price", "name": "Price", "flag_id": "flg_a", "strategy": "percentage",
+/// #             "status": "active", "traffic": 70, "chain": "paywall",
+/// #             "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}]},
+/// #         {"id": "exp_trial", "name": "Trial", "flag_id": "flg_a", "strategy": "percentage",
+/// #             "status": "active", "traffic": 30, "chain": "paywall",
+/// #             "allocations": [{"variation_id": "var_b", "weight": 100, "is_control": true}]}]}"#)?;
+/// use variate::Subject;
+///
+/// let chain = snapshot.chain("paywall");
+/// let ids: Vec<_> = chain.experiments().map(|experiment| experiment.id().as_str()).collect();
+/// assert_eq!(ids, ["exp_price", "exp_trial"]);
+///
+/// let subject = Subject::new("device-42");
+/// assert_eq!(chain.assign(&subject).experiment_id().unwrap().as_str(), "exp_price");
+/// assert_eq!(snapshot.assign("exp_trial", &subject).reason().as_str(), "elsewhere");
+/// # Ok::<(), variate::Error>(())
+/// ```
+///
+/// # Cost
+/// [`assign`](Self::assign) asks one member after the other up to the one that has the subject, or
+/// all of them if the subject brings assignments. To assign to one member asks those before it first,
+/// so that asking each member of a long chain by itself, as
+/// [`assign_all`](Snapshot::assign_all) does, takes time that grows with the square of its length.
+#[derive(Clone, Copy)]
+pub struct Chain<'s> {
+    snapshot: &'s Snapshot,
+    /// Nothing if it has no members.
+    members: Option<&'s Members>,
+}
+
+impl Snapshot {
+    /// The chain of this name; one without members if no running experiment is in it.
+    pub fn chain(&self, name: impl AsRef<str>) -> Chain<'_> {
+        let members = self.chains.get(name.as_ref()).map(|members| &**members);
+        Chain { snapshot: self, members }
+    }
+
+    /// The names of the chains that have members, in an order that depends only on which there are.
+    pub fn chains(&self) -> impl Iterator<Item = &ChainName> {
+        self.chains.iter().map(|(name, _)| name)
+    }
+}
+
+impl<'s> Chain<'s> {
+    /// Its name; `None` if it has no members.
+    pub fn name(&self) -> Option<&'s ChainName> {
+        self.members.map(|members| &members.name)
+    }
+
+    /// Its members, in order.
+    pub fn experiments(&self) -> impl Iterator<Item = &'s Experiment> {
+        let Self { snapshot, members } = *self;
+        let plans = members.into_iter().flat_map(|members| &members.plans);
+        plans.filter_map(|plan| snapshot.experiment(plan.experiment_id()))
+    }
+
+    /// What the member that has the subject gives it, as [`Snapshot::assign`] says of that member.
+    ///
+    /// If none has it, nothing is served, of no experiment, because of [`Reason::NotSampled`]; or of
+    /// [`Reason::NotFound`] if the chain has no members. Total; never allocates or takes a lock.
+    pub fn assign(&self, subject: &Subject<'_>) -> Decision<'s> {
+        let Some(members) = self.members else { return Decision::NOT_FOUND };
+        let nobody = Decision { reason: Reason::NotSampled, ..Decision::NOT_FOUND };
+        members.assign(subject).unwrap_or(nobody)
+    }
+
+    /// What each member gives the subject and the whole way there, in order.
+    pub fn explain(&self, subject: &Subject<'_>) -> impl Iterator<Item = Explanation<'s>> {
+        let Self { snapshot, .. } = *self;
+        self.experiments().map(move |own| snapshot.explain(own.id(), subject))
+    }
+}
+
+impl std::fmt::Debug for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<_> = self.experiments().map(Experiment::id).collect();
+        f.debug_struct("Chain").field("name", &self.name()).field("experiments", &ids).finish()
+    }
+}
+
+/// By what the members of a chain are put in order: one that never started comes last.
+fn order(experiment: &Experiment) -> (bool, Option<Timestamp>, &ExperimentId) {
+    let started_at = experiment.iteration.started_at;
+    (started_at.is_none(), started_at, &experiment.id)
+}
+
+impl Snapshot {
+    /// Puts the members of these chains in order and gives each its place, after one of them has
+    /// been compiled or has gone.
+    pub(super) fn link(&mut self, names: impl IntoIterator<Item = ChainName>) {
+        for name in names {
+            let ids = self.chained.get(name.as_str()).into_iter().flat_map(Table::iter);
+            let held = ids.filter_map(|(id, ())| self.experiments.get(id.as_str()));
+            let mut held: Vec<Arc<Held>> =
+                held.filter(|held| held.alone.is_some()).map(Arc::clone).collect();
+            held.sort_unstable_by(|a, b| order(&a.experiment).cmp(&order(&b.experiment)));
+            let plans = held.iter().filter_map(|held| held.alone.clone()).collect();
+            let members = Arc::new(Members { name: name.clone(), plans });
+            for (place, (held, alone)) in held.iter().zip(&members.plans).enumerate() {
+                let experiment = held.experiment.clone();
+                let plan = alone.linked(&members, place);
+                self.hold(Held { experiment, plan, alone: Some(Arc::clone(alone)) });
+            }
+            match members.plans.is_empty() {
+                true => drop(self.chains.remove(name.as_str())),
+                false => drop(self.chains.insert(name, members)),
+            }
+        }
+    }
+
+    /// The plan of an experiment at the place that it would have in its chain.
+    pub(super) fn link_trial(&self, trial: &Experiment, alone: Plan) -> Plan {
+        let Some(name) = trial.linked() else { return alone };
+        let members = self.chains.get(name.as_str());
+        let others = members.into_iter().flat_map(|members| &members.plans);
+        let others = others.filter(|plan| plan.experiment_id() != trial.id());
+        let mut plans: Vec<Arc<Plan>> = others.cloned().collect();
+        let place = plans.partition_point(|plan| {
+            let other = self.experiment(plan.experiment_id());
+            other.is_some_and(|other| order(other) < order(trial))
+        });
+        let alone = Arc::new(alone);
+        plans.insert(place, Arc::clone(&alone));
+        alone.linked(&Arc::new(Members { name: name.clone(), plans: plans.into() }), place)
+    }
+}
