@@ -166,7 +166,7 @@ impl Default for Outcome {
 }
 
 /// Every reason, in the order of their codes; that of a segment is told by the arm.
-const REASONS: [Reason<'static>; 20] = [
+const REASONS: [Reason<'static>; 21] = [
     Reason::NotFound,
     Reason::Forced,
     Reason::Draft,
@@ -187,6 +187,7 @@ const REASONS: [Reason<'static>; 20] = [
     Reason::FlagOff,
     Reason::Shipped,
     Reason::Elsewhere,
+    Reason::Attached,
 ];
 
 /// The code of the reason that is a segment.
@@ -214,6 +215,7 @@ const fn code(reason: Reason<'_>) -> u8 {
         Reason::FlagOff => 17,
         Reason::Shipped => 18,
         Reason::Elsewhere => 19,
+        Reason::Attached => 20,
     }
 }
 

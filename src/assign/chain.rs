@@ -27,6 +27,7 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hold {
     Forced,
+    Attached,
     Kept,
     Drawn,
 }
@@ -35,6 +36,7 @@ impl Hold {
     fn of(decision: &Decision<'_>) -> Option<Self> {
         match decision.reason {
             Reason::Forced => Some(Self::Forced),
+            Reason::Attached => Some(Self::Attached),
             Reason::Kept => Some(Self::Kept),
             _ => decision.in_experiment().then_some(Self::Drawn),
         }

@@ -37,7 +37,7 @@ impl<'s> Decision<'s> {
         self.reason
     }
 
-    /// The arm that the subject has, be it drawn, kept or forced; `None` when it has none.
+    /// The arm that the subject has, be it drawn, kept, attached or forced; `None` when it has none.
     pub fn assignment(&self) -> Option<Assignment<'s>> {
         let has_arm = self.in_experiment() || self.reason == Reason::Forced;
         let arm = self.served.filter(|_| has_arm)?;
@@ -58,7 +58,7 @@ impl<'s> Decision<'s> {
     }
 
     /// The complete config of what is served. `None` when nothing is: the experiment does not exist;
-    /// it does not run and ships no winner, and the subject is neither forced nor kept in it; its schedule is closed;
+    /// it does not run and ships no winner, and the subject is neither forced, attached nor kept in it; its schedule is closed;
     /// the subject has no id of its kind; or the subject is held out, elsewhere in its chain, or outside the
     /// layer's slots, the audience or the traffic, or the flag is off, and there is no variation for them.
     /// [`Flag::defaults`](crate::Flag::defaults) is what to fall back on.
@@ -69,8 +69,8 @@ impl<'s> Decision<'s> {
     /// Whether the subject is part of the experiment and counts in its analysis; one that was forced
     /// into an arm does not.
     pub fn in_experiment(&self) -> bool {
-        use Reason::{Fallback, Kept, Segment, Split};
-        matches!(self.reason, Split | Segment(_) | Fallback | Kept)
+        use Reason::{Attached, Fallback, Kept, Segment, Split};
+        matches!(self.reason, Split | Segment(_) | Fallback | Kept | Attached)
     }
 }
 
@@ -148,6 +148,8 @@ pub enum Reason<'s> {
     BeforeStart,
     /// Its schedule is over.
     AfterEnd,
+    /// The subject is [attached](crate::Subject::attached) to its arm by hand.
+    Attached,
     /// The subject has no id of the experiment's kind, or an empty one. Served nothing, or what the
     /// first [slice](crate::RolloutSlice) with a weight says.
     MissingSubjectId,
@@ -220,6 +222,7 @@ impl Reason<'_> {
             Self::Segment(_) => "segment",
             Self::Fallback => "fallback",
             Self::Shipped => "shipped",
+            Self::Attached => "attached",
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::guards::{HoldoutGate, LayerGate};
 use super::plan::Arm;
+use super::subject::BroughtBy;
 use super::{Attributes, Decision, Reason, Subject};
 use crate::error::shorten;
 use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, SegmentId, VariationId};
@@ -79,10 +80,13 @@ pub enum Step {
     PassedOver {
         /// The variation.
         variation_id: String,
-        /// Whether it was to be forced, or else kept.
+        /// Whether it was to be forced, or else attached or kept.
         forced: bool,
-        /// Whether it is an arm, which is not kept now, or else is none.
+        /// Whether it is an arm, which is not attached or kept now, or else is none.
         is_arm: bool,
+        /// Whether it was to be attached.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        attached: bool,
     },
     /// Where the experiment stands in its life.
     Status {
@@ -196,6 +200,11 @@ pub enum Step {
         /// Whether its subjects are in the experiment.
         tracked: bool,
     },
+    /// The subject is attached to an arm, and nothing but status and schedule was asked.
+    Attached {
+        /// The arm's variation.
+        variation_id: VariationId,
+    },
 }
 
 /// A segment that was asked.
@@ -257,8 +266,9 @@ impl Step {
         Self::Schedule { now, starts_at, ends_at, open, traffic }
     }
 
-    pub(super) fn passed_over(variation_id: &str, forced: bool, is_arm: bool) -> Self {
-        Self::PassedOver { variation_id: variation_id.to_owned(), forced, is_arm }
+    pub(super) fn passed_over(variation_id: &str, by: BroughtBy, is_arm: bool) -> Self {
+        let (forced, attached) = (by == BroughtBy::Forced, by == BroughtBy::Attached);
+        Self::PassedOver { variation_id: variation_id.to_owned(), forced, is_arm, attached }
     }
 
     pub(super) fn subject_id(kind: &str, subject: &Subject<'_>) -> Self {
@@ -330,10 +340,17 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forced { variation_id } => write!(f, "forced    into {variation_id}"),
-            Self::PassedOver { variation_id, forced, is_arm } => {
-                let brought = if *forced { "forced" } else { "kept" };
-                let why = if *is_arm { "is not kept now" } else { "is no arm" };
-                write!(f, "{brought:<8}  {variation_id} {why}, and is passed over")
+            Self::PassedOver { variation_id, forced, is_arm, attached } => {
+                let brought = match (forced, attached) {
+                    (true, _) => "forced",
+                    (false, true) => "attached",
+                    (false, false) => "kept",
+                };
+                write!(f, "{brought:<8}  {variation_id} ")?;
+                match is_arm {
+                    true => write!(f, "is not {brought} now, and is passed over"),
+                    false => f.write_str("is no arm, and is passed over"),
+                }
             }
             Self::Status { status } => write!(f, "status    {status}"),
             Self::Schedule { now, starts_at: Some(start), .. } if now < start => {
@@ -385,6 +402,7 @@ impl fmt::Display for Step {
                     (None, _) => f.write_str("outside"),
                 }
             }
+            Self::Attached { variation_id } => write!(f, "attached  to {variation_id}"),
         }
     }
 }

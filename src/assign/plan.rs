@@ -457,7 +457,7 @@ impl Plan {
         }
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match &self.gate {
             Gate::Open(_) => Status::Active,
             Gate::Paused(_) => Status::Paused,

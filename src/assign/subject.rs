@@ -25,12 +25,15 @@ use crate::time::{Clock, Timestamp};
 ///
 /// A subject can bring assignments of its own. One that is [forced](Self::forced), as by a tester's
 /// link, holds whatever the experiment's status, and is no part of its analysis. One that is
+/// [attached](Self::attached), by hand, holds while the experiment is active or paused. One that is
 /// [kept](Self::kept), as in a cookie, holds when the experiment's [`Keep`](crate::Keep) says so, by
-/// default while it is paused. Either is passed over if the experiment has no such arm.
+/// default while it is paused. They are looked at in this order, and each is passed over if the
+/// experiment has no such arm. A [`Keeper`](crate::Keeper) remembers those of the last two kinds.
 ///
 /// ```
 /// # use variate::Subject;
 /// let tester = Subject::new("device-42").forced("exp_signin", "var_short");
+/// let guest = Subject::new("device-42").attached("exp_signin", "var_short");
 /// let back_again = Subject::new("device-42").kept("exp_signin", "var_today");
 /// ```
 #[derive(Clone)]
@@ -50,7 +53,15 @@ static SYSTEM: fn() -> Timestamp = Timestamp::now;
 struct Brought<'a> {
     experiment_id: &'a str,
     variation_id: &'a str,
-    forced: bool,
+    by: BroughtBy,
+}
+
+/// How a subject came by an assignment that it brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BroughtBy {
+    Forced,
+    Attached,
+    Kept,
 }
 
 #[derive(Clone, Copy)]
@@ -126,13 +137,24 @@ impl<'a> Subject<'a> {
     /// The same subject, forced into this variation of this experiment: by the first that is an arm
     /// of the experiment, if it is called more than once.
     pub fn forced(self, experiment_id: &'a str, variation_id: &'a str) -> Self {
-        self.bring(Brought { experiment_id, variation_id, forced: true })
+        self.bring(Brought { experiment_id, variation_id, by: BroughtBy::Forced })
+    }
+
+    /// The same subject, attached to this variation of this experiment by hand: the first that is an
+    /// arm of the experiment counts, if it is called more than once.
+    ///
+    /// It holds while the experiment is active or paused, its flag is on and its schedule is open,
+    /// whatever its [`Keep`](crate::Keep), traffic, audience, segments, holdouts and layer say, and
+    /// needs no id. The subject is in the experiment; an analysis that is to go without such subjects
+    /// tells them by [`Reason::Attached`](crate::Reason::Attached).
+    pub fn attached(self, experiment_id: &'a str, variation_id: &'a str) -> Self {
+        self.bring(Brought { experiment_id, variation_id, by: BroughtBy::Attached })
     }
 
     /// The same subject, which this experiment once gave this variation: the first that is an arm of
     /// the experiment counts, if it is called more than once.
     pub fn kept(self, experiment_id: &'a str, variation_id: &'a str) -> Self {
-        self.bring(Brought { experiment_id, variation_id, forced: false })
+        self.bring(Brought { experiment_id, variation_id, by: BroughtBy::Kept })
     }
 
     fn bring(mut self, brought: Brought<'a>) -> Self {
@@ -161,19 +183,24 @@ impl<'a> Subject<'a> {
         !self.brought.is_empty()
     }
 
-    /// The experiments that once gave the subject an assignment, in the order in which it says so.
+    /// The experiments that the subject is attached to, then those that once gave it an assignment,
+    /// each in the order in which it says so.
     #[cfg(feature = "auth0")]
     pub(crate) fn kept_experiments(&self) -> impl Iterator<Item = &'a str> {
-        self.brought.iter().filter(|brought| !brought.forced).map(|brought| brought.experiment_id)
+        let by = |by| {
+            let own = move |brought: &&Brought<'a>| brought.by == by;
+            self.brought.iter().filter(own).map(|brought| brought.experiment_id)
+        };
+        by(BroughtBy::Attached).chain(by(BroughtBy::Kept))
     }
 
-    /// The variations that the subject brings for an experiment, in order.
+    /// The variations that the subject brings for an experiment in this way, in order.
     pub(crate) fn brought(
         &self,
         experiment_id: &str,
-        forced: bool,
+        by: BroughtBy,
     ) -> impl Iterator<Item = &'a str> {
-        let own = move |b: &&Brought<'a>| b.experiment_id == experiment_id && b.forced == forced;
+        let own = move |b: &&Brought<'a>| b.experiment_id == experiment_id && b.by == by;
         self.brought.iter().filter(own).map(|brought| brought.variation_id)
     }
 

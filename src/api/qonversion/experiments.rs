@@ -6,7 +6,9 @@ use super::input::{ExperimentEdit, ExperimentInput, Facts, read_status, status_n
 use super::list::Query;
 use super::show::{REMOTE_CONFIG, ShownExperiment, context_of, notes, path_of, percent_of};
 use crate::api::call::Call;
-use crate::change::{AnalysisPatch, Change, ExperimentPatch, NewExperiment, NewFlag, Patch, Transaction};
+use crate::change::{
+    AnalysisPatch, Change, ExperimentPatch, NewExperiment, NewFlag, Patch, Transaction,
+};
 use crate::id::{ExperimentId, FlagId};
 use crate::model::{Experiment, Flag, FlagStatus, Goal, Status, Weights};
 use crate::number::Percentage;
@@ -173,7 +175,11 @@ impl State {
             description: settled(&facts.description, None).map(|text| text.to_string()),
             percent: settled(&facts.segment_percent, None),
             goal: facts.goal(None),
-            context: Context { is_specific: settled(&facts.is_context_specific, Some(is_specific)).unwrap_or_default(), key },
+            context: Context {
+                is_specific: settled(&facts.is_context_specific, Some(is_specific))
+                    .unwrap_or_default(),
+                key,
+            },
         }
     }
 }
@@ -248,7 +254,8 @@ impl ExperimentEdit {
             Patch::Clear => String::new(),
             Patch::Set(key) => key.to_string(),
         };
-        let is_specific = settled(&facts.is_context_specific, Some(is_specific)).unwrap_or_default();
+        let is_specific =
+            settled(&facts.is_context_specific, Some(is_specific)).unwrap_or_default();
         let context = Context { key, is_specific };
         if context.chain() != before.chain() {
             patch = patch.chain(context.chain());

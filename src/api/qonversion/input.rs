@@ -91,7 +91,8 @@ impl ExperimentEdit {
         let fault = match alias_id.parse::<Key>() {
             Err(error) => error,
             Ok(_) if alias_id.len() > MAX_ALIAS => {
-                Error::invalid(format!("must have 1 to {MAX_ALIAS} characters")).with_value(alias_id)
+                Error::invalid(format!("must have 1 to {MAX_ALIAS} characters"))
+                    .with_value(alias_id)
             }
             Ok(_) => {
                 let rule = "never changes once the experiment is created";
