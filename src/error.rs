@@ -95,12 +95,16 @@ impl Error {
     }
 
     /// Whether the input is at odds with what others have written: a name, key or id taken, a
-    /// version that has moved on, an entity in use. To try again with the present version, look for
+    /// version that has moved on, an entity in use, a subject attached elsewhere. To try again with the present version, look for
     /// [`Code::VersionConflict`] alone.
     pub fn is_conflict(&self) -> bool {
         matches!(
             self.0.code,
-            Code::AlreadyExists | Code::InUse | Code::NameTaken | Code::VersionConflict
+            Code::AlreadyAttached
+                | Code::AlreadyExists
+                | Code::InUse
+                | Code::NameTaken
+                | Code::VersionConflict
         )
     }
 
@@ -250,6 +254,8 @@ codes! {
     /// What kind of refusal an [`Error`] is. The names are stable.
     #[non_exhaustive]
     pub enum Code {
+        /// The subject is attached by hand to another experiment of the chain.
+        AlreadyAttached = "already_attached",
         /// An entity with this id or key exists.
         AlreadyExists = "already_exists",
         /// A key stands twice in one JSON object.
@@ -286,6 +292,9 @@ codes! {
         ReentrantCommit = "reentrant_commit",
         /// The events do not lead from this snapshot to the state that they record.
         ReplayMismatch = "replay_mismatch",
+        /// The [store](crate::AssignmentStore) of a [`Keeper`](crate::Keeper) failed, to read or to
+        /// write.
+        StoreUnavailable = "store_unavailable",
         /// The lifecycle has no such transition.
         TransitionNotAllowed = "transition_not_allowed",
         /// A key that the object does not have.

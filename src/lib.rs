@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod id;
 mod json;
+mod keeper;
 mod lint;
 mod model;
 mod number;
@@ -36,6 +37,7 @@ pub use id::{
     VariationId,
 };
 pub use json::Limits;
+pub use keeper::{AssignmentStore, Keeper, MemoryStore};
 pub use lint::{Finding, FindingCode};
 #[cfg(feature = "regex")]
 pub use model::Regex;
@@ -43,11 +45,11 @@ pub use model::{
     ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, Bounds, Carryover, ChainName,
     Condition, Config, Correction, CorrectionMethod, CorrectionScope, Description, Draft,
     EventDefault, Experiment, Expression, Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration,
-    Keep, Key, Layer, Maintainer, Methodology, Metric, MetricDefinition, MetricKind, MetricMember,
-    MetricUse, Name, Number, OneOf, Parameter, ParameterType, PastIteration, Reservation,
-    RolloutSlice, Rule, Salt, Segment, SegmentStatus, Semver, Settings, Stage, Status, Strategy,
-    SubjectKind, SuccessCriteria, Tag, TestDirection, Text, UnitAggregation, UrlMatch, UrlTarget,
-    Variation, Winner,
+    Keep, KeptAssignment, Key, Layer, Maintainer, Methodology, Metric, MetricDefinition,
+    MetricKind, MetricMember, MetricUse, Name, Number, OneOf, Parameter, ParameterType,
+    PastIteration, Reservation, RolloutSlice, Rule, Salt, Segment, SegmentStatus, Semver, Settings,
+    Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag, TestDirection, Text,
+    UnitAggregation, UrlMatch, UrlTarget, Variation, Winner,
 };
 pub use number::{Percentage, Probability, Weight};
 pub use partition::Partition;

@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 pub struct Plan {
     pub(super) experiment_id: ExperimentId,
     pub(super) subject_kind: SubjectKind,
-    pub(super) keep: Keep,
+    pub(crate) keep: Keep,
     pub(crate) gate: Gate,
     /// As the run froze them, whatever the status; those of the present design if it never ran.
     pub(crate) arms: Box<[Arm]>,

@@ -9,6 +9,7 @@ mod experiment;
 mod flag;
 mod holdout;
 mod iteration;
+mod kept;
 mod layer;
 mod metric;
 mod parameter;
@@ -31,6 +32,7 @@ pub use experiment::Experiment;
 pub use flag::{Config, Flag, Variation};
 pub use holdout::Holdout;
 pub use iteration::Iteration;
+pub use kept::KeptAssignment;
 pub use layer::Layer;
 pub use metric::{
     AnalysisType, EventDefault, Metric, MetricDefinition, MetricKind, MetricMember,
@@ -58,6 +60,7 @@ pub(crate) use holdout::check_held;
 pub(crate) use iteration::{
     Design, DesignRef, DesignRefs, Owned, Split, SplitRef, lay_out, read_partition,
 };
+pub(crate) use kept::{KeptEntry, check_subject_id};
 pub(crate) use layer::Slots;
 pub(crate) use metric::{check_definition, metric_keys};
 pub(crate) use parameter::{check_overrides, check_parameters, is_deeper};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::design::check_winner;
+use super::kept::Kept;
 use super::revisions::{Earlier, Past};
 use super::{Readiness, Snapshot};
 use crate::error::{Code, Error};
@@ -31,6 +32,7 @@ const KEYS: &[&str] = &[
     "holdouts",
     "revisions",
     "metrics",
+    "kept_assignments",
 ];
 
 impl Snapshot {
@@ -53,6 +55,7 @@ impl Snapshot {
     /// | `holdouts` | a list of [`Holdout`]s |
     /// | `metrics` | a list of [`Metric`]s |
     /// | `revisions` | the earlier `flags` and `segments` that runs still rest on |
+    /// | `kept_assignments` | who got what, a list, as a [`Keeper`](crate::Keeper) prints it; checked, and otherwise left aside: [`Keeper::from_json`](crate::Keeper::from_json) reads it, and [`to_json`](Self::to_json) does not print it |
     ///
     /// | of | keys |
     /// |---|---|
@@ -76,6 +79,7 @@ impl Snapshot {
     /// | a holdout | **`id`**, **`name`**, `description`, `salt` (the id), `subject_kind` (`device`), **`share`** in percent, `experiments`, a list of ids, `maintainer`, `analysis`, `key`, `ended_at`, with which it holds nobody out |
     /// | a single metric | **`id`**, **`name`**, `description`, `tags`, a list, `maintainer`, **`kind`**: `pageview`, `click`, `custom` or `trace`; `is_numeric` (`false`), `event_key`, `selector`, `urls`, a list, `unit`, `success_criteria`: `higher_than_baseline` or `lower_than_baseline`; `analysis_units`, a list of kinds of subjects, `unit_aggregation`: `average`, `sum` or `count_distinct`; `analysis_type`: `mean` or `percentile`; `percentile`, `event_default`, an object with `disabled` (`false`) and `value`, which is 0; `data_source`, `winsor_lower_percentile`, `winsor_upper_percentile`, `winsor_include_imputed` (`false`), `trace_query`, `trace_value_location`, `unit_aggregation_field`, `value_column`, `denominator`, `filters`, any JSON; `window_start_offset` and `window_end_offset` in milliseconds; `key` |
     /// | a URL of it | **`kind`**, and one of `url`, `substring` and `pattern` |
+    /// | a kept assignment | **`experiment_id`**, **`subject_id`**, which is not empty, **`variation_id`**, `attached` (`false`) |
     /// | a group of metrics | **`id`**, **`name`**, `description`, `tags`, a list, `maintainer`, **`kind`**: `funnel` or `standard`; **`members`**, a list of objects with **`metric_id`** and `name_in_group`, which is required in a funnel; `key` |
     ///
     /// Every flag, variation, segment, experiment, layer, holdout and metric also takes `version` (1),
@@ -216,6 +220,13 @@ impl Serialize for Snapshot {
 
 impl FromJson for Snapshot {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        Self::read_with_kept(cursor).map(|(snapshot, _)| snapshot)
+    }
+}
+
+impl Snapshot {
+    /// Reads a document with what it says of who got what.
+    pub(crate) fn read_with_kept(cursor: Cursor<'_>) -> Result<(Self, Kept), Error> {
         let object = cursor.object(KEYS)?;
         let format = object.required("format")?;
         if format.str()? != FORMAT {
@@ -270,7 +281,8 @@ impl FromJson for Snapshot {
             Ok(())
         })?;
         past.check_used().map_err(|error| object.locate(error))?;
-        Ok(snapshot)
+        let kept = snapshot.read_kept(&object)?;
+        Ok((snapshot, kept))
     }
 }
 

@@ -3,6 +3,7 @@
 mod chain;
 mod design;
 mod json;
+mod kept;
 mod keys;
 mod membership;
 mod metrics;

@@ -110,7 +110,8 @@ impl Refusal {
             Code::EntropyUnavailable
             | Code::NotRecorded
             | Code::ReentrantCommit
-            | Code::ReplayMismatch => StatusCode::INTERNAL_SERVER_ERROR,
+            | Code::ReplayMismatch
+            | Code::StoreUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Code::NotMutable if path == "target_level" => StatusCode::CONFLICT,
             _ if error.is_conflict() => StatusCode::CONFLICT,
             _ => StatusCode::BAD_REQUEST,

@@ -155,7 +155,8 @@ impl From<Error> for Refusal {
             Code::EntropyUnavailable
             | Code::NotRecorded
             | Code::ReentrantCommit
-            | Code::ReplayMismatch => {
+            | Code::ReplayMismatch
+            | Code::StoreUnavailable => {
                 // Why is for the host's log, not for whoever calls.
                 let message = "the server is at fault, and nothing has changed";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_service_error", message)

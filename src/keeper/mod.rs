@@ -1,0 +1,305 @@
+//! Who remembers: assignments that outlast the call, and those that are made by hand.
+
+mod document;
+mod memory;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use store::{AssignmentStore, MemoryStore};
+
+use crate::assign::{Decision, Gate, Plan, Reason, Subject};
+use crate::change::Transaction;
+use crate::engine::Engine;
+use crate::error::{Code, Error};
+use crate::id::{ExperimentId, VariationId};
+use crate::model::{Experiment, Keep, KeptAssignment, Status, check_subject_id};
+use crate::snapshot::{Snapshot, check_arm};
+use memory::{Memory, Update};
+
+/// Remembers who got what, over an [`Engine`], so that a paused experiment keeps its members without
+/// the caller carrying anything to and fro; and attaches subjects by hand.
+///
+/// It remembers by the experiment and by the subject's id of the experiment's kind. A subject
+/// without such an id is neither looked up nor remembered. What it remembers outlives edits,
+/// reshuffles and iterations, until the subject is found outside, or [`forget`](Self::forget) is
+/// called. With a deleted experiment it forgets its subjects, so that they do not come back with a
+/// new experiment of the same id: if the store fails then, it tries again before it next reads or
+/// writes anything of that experiment, and says so for as long as that fails.
+///
+/// A clone is another handle on the same memory.
+///
+/// ```
+/// use variate::{Change, Engine, Keeper, Status, Subject};
+///
+/// let keeper = Keeper::new(Engine::from_json(r#"{
+///     "format": "variate/1",
+///     "flags": [{
+///         "id": "flg_a", "name": "Sign-in screen", "status": "active",
+///         "parameters": {"headline": {"type": "string", "value": "Welcome back"}},
+///         "variations": [
+///             {"id": "var_a", "name": "control"},
+///             {"id": "var_b", "name": "short", "overrides": {"headline": "Hi"}}
+///         ]
+///     }],
+///     "experiments": [{
+///         "id": "exp_a", "name": "Sign-in headline", "status": "active",
+///         "flag_id": "flg_a", "strategy": "percentage",
+///         "allocations": [
+///             {"variation_id": "var_a", "weight": 50, "is_control": true},
+///             {"variation_id": "var_b", "weight": 50}
+///         ]
+///     }]
+/// }"#)?)?;
+/// let reason = |id: &str| -> Result<&str, variate::Error> {
+///     let snapshot = keeper.engine().snapshot();
+///     Ok(keeper.assign(&snapshot, "exp_a", &Subject::new(id))?.reason().as_str())
+/// };
+/// keeper.attach(&"exp_a".parse()?, "device-1", &"var_b".parse()?)?;
+/// assert_eq!((reason("device-1")?, reason("device-2")?), ("attached", "split"));
+///
+/// keeper.engine().commit(Change::set_experiment_status(&"exp_a".parse()?, Status::Paused))?;
+/// assert_eq!((reason("device-1")?, reason("device-2")?), ("attached", "kept"));
+/// assert_eq!(reason("device-3")?, "paused");
+/// # Ok::<(), variate::Error>(())
+/// ```
+///
+/// # The store
+/// It remembers in an [`AssignmentStore`], by default in memory. Where several keepers have one store
+/// between them, as in several processes, each sees what the others write; but what two of them write
+/// of one subject at the same time stands as the later one wrote it.
+///
+/// When the store fails, so does the call, with [`Code::StoreUnavailable`]: nobody gets another arm
+/// because of it.
+#[derive(Clone)]
+pub struct Keeper {
+    engine: Engine,
+    memory: Arc<Memory>,
+}
+
+impl Keeper {
+    /// One that remembers in memory.
+    ///
+    /// # Errors
+    /// [`Code::ReentrantCommit`] from within a journal or listener of the engine.
+    pub fn new(engine: Engine) -> Result<Self, Error> {
+        Self::with_store(engine, MemoryStore::new())
+    }
+
+    /// One that remembers in this store, and what there is in it already.
+    ///
+    /// # Errors
+    /// [`Code::ReentrantCommit`] from within a journal or listener of the engine.
+    pub fn with_store(
+        engine: Engine,
+        store: impl AssignmentStore + 'static,
+    ) -> Result<Self, Error> {
+        let memory = Arc::new(Memory::new(store));
+        // The engine lives on without its keepers.
+        let listening = Arc::downgrade(&memory);
+        engine.listen(move |event, _| {
+            if let Some(memory) = listening.upgrade() {
+                memory.hear(event);
+            }
+        })?;
+        Ok(Self { engine, memory })
+    }
+
+    /// The engine that it keeps for.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What a subject gets from an experiment, as [`Snapshot::assign`] says, with what is remembered
+    /// of it; and remembers what it got.
+    ///
+    /// `snapshot` is one of this keeper's engine. What is remembered counts as if the subject
+    /// brought it, [attached](Subject::attached) or [kept](Subject::kept), after what it brings
+    /// itself of the same kind.
+    ///
+    /// While the experiment is active, a subject that is in it is remembered with its arm; one that
+    /// is outside is forgotten: by holdout, slot, audience or traffic, not because the schedule is
+    /// closed or the flag is off. So the members of a paused experiment are those who were in when
+    /// they last asked while it was active. Nothing is written while it is paused, nor with
+    /// [`Keep::Never`], nor of a subject that is forced or attached; and what is attached by hand
+    /// stays until it is [detached](Self::detach).
+    ///
+    /// Costs one look-up in the store if the experiment is active or paused and its flag is on;
+    /// another and a write if what is remembered has to change.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the store fails. So it is when the decision is made and only
+    /// cannot be written down: a pause would not keep the subject where it is.
+    pub fn assign<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        experiment: impl AsRef<str>,
+        subject: &Subject<'_>,
+    ) -> Result<Decision<'s>, Error> {
+        let Some(plan) = snapshot.plan(experiment) else { return Ok(Decision::NOT_FOUND) };
+        let is_active = match &plan.gate {
+            Gate::Open(_) => true,
+            Gate::Paused(_) => false,
+            Gate::Closed(_) | Gate::Shipped(_) | Gate::Off(_) => return Ok(plan.assign(subject)),
+        };
+        let Some(subject_id) = subject.id(plan.subject_kind().as_str()) else {
+            return Ok(plan.assign(subject));
+        };
+        let experiment_id = plan.experiment_id();
+        let kept = self.memory.get(experiment_id, subject_id)?;
+        let decision = decide(plan, subject, kept.as_ref());
+        let writes = is_active && plan.keep != Keep::Never;
+        if !writes || matches!(update(&decision, kept.as_ref()), Update::Nothing) {
+            return Ok(decision);
+        }
+        self.memory.update(experiment_id, subject_id, |kept| {
+            let decision = decide(plan, subject, kept.as_ref());
+            match self.holds(snapshot, experiment_id) {
+                true => (update(&decision, kept.as_ref()), decision),
+                false => (Update::Nothing, decision),
+            }
+        })
+    }
+
+    /// Attaches a subject to an arm of an experiment, by its id of the experiment's kind. One that
+    /// is attached to another arm is moved.
+    ///
+    /// It is then in the experiment, as [`Subject::attached`] says, until it is
+    /// [detached](Self::detach). In a draft that takes effect when it is active. Takes its turn among
+    /// the engine's commits, so that no change of the experiment comes in between.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when there is no such experiment; [`Code::NotMutable`] when it is completed
+    /// or archived; [`Code::UnknownReference`] when the variation is not that of an arm, of its run
+    /// or, as a draft, of its design; [`Code::InvalidValue`] when the id is empty;
+    /// [`Code::AlreadyAttached`] when the subject is attached to another experiment of the chain
+    /// that goes by the same kind of id, and is neither completed nor archived;
+    /// [`Code::ReentrantCommit`] as [`Engine::commit`]; and [`Code::StoreUnavailable`].
+    pub fn attach(
+        &self,
+        experiment: &ExperimentId,
+        subject_id: &str,
+        variation: &VariationId,
+    ) -> Result<(), Error> {
+        check_subject_id(subject_id)?;
+        let attach = |snapshot: &Snapshot| {
+            let experiment = attachable(snapshot, experiment, variation)?;
+            for other in conflicting(snapshot, experiment) {
+                if self.kept(other.id(), subject_id)?.is_some_and(|kept| kept.attached) {
+                    let rule =
+                        format!("must not be attached to two of a chain, and is to {}", other.id());
+                    let error = Error::new(Code::AlreadyAttached, rule).with_value(subject_id);
+                    return Err(error.at("subject_id"));
+                }
+            }
+            let kept = KeptAssignment::new(variation.clone(), true);
+            self.memory.put(experiment.id(), subject_id, &kept)?;
+            Ok(Transaction::default())
+        };
+        self.engine.commit_with(attach).map(drop)
+    }
+
+    /// Detaches a subject that was attached by hand to an experiment, whatever its status, and says
+    /// whether it was. From then on the subject is assigned as any other.
+    pub fn detach(&self, experiment: &ExperimentId, subject_id: &str) -> Result<bool, Error> {
+        self.memory.update(experiment, subject_id, |kept| match kept {
+            Some(KeptAssignment { attached: true, .. }) => (Update::Remove, true),
+            _ => (Update::Nothing, false),
+        })
+    }
+
+    /// What is remembered of a subject in an experiment.
+    pub fn kept(
+        &self,
+        experiment: &ExperimentId,
+        subject_id: &str,
+    ) -> Result<Option<KeptAssignment>, Error> {
+        self.memory.get(experiment, subject_id)
+    }
+
+    /// Everything that is remembered in an experiment, in the order of the subjects' ids.
+    pub fn list(&self, experiment: &ExperimentId) -> Result<Vec<(String, KeptAssignment)>, Error> {
+        self.memory.list(experiment)
+    }
+
+    /// Forgets every subject in an experiment, also those that were attached by hand.
+    pub fn forget(&self, experiment: &ExperimentId) -> Result<(), Error> {
+        self.memory.clear(experiment)
+    }
+
+    /// Whether the engine still has the experiment of a snapshot, which may have been deleted since
+    /// and another created under its id.
+    fn holds(&self, snapshot: &Snapshot, id: &ExperimentId) -> bool {
+        let created_at = |snapshot: &Snapshot| snapshot.experiment(id).map(Experiment::created_at);
+        created_at(&self.engine.snapshot()) == created_at(snapshot)
+    }
+}
+
+/// What a subject gets of which this is remembered.
+fn decide<'s>(
+    plan: &'s Plan,
+    subject: &Subject<'_>,
+    kept: Option<&KeptAssignment>,
+) -> Decision<'s> {
+    let Some(kept) = kept else { return plan.assign(subject) };
+    let (experiment, variation) = (plan.experiment_id().as_str(), kept.variation_id.as_str());
+    plan.assign(&match kept.attached {
+        true => subject.clone().attached(experiment, variation),
+        false => subject.clone().kept(experiment, variation),
+    })
+}
+
+/// What a decision of an active experiment makes of what is remembered.
+fn update(decision: &Decision<'_>, kept: Option<&KeptAssignment>) -> Update {
+    if kept.is_some_and(|kept| kept.attached) || decision.reason() == Reason::Attached {
+        return Update::Nothing;
+    }
+    match decision.variation_id().filter(|_| decision.in_experiment()) {
+        Some(id) if kept.is_some_and(|kept| kept.variation_id == *id) => Update::Nothing,
+        Some(id) => Update::Put(KeptAssignment::new(id.clone(), false)),
+        None if kept.is_some() && decision.reason().is_outside() => Update::Remove,
+        None => Update::Nothing,
+    }
+}
+
+/// The experiment, if a subject can be attached to this variation of it.
+fn attachable<'s>(
+    snapshot: &'s Snapshot,
+    id: &ExperimentId,
+    variation: &VariationId,
+) -> Result<&'s Experiment, Error> {
+    let Some(experiment) = snapshot.experiment(id) else {
+        let rule = "must be the id of an experiment that exists";
+        return Err(Error::new(Code::NotFound, rule).with_value(id).at("experiment_id"));
+    };
+    let status = experiment.status();
+    if matches!(status, Status::Completed | Status::Archived) {
+        let rule = "must be draft, active or paused, for subjects to be attached";
+        return Err(Error::new(Code::NotMutable, rule).with_value(&status).at("status"));
+    }
+    let arms = experiment.iteration().allocations().unwrap_or(experiment.allocations());
+    check_arm(arms, variation).map_err(|error| error.at("variation_id"))?;
+    Ok(experiment)
+}
+
+/// The other experiments of the chain that a subject must not be attached to at the same time.
+fn conflicting<'s>(
+    snapshot: &'s Snapshot,
+    own: &'s Experiment,
+) -> impl Iterator<Item = &'s Experiment> {
+    let chain = own.chain();
+    snapshot.experiments().filter(move |other| {
+        chain.is_some()
+            && other.chain() == chain
+            && other.id() != own.id()
+            && other.subject_kind() == own.subject_kind()
+            && !matches!(other.status(), Status::Completed | Status::Archived)
+    })
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
