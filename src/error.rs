@@ -358,7 +358,8 @@ codes! {
         DuplicateVariation = "duplicate_variation",
         /// Another active experiment is in the way of the [`ActiveLimit`](crate::ActiveLimit).
         ExperimentActiveLimitExceeded = "experiment_active_limit_exceeded",
-        /// The weights do not sum to exactly 100.
+        /// The weights do not sum to exactly 100; or where any sum will do, one is missing or all are
+        /// 0.
         ExperimentInvalidAllocationWeights = "experiment_invalid_allocation_weights",
         /// There is no allocation.
         ExperimentMissingAllocations = "experiment_missing_allocations",

@@ -49,7 +49,7 @@ pub use model::{
     MetricKind, MetricMember, MetricUse, Name, Number, OneOf, Parameter, ParameterType,
     PastIteration, Reservation, RolloutSlice, Rule, Salt, Segment, SegmentStatus, Semver, Settings,
     Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag, TestDirection, Text,
-    UnitAggregation, UrlMatch, UrlTarget, Variation, Winner,
+    UnitAggregation, UrlMatch, UrlTarget, Variation, Weights, Winner,
 };
 pub use number::{Percentage, Probability, Weight};
 pub use partition::Partition;

@@ -199,6 +199,7 @@ const FULL: &str = r#"{
         {"variation_id": "var_b", "is_control": false}
       ],
       "levels": [25],
+      "weights": "relative",
       "analysis": {
         "kind": "mab",
         "methodology": "bayesian",
@@ -438,6 +439,7 @@ const CHANGES: &str = r#"[
     ],
     "traffic": 12.5,
     "levels": [12.5, 100],
+    "weights": "relative",
     "audience_id": "seg_b",
     "outside_variation_id": "var_x",
     "keep": "never",
@@ -854,6 +856,7 @@ experiments[].stages[].at: required "x"=invalid_value
 experiments[].stages[].traffic: required 7 1.5 -1=invalid_value 1e300=invalid_value
 experiments[0].stages[1].traffic: required 7=invalid_value 1.5=invalid_value -1=invalid_value 1e300=invalid_value
 experiments[].hash: "x"=invalid_value
+experiments[].weights: "x"=invalid_value
 experiments[].salt: "x"
 experiments[].status: "x"=invalid_value absent=invalid_value@experiments[0].iteration.started_at
 experiments[].version: 7
@@ -1174,6 +1177,7 @@ experiments[]: "x"=invalid_value
 level: required 7 1.5 -1=invalid_value 1e300=invalid_value
 outside_variation_id: "x"=invalid_value
 hash: "x"=invalid_value
+weights: "x"=invalid_value
 salt: "x"
 variation: required {}=missing_key
 variation.id: "x"=invalid_value

@@ -5,17 +5,17 @@ use std::num::NonZeroU32;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Name, Strategy, check_count};
+use super::{Name, Strategy, Weights, check_count};
 use crate::error::Error;
 use crate::id::{SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::number::{Percentage, Weight};
+use crate::number::Weight;
 
 /// The most allocations of an experiment.
 pub(crate) const MAX_ALLOCATIONS: usize = 20;
 
-/// The largest weight by which an allocation can be written.
-const MAX_WEIGHT: u64 = 100_000_000;
+/// The largest weight that is a percentage.
+const MAX_PERCENT: u64 = 100_000_000;
 
 /// One arm of an experiment: a variation with its share, or with its segment.
 ///
@@ -46,9 +46,10 @@ pub struct Allocation {
     /// Whether this is the arm that the others are compared with. Exactly one is, also where arms
     /// divide a segment: its variation is the control wherever it stands.
     pub is_control: bool,
-    /// The share in percent. Strategy `percentage`: all sum to exactly 100, but under a hash that has
-    /// [slices](crate::RolloutSlice) to anything above 0; 0 serves nobody. A ramp
-    /// may do without; see [`Experiment::levels`](crate::Experiment::levels). Strategy `segment`:
+    /// The share in percent, from 0 to 100, unless the experiment's weights are
+    /// [relative](crate::Weights::Relative). Strategy `percentage`: all sum to exactly 100, but under
+    /// a hash that has [slices](crate::RolloutSlice), and where weights are relative, to anything
+    /// above 0; 0 serves nobody. A ramp may do without; see [`Experiment::levels`](crate::Experiment::levels). Strategy `segment`:
     /// several allocations can have one segment and priority, or be the fallback, and divide those
     /// subjects; then each has a weight, and they sum to exactly 100.
     pub weight: Option<Weight>,
@@ -127,9 +128,9 @@ impl Allocation {
         }
     }
 
-    fn check_weight(&self) -> Result<(), Error> {
+    fn check_weight(&self, weights: Weights) -> Result<(), Error> {
         match self.weight {
-            Some(weight) if weight.millionths() > MAX_WEIGHT => {
+            Some(weight) if weights == Weights::Percent && weight.millionths() > MAX_PERCENT => {
                 let rule = "must be a number from 0 to 100 with at most 6 decimals";
                 Err(Error::invalid(rule).with_value(&weight).at("weight"))
             }
@@ -159,10 +160,14 @@ fn invalid_priority() -> Error {
 }
 
 /// Checks the allocations of an experiment as far as no other entity is concerned.
-pub(crate) fn check_allocations(list: &[Allocation], strategy: Strategy) -> Result<(), Error> {
+pub(crate) fn check_allocations(
+    list: &[Allocation],
+    strategy: Strategy,
+    weights: Weights,
+) -> Result<(), Error> {
     check_count(list.len(), 0, MAX_ALLOCATIONS)?;
     for (index, allocation) in list.iter().enumerate() {
-        allocation.check_weight().map_err(|error| error.at_index(index))?;
+        allocation.check_weight(weights).map_err(|error| error.at_index(index))?;
     }
     check_strategy(list, strategy)
 }
@@ -261,18 +266,26 @@ impl FromJson for Allocation {
             }
             None => None,
         };
-        // A share is a percentage, though a weight elsewhere can be more.
-        let share: Option<Percentage> = object.optional("weight")?;
         Ok(Self {
             variation_id: object.read("variation_id")?,
             is_control: object.or_default("is_control")?,
-            weight: share.map(Weight::from),
+            weight: object.get("weight").map(read_weight).transpose()?,
             segment_id: object.optional("segment_id")?,
             priority,
             is_fallback: object.or_default("is_fallback")?,
             name: object.optional("name")?,
         })
     }
+}
+
+/// Reads a weight of whatever kind; whether it is the experiment's is checked with the experiment.
+fn read_weight(cursor: Cursor<'_>) -> Result<Weight, Error> {
+    let number = cursor.number()?;
+    cursor.read().map_err(|_| {
+        let rule = "must be a number from 0 to 100 with at most 6 decimals, or to 1000000000 where \
+                    weights are relative";
+        cursor.locate(Error::invalid(rule).with_value(number))
+    })
 }
 
 deserialize!(Allocation);

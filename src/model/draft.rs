@@ -135,7 +135,8 @@ impl Draft {
             draft.subject_kind = kind;
         }
         if object.get("allocations").is_some() {
-            let check = |list: &Vec<_>| check_allocations(list, experiment.strategy);
+            let check =
+                |list: &Vec<_>| check_allocations(list, experiment.strategy, experiment.weights);
             draft.allocations = checked(&object, "allocations", check)?.into();
         }
         if let Some(traffic) = object.optional("traffic")? {

@@ -11,11 +11,11 @@ use super::draft::Draft;
 use super::iteration::{Design, DesignRef, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
-use super::schedule::{Schedule, Stage};
+use super::schedule::{Schedule, Stage, check_levels, initial_traffic};
 use super::{
     Allocation, ChainName, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record,
-    Salt, Status, Strategy, SubjectKind, Tag, check_count, check_distinct, checked, entity, keyed,
-    keys,
+    Salt, Status, Strategy, SubjectKind, Tag, Weights, check_count, check_distinct, checked,
+    entity, keyed, keys,
 };
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
@@ -25,9 +25,6 @@ use crate::time::Timestamp;
 
 /// The most tags of an experiment.
 const MAX_TAGS: usize = 100;
-
-/// The most levels of a ramp.
-const MAX_LEVELS: usize = 101;
 
 /// A named question under test: which variation of a flag does better.
 ///
@@ -75,6 +72,7 @@ pub struct Experiment {
     pub(crate) analysis: Option<Arc<Analysis>>,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) chain: Option<ChainName>,
+    pub(crate) weights: Weights,
 }
 
 entity!(Experiment ExperimentId);
@@ -220,6 +218,11 @@ impl Experiment {
         self.rollout.as_ref().map_or(&[], Rollout::slices)
     }
 
+    /// How the weights of its allocations are read; fixed when it is created.
+    pub fn weights(&self) -> Weights {
+        self.weights
+    }
+
     /// Where it stands in its life.
     pub fn status(&self) -> Status {
         self.status
@@ -301,11 +304,14 @@ impl Experiment {
             "analysis",
             "rollout",
             "chain",
+            "weights",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
+        let weights: Weights = object.or_default("weights")?;
+        weights.check_strategy(strategy).map_err(|error| object.locate(error))?;
         let allocations = checked(&object, "allocations", |list: &Vec<Allocation>| {
-            check_allocations(list, strategy)
+            check_allocations(list, strategy, weights)
         })?;
         let levels = match object.get("levels") {
             Some(_) => checked(&object, "levels", |levels: &Vec<Percentage>| {
@@ -357,6 +363,7 @@ impl Experiment {
             analysis: None,
             rollout: None,
             chain: object.optional("chain")?,
+            weights,
             id,
         };
         experiment.set_schedule(schedule);
@@ -383,28 +390,6 @@ impl Experiment {
         let (past, designs): (Vec<_>, Vec<_>) = past.into_iter().unzip();
         self.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
         Ok(designs)
-    }
-}
-
-/// The share that enters unless another is given: everyone, or nobody before the first stage.
-pub(crate) fn initial_traffic(stages: &[Stage]) -> Percentage {
-    if stages.is_empty() { Percentage::MAX } else { Percentage::ZERO }
-}
-
-/// Checks the levels of a ramp.
-pub(crate) fn check_levels(levels: &[Percentage], strategy: Strategy) -> Result<(), Error> {
-    if strategy != Strategy::Percentage && !levels.is_empty() {
-        return Err(Error::invalid(format!(
-            "is only for experiments that assign by {}",
-            Strategy::Percentage
-        )));
-    }
-    check_count(levels.len(), 0, MAX_LEVELS)?;
-    match levels.windows(2).position(|pair| !pair.is_sorted_by(|low, high| low < high)) {
-        Some(index) => Err(Error::invalid("must be higher than the level before")
-            .with_value(&levels.get(index + 1))
-            .at_index(index + 1)),
-        None => Ok(()),
     }
 }
 
@@ -493,6 +478,9 @@ impl Serialize for Experiment {
         }
         if let Some(chain) = &self.chain {
             map.serialize_entry("chain", chain)?;
+        }
+        if self.weights != Weights::default() {
+            map.serialize_entry("weights", &self.weights)?;
         }
         self.record.serialize_into(&mut map)?;
         map.end()

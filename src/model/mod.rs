@@ -47,14 +47,14 @@ pub use segment::Regex;
 pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, Semver};
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
-pub use strategy::{HashVersion, Keep, Strategy};
+pub use strategy::{HashVersion, Keep, Strategy, Weights};
 pub use text::{ChainName, Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag, Text};
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use analysis::{adds_none_primary, check_analysis, extends};
-pub(crate) use experiment::{check_levels, check_tags, initial_traffic, read_tags};
+pub(crate) use experiment::{check_tags, read_tags};
 pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
 pub(crate) use iteration::{
@@ -66,7 +66,7 @@ pub(crate) use metric::{check_definition, metric_keys};
 pub(crate) use parameter::{check_overrides, check_parameters, is_deeper};
 pub(crate) use past::check_previous;
 pub(crate) use rollout::{Rollout, check_hash, due};
-pub(crate) use schedule::{Closed, Schedule, check_schedule};
+pub(crate) use schedule::{Closed, Schedule, check_levels, check_schedule, initial_traffic};
 #[cfg(feature = "auth0")]
 pub(crate) use segment::PlainRules;
 pub(crate) use segment::{Nested, SemverReading, check_rules};

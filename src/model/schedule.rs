@@ -1,8 +1,8 @@
-//! What an experiment does by the clock.
+//! What an experiment does by the clock, and in steps by hand.
 
 use serde::Serialize;
 
-use super::check_count;
+use super::{Strategy, check_count};
 use crate::error::Error;
 use crate::json::{Cursor, FromJson, Object, deserialize};
 use crate::number::Percentage;
@@ -10,6 +10,9 @@ use crate::time::Timestamp;
 
 /// The most stages of a schedule.
 const MAX_STAGES: usize = 101;
+
+/// The most levels of a ramp.
+const MAX_LEVELS: usize = 101;
 
 /// From a moment on, at least this share of subjects enters.
 ///
@@ -73,6 +76,28 @@ impl Schedule {
 pub(crate) enum Closed {
     BeforeStart,
     AfterEnd,
+}
+
+/// The share that enters unless another is given: everyone, or nobody before the first stage.
+pub(crate) fn initial_traffic(stages: &[Stage]) -> Percentage {
+    if stages.is_empty() { Percentage::MAX } else { Percentage::ZERO }
+}
+
+/// Checks the levels of a ramp.
+pub(crate) fn check_levels(levels: &[Percentage], strategy: Strategy) -> Result<(), Error> {
+    if strategy != Strategy::Percentage && !levels.is_empty() {
+        return Err(Error::invalid(format!(
+            "is only for experiments that assign by {}",
+            Strategy::Percentage
+        )));
+    }
+    check_count(levels.len(), 0, MAX_LEVELS)?;
+    match levels.windows(2).position(|pair| !pair.is_sorted_by(|low, high| low < high)) {
+        Some(index) => Err(Error::invalid("must be higher than the level before")
+            .with_value(&levels.get(index + 1))
+            .at_index(index + 1)),
+        None => Ok(()),
+    }
 }
 
 /// Checks when an experiment begins and ends.

@@ -54,6 +54,38 @@ codes! {
     }
 }
 
+codes! {
+    /// How the weights of the allocations are read, of an experiment that assigns by
+    /// [`Strategy::Percentage`].
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub enum Weights {
+        /// As percentages: each is a number from 0 to 100. Under a hash without
+        /// [slices](crate::RolloutSlice) they sum to exactly 100.
+        #[default]
+        Percent = "percent",
+        /// Each against the sum of all, whatever that is: 1, 1 and 2 are a quarter, a quarter and a
+        /// half. Each is a number from 0 to 1,000,000,000, and one of them is more than 0.
+        Relative = "relative",
+    }
+}
+
+impl Weights {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks that the weights of an experiment by this strategy can be read like this.
+    pub(crate) fn check_strategy(self, strategy: Strategy) -> Result<(), Error> {
+        if self.is_default() || strategy == Strategy::Percentage {
+            return Ok(());
+        }
+        let rule = format!("is only for experiments that assign by {}", Strategy::Percentage);
+        Err(Error::invalid(rule).with_value(&self).at("weights"))
+    }
+}
+
 impl HashVersion {
     /// Those whose one draw decides both traffic and arm, in words.
     pub(crate) const ROLLOUTS: &'static str = "sha1-v1 or sha1-f32-v1";
@@ -88,10 +120,16 @@ impl FromJson for HashVersion {
     }
 }
 
+impl FromJson for Weights {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        cursor.one_of(Self::ALL, Self::as_str)
+    }
+}
+
 impl FromJson for Keep {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         cursor.one_of(Self::ALL, Self::as_str)
     }
 }
 
-deserialize!(Strategy, HashVersion, Keep);
+deserialize!(Strategy, HashVersion, Keep, Weights);

@@ -43,7 +43,8 @@ impl Snapshot {
         segments.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         let allocations = match design.allocations {
             Some(list) => {
-                check_allocations(&list, experiment.strategy).map_err(|e| e.at("allocations"))?;
+                check_allocations(&list, experiment.strategy, experiment.weights)
+                    .map_err(|e| e.at("allocations"))?;
                 list.into()
             }
             None => Arc::clone(&experiment.allocations),

@@ -5,7 +5,7 @@ use super::design::segments_of;
 use crate::error::{Violation, ViolationCode};
 use crate::id::ExperimentId;
 use crate::model::{
-    ActiveLimit, Allocation, Experiment, Flag, FlagStatus, Flow, SegmentStatus, Strategy,
+    ActiveLimit, Allocation, Experiment, Flag, FlagStatus, Flow, SegmentStatus, Strategy, Weights,
     is_weightless, targets,
 };
 use crate::number::Weight;
@@ -25,8 +25,9 @@ const WHOLE: u64 = 100_000_000;
 /// [`ActiveLimit`] has room.
 ///
 /// By `percentage`: no variation twice, and the weights sum to exactly 100, but under a hash that
-/// has a [rollout](crate::RolloutSlice) to anything above 0; a ramp may have none at all, and then
-/// has an arm beside the control.
+/// has a [rollout](crate::RolloutSlice), and where weights are [relative](Weights::Relative), every
+/// arm has one, and they sum to anything above 0; a ramp may have none at all, and then has an arm
+/// beside the control.
 ///
 /// By `segment`: exactly one fallback, which names neither segment nor priority; every other
 /// allocation names a segment that is active, and a priority; no segment and no priority twice.
@@ -178,7 +179,7 @@ impl List {
             }
             return;
         }
-        if !experiment.hash.has_rollout() {
+        if !experiment.hash.has_rollout() && experiment.weights == Weights::Percent {
             return self.check_sum(arms);
         }
         let some = arms.iter().any(|arm| arm.weight.is_some_and(|weight| !weight.is_zero()));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use variate::api::auth0::{ExperimentCenter, Login, resolve};
 use variate::{
     Allocation, Change, ExperimentPatch, FlagPatch, NewExperiment, SegmentPatch, SettingsPatch,
-    Snapshot, Status, Subject, VariationPatch,
+    Snapshot, Status, Subject, VariationPatch, Weights,
 };
 
 use crate::common::{ok, p, share};
@@ -212,5 +212,89 @@ fn a_name_of_what_has_a_key_is_free() {
         let id = api.post("/experiments", &new_experiment("Taken")).id();
         api.patch("/experiments/exp_ramp", &json!({"name": "Taken"})).refused(409, "name_taken");
         assert!(api.engine().snapshot().experiment(id).unwrap().key().is_none());
+    }
+}
+
+/// What the surface shows of an experiment's weights.
+fn shown_weights(shown: &Value) -> Vec<Value> {
+    shown["allocations"].as_array().unwrap().iter().map(|arm| arm["weight"].clone()).collect()
+}
+
+/// Relative weights are shown as shares in percent, which sum to 100 and come back as they are.
+#[test]
+fn relative_weights_are_shown_in_percent() {
+    #[track_caller]
+    fn check(weights: &[&str], decimal: &[f64], whole: &[u32]) {
+        let ids = ["var_a", "var_b", "var_c"];
+        let arms: Vec<_> = ids.iter().zip(weights).map(|(id, weight)| share(id, weight)).collect();
+        let new = NewExperiment::by_percentage("Weighed", p("flg_signin"))
+            .id(p("exp_weighed"))
+            .flow("authentication")
+            .weights(Weights::Relative);
+        let new = arms.iter().enumerate().fold(new, |new, (index, arm)| {
+            new.allocation(Allocation { is_control: index == 0, ..arm.clone() })
+        });
+        let snapshot = ok(&world(), new);
+        for generation in GENERATIONS {
+            let api = Api::over(&snapshot, generation);
+            let path = "/experiments/exp_weighed";
+            let shown = api.get(path).ok();
+            let found: Vec<f64> =
+                shown_weights(&shown).iter().map(|weight| weight.as_f64().unwrap()).collect();
+            let whole: Vec<f64> = whole.iter().map(|weight| f64::from(*weight)).collect();
+            assert_eq!(found, api.either(decimal, &whole));
+            api.post(&format!("{path}/status"), &json!({"status": "active"})).ok();
+            let before = api.engine().snapshot().to_json();
+            let keys = ["variation_id", "weight", "is_control"];
+            let back: Vec<Value> = shown["allocations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|arm| keys.iter().map(|key| ((*key).to_owned(), arm[*key].clone())).collect())
+                .collect();
+            let back = json!({"allocations": back});
+            api.patch(path, &back).ok();
+            assert_eq!(api.engine().snapshot().to_json(), before);
+        }
+    }
+    check(&["1", "1"], &[50.0, 50.0], &[50, 50]);
+    check(&["1", "2"], &[33.333_333, 66.666_667], &[33, 67]);
+    check(&["1", "1", "1"], &[33.333_333, 33.333_333, 33.333_334], &[33, 33, 34]);
+    check(&["3", "1000000000", "0"], &[0.0, 100.0, 0.0], &[0, 100, 0]);
+    check(
+        &["1000000000", "1000000000", "2000.000001"],
+        &[49.999_95, 49.999_95, 0.000_1],
+        &[49, 50, 1],
+    );
+}
+
+/// What is sent is a percentage, of whatever kind the weights are that it becomes.
+#[test]
+fn relative_weights_are_set_as_percentages() {
+    let new = NewExperiment::by_percentage("Weighed", p("flg_signin"))
+        .id(p("exp_weighed"))
+        .flow("authentication")
+        .weights(Weights::Relative)
+        .allocation(share("var_a", "1").control())
+        .allocation(share("var_b", "2"));
+    let snapshot = ok(&world(), new);
+    let arms = |first: Value, second: Value| {
+        json!({"allocations": [
+            {"variation_id": "var_a", "weight": first, "is_control": true},
+            {"variation_id": "var_b", "weight": second, "is_control": false}
+        ]})
+    };
+    for generation in GENERATIONS {
+        let api = Api::over(&snapshot, generation);
+        let path = "/experiments/exp_weighed";
+        let shown = api.patch(path, &arms(json!(10), json!(30))).ok();
+        assert_eq!(shown_weights(&shown), [json!(25), json!(75)]);
+        assert_eq!(shown["is_valid"], json!(true));
+        let held = api.engine().snapshot();
+        let own = held.experiment("exp_weighed").unwrap();
+        assert_eq!(own.allocations()[1].weight, Some(p("30")));
+        let rule = "must be a number from 0 to 100";
+        let answer = api.patch(path, &arms(json!(101), json!(1)));
+        answer.refused(400, "invalid_value").naming(rule);
     }
 }

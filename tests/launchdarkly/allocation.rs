@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use variate::{Allocation, HashVersion, NewExperiment, Weights};
 
+use crate::common::p;
 use crate::support::{Api, treatment};
 
 /// The tracked buckets of each variation.
@@ -101,4 +103,35 @@ fn what_is_no_share_is_refused() {
     {
         check(percent, "allocationPercent");
     }
+}
+
+/// Whatever they sum to, each arm shows its part of the traffic.
+#[test]
+fn relative_weights_are_shown_as_shares_of_the_traffic() {
+    #[track_caller]
+    fn check(weights: [&str; 2], percents: [&str; 2], expected: [u32; 2]) {
+        let api = Api::new();
+        let new = NewExperiment::by_percentage("Weighed", p("flg_button"))
+            .id(p("exp_weighed"))
+            .key("weighed")
+            .hash(HashVersion::Sha1V1)
+            .weights(Weights::Relative)
+            .traffic(p("50"))
+            .allocation(Allocation::share(p("var_a"), p(weights[0])).control())
+            .allocation(Allocation::share(p("var_b"), p(weights[1])));
+        api.commit(new);
+        api.start("weighed");
+        let shown = api.show("weighed");
+        let treatments = shown["currentIteration"]["treatments"].as_array().unwrap();
+        let found: Vec<_> =
+            treatments.iter().map(|own| own["allocationPercent"].as_str().unwrap()).collect();
+        assert_eq!(found, percents);
+        let mut laid_out = buckets(&api, "weighed");
+        laid_out.retain(|_, buckets| *buckets > 0);
+        let ids = ["var_a", "var_b"].map(str::to_owned);
+        assert_eq!(laid_out, BTreeMap::from_iter(ids.into_iter().zip(expected)));
+    }
+    check(["1", "4"], ["10", "40"], [10_000, 40_000]);
+    check(["1000000000", "250000000"], ["40", "10"], [40_000, 10_000]);
+    check(["1", "2"], ["16.666666", "33.333333"], [16_667, 33_333]);
 }

@@ -40,3 +40,4 @@ mod sql;
 mod statistics;
 mod switch;
 mod trials;
+mod weights;

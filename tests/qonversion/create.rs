@@ -124,7 +124,8 @@ fn a_flag_that_others_use_stays() {
     let (path, groups) = api.ready("a", json!({}));
     let flag = api.held("a").flag_id().clone();
     let share = |index: usize, weight: u32| {
-        let arm = variate::Allocation::share(groups[index].parse().unwrap(), weight.try_into().unwrap());
+        let arm =
+            variate::Allocation::share(groups[index].parse().unwrap(), weight.try_into().unwrap());
         if index == 0 { arm.control() } else { arm }
     };
     let other = variate::NewExperiment::by_percentage("Native", flag.clone())

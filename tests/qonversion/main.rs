@@ -18,12 +18,5 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod create;
-mod errors;
-mod groups;
-mod lists;
-mod mutations;
 mod patch;
-mod selection;
-mod status;
 mod support;
-mod users;

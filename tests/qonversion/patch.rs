@@ -48,7 +48,14 @@ fn rows() -> Vec<Row> {
             present: json!("alias.v1"),
             null: Null::Refused,
             new: Vec::new(),
-            wrong: vec![json!(7), json!([]), json!(""), json!("a b"), json!("ä"), json!("x".repeat(65))],
+            wrong: vec![
+                json!(7),
+                json!([]),
+                json!(""),
+                json!("a b"),
+                json!("ä"),
+                json!("x".repeat(65)),
+            ],
             changes_in: &[],
         },
         Row {
@@ -64,7 +71,14 @@ fn rows() -> Vec<Row> {
             present: json!(70),
             null: Null::Clears(Value::Null),
             new: same([json!(30), json!(0), json!(100), json!(12.5), json!(0.000_001)]),
-            wrong: vec![json!("70"), json!(-1), json!(100.1), json!(0.000_000_1), json!(1e300), json!(true)],
+            wrong: vec![
+                json!("70"),
+                json!(-1),
+                json!(100.1),
+                json!(0.000_000_1),
+                json!(1e300),
+                json!(true),
+            ],
             changes_in: RUNNING,
         },
         Row {
@@ -83,7 +97,13 @@ fn rows() -> Vec<Row> {
             field: "goal_value",
             present: json!(12.5),
             null: Null::Clears(Value::Null),
-            new: same([json!(3), json!(-0.25), json!(0), json!(1e300), json!(9_007_199_254_740_993_i64)]),
+            new: same([
+                json!(3),
+                json!(-0.25),
+                json!(0),
+                json!(1e300),
+                json!(9_007_199_254_740_993_i64),
+            ]),
             wrong: vec![json!("12.5"), json!(true), json!([1])],
             changes_in: RUNNING,
         },
@@ -219,7 +239,8 @@ fn all_fields_at_once() {
 #[test]
 fn every_fault_is_told_at_once_and_nothing_happens() {
     let (api, path) = world("draft");
-    let body = json!({"name": null, "segment_percent": 101, "goal_value": "x", "description": "New"});
+    let body =
+        json!({"name": null, "segment_percent": 101, "goal_value": "x", "description": "New"});
     api.patch(&path, &body).invalid(&["name", "segment_percent", "goal_value"]);
     api.patch(&path, &json!({"nmae": "x", "description": "New"})).invalid(&["nmae"]);
     for field in ["id", "url", "status", "started_at", "created_at", "object"] {

@@ -151,6 +151,7 @@ impl ExperimentCenter {
             let experiment = experiment(snapshot, id)?;
             let Patched { name, description, mut fields, status } = patched;
             keep_names(experiment, &mut fields);
+            keep_weights(experiment, &mut fields, self.generation);
             check_halted(experiment, fields.allocations.as_deref())?;
             check_patched(experiment, &fields).map_err(Refusal::senseless)?;
             check_no_default_config(&fields)?;
@@ -228,6 +229,19 @@ fn keep_names(experiment: &Experiment, fields: &mut Fields) {
         };
         let own = experiment.allocations().iter().find(same);
         arm.name = own.and_then(|own| own.name.clone());
+    }
+}
+
+/// Gives arms whose relative weights are sent back as the shares that were shown the weights that
+/// they have.
+fn keep_weights(experiment: &Experiment, fields: &mut Fields, generation: Generation) {
+    let Some(arms) = &mut fields.allocations else { return };
+    let own = experiment.allocations().iter().zip(generation.percent(experiment));
+    let shown = own.clone().map(|(own, share)| (&own.variation_id, share));
+    if arms.iter().map(|arm| (&arm.variation_id, arm.weight)).eq(shown) {
+        for (arm, (own, _)) in arms.iter_mut().zip(own) {
+            arm.weight = own.weight;
+        }
     }
 }
 
@@ -392,6 +406,8 @@ fn read_list<T>(
 
 fn read_allocation(cursor: Cursor<'_>, generation: Generation) -> Result<Allocation, Error> {
     let object = cursor.object(ALLOCATION_KEYS)?;
+    // The engine takes more where weights are relative; here they are percentages.
+    object.optional::<Percentage>("weight")?;
     let allocation = Allocation::from_json(cursor)?;
     object.required("is_control")?;
     match allocation.weight {

@@ -111,7 +111,10 @@
 //!   an id is the id of nothing. `HEAD` and `OPTIONS` are methods that no path has.
 //! - **What Auth0 does not have.** An experiment without a flow shows the empty text; one that goes
 //!   by another kind of subject than `device` shows that kind; weights and levels are shown with
-//!   the decimals that they have. Traffic, salt and tags are not shown, and no request changes
+//!   the decimals that they have. [Relative](crate::Weights::Relative) weights are shown as shares
+//!   in percent, with as many decimals as the generation takes, which sum to exactly 100 and leave
+//!   the weights as they are when they are sent back; any others are the new weights, and need not
+//!   sum to 100. Traffic, salt and tags are not shown, and no request changes
 //!   them.
 //! - **What is archived** stays as it is: flags with their variations, and segments, refuse edits.
 //!   Deleting a variation of an archived flag is a 409.

@@ -12,7 +12,7 @@ use crate::change::Field;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::model::{
     Allocation, Description, Experiment, Flag, FlagStatus, Flow, Iteration, Name, Parameter, Rule,
-    Segment, SegmentStatus, Status, Strategy, Variation,
+    Segment, SegmentStatus, Status, Strategy, Variation, Weights,
 };
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -205,7 +205,8 @@ impl Generation {
             allocations: experiment
                 .allocations()
                 .iter()
-                .map(|arm| self.allocation(snapshot, experiment, arm))
+                .zip(self.percent(experiment))
+                .map(|(arm, weight)| self.allocation(snapshot, experiment, arm, weight))
                 .collect(),
             levels: Some(experiment.levels()).filter(|levels| early && !levels.is_empty()),
             current_level: experiment.current_level().filter(|_| early),
@@ -222,6 +223,7 @@ impl Generation {
         snapshot: &'s Snapshot,
         experiment: &'s Experiment,
         arm: &'s Allocation,
+        weight: Option<Weight>,
     ) -> ShownAllocation<'s> {
         let early = self.is_early_access();
         let run = Some(experiment.iteration()).filter(|_| early);
@@ -241,7 +243,7 @@ impl Generation {
             variation_name: variation.or(frozen).map(Variation::name),
             segment_id,
             segment_name: segment.or(frozen_segment).map(Segment::name),
-            weight: arm.weight,
+            weight,
             priority: arm.priority.map(|priority| priority.get()),
             is_control: arm.is_control,
             is_fallback: (experiment.strategy() == Strategy::Segment).then_some(arm.is_fallback),
@@ -252,6 +254,30 @@ impl Generation {
             segment_snapshot: frozen_segment
                 .map(|segment| SegmentSnapshot { name: segment.name(), rules: segment.rules() }),
         }
+    }
+
+    /// The weights of an experiment's allocations in percent. Where they are relative, these are
+    /// their shares with as many decimals as a weight has here, cut so that they sum to exactly 100.
+    pub(super) fn percent(self, experiment: &Experiment) -> Vec<Option<Weight>> {
+        let own = experiment.allocations().iter().map(|arm| arm.weight);
+        if experiment.weights() == Weights::Percent {
+            return own.collect();
+        }
+        let step = if self.is_early_access() { Percentage::ONE.millionths() } else { 1 };
+        let steps = u128::from(Percentage::MAX.millionths() / step);
+        let millionths =
+            |weight: Option<Weight>| weight.map_or(0, |own| u128::from(own.millionths()));
+        let total: u128 = own.clone().map(millionths).sum();
+        let (mut sum, mut start) = (0, 0);
+        let shares = own.map(|weight| {
+            sum += millionths(weight);
+            let end = (sum * steps).checked_div(total).and_then(|end| u64::try_from(end).ok());
+            let end = end.unwrap_or_default();
+            let share = (end - start) * step;
+            start = end;
+            weight.map(|_| Weight::from_millionths(share).unwrap_or_default())
+        });
+        shares.collect()
     }
 
     pub(super) fn variation<'s>(

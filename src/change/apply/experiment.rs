@@ -28,6 +28,7 @@ impl Work<'_> {
         check_id_free(self.next.experiment(&id).is_some(), id.as_str())?;
         check_levels(&new.levels, new.strategy).map_err(|error| error.at("levels"))?;
         check_hash(new.hash, new.strategy, &new.levels, &new.stages)?;
+        new.weights.check_strategy(new.strategy)?;
         if let Some(traffic) = new.traffic.filter(|_| !new.levels.is_empty()) {
             let rule = "must not be given beside levels, which set it";
             return Err(Error::invalid(rule).with_value(&traffic).at("traffic"));
@@ -72,10 +73,11 @@ impl Work<'_> {
             analysis: None,
             rollout: None,
             chain: given("chain", new.chain.as_ref())?,
+            weights: new.weights,
             id: id.clone(),
         };
         self.next.check_experiment_free(&experiment)?;
-        check_allocations(&new.allocations, new.strategy)
+        check_allocations(&new.allocations, new.strategy, new.weights)
             .map_err(|error| error.at("allocations"))?;
         experiment.set_schedule(schedule);
         check_analysis(&new.analysis).map_err(|error| error.at("analysis"))?;
@@ -123,7 +125,7 @@ impl Work<'_> {
             settings.check_kind(&experiment.subject_kind).map_err(|e| e.at("subject_kind"))?;
         }
         if let Some(allocations) = &patch.allocations {
-            check_allocations(allocations, experiment.strategy)
+            check_allocations(allocations, experiment.strategy, experiment.weights)
                 .map_err(|error| error.at("allocations"))?;
         }
         let allocations = patch.allocations.as_deref().map(Arc::from);

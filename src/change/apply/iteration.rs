@@ -52,7 +52,7 @@ impl Work<'_> {
         let kind = given("subject_kind", patch.subject_kind.as_ref())?;
         edit.set("draft.subject_kind", &mut draft.subject_kind, kind)?;
         if let Some(allocations) = &patch.allocations {
-            check_allocations(allocations, experiment.strategy)
+            check_allocations(allocations, experiment.strategy, experiment.weights)
                 .map_err(|error| error.at("allocations"))?;
         }
         let allocations = patch.allocations.as_deref().map(Arc::from);

@@ -5,7 +5,9 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
-use crate::model::{Allocation, Analysis, HashVersion, Keep, RolloutSlice, Salt, Stage, Strategy};
+use crate::model::{
+    Allocation, Analysis, HashVersion, Keep, RolloutSlice, Salt, Stage, Strategy, Weights,
+};
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -99,6 +101,9 @@ pub struct NewExperiment {
     /// The chain that it is a member of while it runs; none unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,
+    /// How the weights of the arms are read; as percentages unless given.
+    #[serde(skip_serializing_if = "Weights::is_default")]
+    pub weights: Weights,
 }
 
 impl NewExperiment {
@@ -140,6 +145,7 @@ impl NewExperiment {
             analysis: Analysis::new(),
             rollout: Vec::new(),
             chain: None,
+            weights: Weights::default(),
         }
     }
 
@@ -255,6 +261,22 @@ impl NewExperiment {
     pub fn chain(self, name: impl Into<String>) -> Self {
         Self { chain: Some(name.into()), ..self }
     }
+
+    /// The same experiment, whose weights are read like this.
+    ///
+    /// ```
+    /// use variate::{Allocation, NewExperiment, Weights};
+    ///
+    /// // A third and two thirds.
+    /// let experiment = NewExperiment::by_percentage("Price", "flg_price".parse()?)
+    ///     .weights(Weights::Relative)
+    ///     .allocation(Allocation::share("var_today".parse()?, 1.try_into()?).control())
+    ///     .allocation(Allocation::share("var_higher".parse()?, 2.try_into()?));
+    /// # Ok::<(), variate::Error>(())
+    /// ```
+    pub fn weights(self, weights: Weights) -> Self {
+        Self { weights, ..self }
+    }
 }
 
 impl NewExperiment {
@@ -288,6 +310,7 @@ impl NewExperiment {
                 "analysis",
                 "rollout",
                 "chain",
+                "weights",
             ],
         )?;
         Ok(Self {
@@ -316,6 +339,7 @@ impl NewExperiment {
             analysis: object.or_default("analysis")?,
             rollout: object.or_default("rollout")?,
             chain: object.optional("chain")?,
+            weights: object.or_default("weights")?,
         })
     }
 }
