@@ -52,6 +52,14 @@ impl Members {
     }
 }
 
+impl Plan {
+    /// The members of its chain, itself among them, if it is in one.
+    pub(crate) fn members(&self) -> Option<&Members> {
+        let guards = self.gate.open()?.guards.as_ref()?;
+        guards.chain.as_ref().map(|link| &*link.members)
+    }
+}
+
 impl Link {
     /// The members before this one, in order.
     pub(crate) fn before(&self) -> impl Iterator<Item = &Plan> {

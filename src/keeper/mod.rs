@@ -15,6 +15,8 @@ use crate::engine::Engine;
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, VariationId};
 use crate::model::{Experiment, Keep, KeptAssignment, Status, check_subject_id};
+#[cfg(doc)]
+use crate::snapshot::Chain;
 use crate::snapshot::{Snapshot, check_arm};
 use memory::{Memory, Update};
 
@@ -125,8 +127,10 @@ impl Keeper {
     /// [`Keep::Never`], nor of a subject that is forced or attached; and what is attached by hand
     /// stays until it is [detached](Self::detach).
     ///
-    /// Costs one look-up in the store if the experiment is active or paused and its flag is on;
-    /// another and a write if what is remembered has to change.
+    /// In a [chain](crate::Chain), what is remembered in its other members counts as well.
+    ///
+    /// Costs one look-up in the store if the experiment is active or paused and its flag is on, or one
+    /// for each member of its chain; another and a write if what is remembered has to change.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the store fails. So it is when the decision is made and only
@@ -138,24 +142,105 @@ impl Keeper {
         subject: &Subject<'_>,
     ) -> Result<Decision<'s>, Error> {
         let Some(plan) = snapshot.plan(experiment) else { return Ok(Decision::NOT_FOUND) };
-        let is_active = match &plan.gate {
-            Gate::Open(_) => true,
-            Gate::Paused(_) => false,
-            Gate::Closed(_) | Gate::Shipped(_) | Gate::Off(_) => return Ok(plan.assign(subject)),
-        };
-        let Some(subject_id) = subject.id(plan.subject_kind().as_str()) else {
+        if let Gate::Closed(_) | Gate::Shipped(_) | Gate::Off(_) = &plan.gate {
             return Ok(plan.assign(subject));
+        }
+        let remembered = match plan.members() {
+            Some(members) => self.remembered(members.plans.iter().map(|plan| &**plan), subject)?,
+            None => self.remembered([plan], subject)?,
         };
-        let experiment_id = plan.experiment_id();
-        let kept = self.memory.get(experiment_id, subject_id)?;
-        let decision = decide(plan, subject, kept.as_ref());
-        let writes = is_active && plan.keep != Keep::Never;
-        if !writes || matches!(update(&decision, kept.as_ref()), Update::Nothing) {
+        self.remember(snapshot, plan, subject, &remembered)
+    }
+
+    /// What a subject gets from the member of a chain that has it, as [`Chain::assign`] says, with
+    /// what is remembered of it in all of them; and remembers what it got.
+    ///
+    /// Each active member remembers and forgets as if it had been asked by
+    /// [`assign`](Self::assign). Costs a look-up in the store for each member.
+    ///
+    /// ```
+    /// # let engine = variate::Engine::from_json(r#"{"format": "variate/1",
+    /// #     "flags": [{"id": "flg_a", "name": "A flag", "status": "active",
+    /// #         "parameters": {"x": {"type": "number", "value": 1}},
+    /// #         "variations": [{"id": "var_a", "name": "one"}, {"id": "var_b", "name": "two"}]}],
+    /// #     "experiments": [
+    /// #         {"id": "exp_price", "name": "Price", "flag_id": "flg_a", "strategy": "percentage",
+    /// #             "status": "active", "traffic": 70, "chain": "paywall",
+    /// #             "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}]},
+    /// #         {"id": "exp_trial", "name": "Trial", "flag_id": "flg_a", "strategy": "percentage",
+    /// #             "status": "active", "traffic": 30, "chain": "paywall",
+    /// #             "allocations": [{"variation_id": "var_b", "weight": 100, "is_control": true}]}]}"#)?;
+    /// use variate::{Keeper, Subject};
+    ///
+    /// let keeper = Keeper::new(engine)?;
+    /// keeper.attach(&"exp_trial".parse()?, "device-42", &"var_b".parse()?)?;
+    ///
+    /// let snapshot = keeper.engine().snapshot();
+    /// let decision = keeper.assign_in_chain(&snapshot, "paywall", &Subject::new("device-42"))?;
+    /// assert_eq!(decision.experiment_id().unwrap().as_str(), "exp_trial");
+    /// # Ok::<(), variate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`assign`](Self::assign).
+    pub fn assign_in_chain<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        chain: impl AsRef<str>,
+        subject: &Subject<'_>,
+    ) -> Result<Decision<'s>, Error> {
+        let chain = snapshot.chain(chain);
+        let remembered = self.remembered(chain.plans(), subject)?;
+        let decision = chain.assign(&bring(subject, &remembered));
+        for alone in chain.plans() {
+            let id = alone.experiment_id();
+            let holds = decision.experiment_id() == Some(id) && decision.in_experiment();
+            if holds || remembered.iter().any(|(own, _)| *own == id) {
+                let linked = snapshot.plan(id).unwrap_or(alone);
+                self.remember(snapshot, linked, subject, &remembered)?;
+            }
+        }
+        Ok(decision)
+    }
+
+    /// What is remembered of a subject in the experiments of these plans.
+    fn remembered<'p>(
+        &self,
+        plans: impl IntoIterator<Item = &'p Plan>,
+        subject: &Subject<'_>,
+    ) -> Result<Vec<Remembered<'p>>, Error> {
+        let mut remembered = Vec::new();
+        for plan in plans {
+            let Some(subject_id) = subject.id(plan.subject_kind().as_str()) else { continue };
+            let id = plan.experiment_id();
+            remembered.extend(self.memory.get(id, subject_id)?.map(|kept| (id, kept)));
+        }
+        Ok(remembered)
+    }
+
+    /// What a subject gets, with what is remembered of it; and remembers what it got.
+    fn remember<'s>(
+        &self,
+        snapshot: &Snapshot,
+        plan: &'s Plan,
+        subject: &Subject<'_>,
+        remembered: &[Remembered<'_>],
+    ) -> Result<Decision<'s>, Error> {
+        let id = plan.experiment_id();
+        let kept = remembered.iter().find(|(own, _)| *own == id).map(|(_, kept)| kept);
+        let decision = plan.assign(&bring(subject, remembered));
+        let writes = matches!(plan.gate, Gate::Open(_)) && plan.keep != Keep::Never;
+        let subject_id = subject.id(plan.subject_kind().as_str());
+        let Some(subject_id) = subject_id.filter(|_| writes) else { return Ok(decision) };
+        if matches!(update(&decision, kept), Update::Nothing) {
             return Ok(decision);
         }
-        self.memory.update(experiment_id, subject_id, |kept| {
-            let decision = decide(plan, subject, kept.as_ref());
-            match self.holds(snapshot, experiment_id) {
+        let others = || remembered.iter().filter(|(own, _)| *own != id).cloned();
+        self.memory.update(id, subject_id, |kept| {
+            let own = kept.clone().map(|kept| (id, kept));
+            let present: Vec<_> = others().chain(own).collect();
+            let decision = plan.assign(&bring(subject, &present));
+            match self.holds(snapshot, id) {
                 true => (update(&decision, kept.as_ref()), decision),
                 false => (Update::Nothing, decision),
             }
@@ -236,17 +321,17 @@ impl Keeper {
     }
 }
 
-/// What a subject gets of which this is remembered.
-fn decide<'s>(
-    plan: &'s Plan,
-    subject: &Subject<'_>,
-    kept: Option<&KeptAssignment>,
-) -> Decision<'s> {
-    let Some(kept) = kept else { return plan.assign(subject) };
-    let (experiment, variation) = (plan.experiment_id().as_str(), kept.variation_id.as_str());
-    plan.assign(&match kept.attached {
-        true => subject.clone().attached(experiment, variation),
-        false => subject.clone().kept(experiment, variation),
+/// What is remembered of a subject in an experiment.
+type Remembered<'p> = (&'p ExperimentId, KeptAssignment);
+
+/// The subject with what is remembered of it.
+fn bring<'a>(subject: &Subject<'a>, remembered: &'a [Remembered<'_>]) -> Subject<'a> {
+    remembered.iter().fold(subject.clone(), |subject, (experiment, kept)| {
+        let (experiment, variation) = (experiment.as_str(), kept.variation_id.as_str());
+        match kept.attached {
+            true => subject.attached(experiment, variation),
+            false => subject.kept(experiment, variation),
+        }
     })
 }
 

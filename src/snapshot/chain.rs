@@ -17,8 +17,9 @@ use crate::time::Timestamp;
 /// each judged for itself as if there were no chain, it is in
 ///
 /// 1. the first that it is [forced](Subject::forced) into; or else
-/// 2. the first in which an assignment that it brings [is kept](crate::Keep); or else
-/// 3. the first whose gates let it in: schedule, holdouts, layer, audience and traffic.
+/// 2. the first that it is [attached](Subject::attached) to; or else
+/// 3. the first in which an assignment that it brings [is kept](crate::Keep); or else
+/// 4. the first whose gates let it in: schedule, holdouts, layer, audience and traffic.
 ///
 /// To all other members it is [elsewhere](Reason::Elsewhere), which they ask after the layer and
 /// before the audience, and they serve it their
@@ -104,6 +105,11 @@ impl<'s> Chain<'s> {
         let Some(members) = self.members else { return Decision::NOT_FOUND };
         let nobody = Decision { reason: Reason::NotSampled, ..Decision::NOT_FOUND };
         members.assign(subject).unwrap_or(nobody)
+    }
+
+    /// The members, each as if it stood alone.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &'s Plan> {
+        self.members.into_iter().flat_map(|members| &members.plans).map(|plan| &**plan)
     }
 
     /// What each member gives the subject and the whole way there, in order.

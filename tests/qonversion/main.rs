@@ -18,5 +18,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod create;
+mod errors;
+mod groups;
+mod lists;
+mod mutations;
 mod patch;
+mod selection;
+mod status;
 mod support;
+mod users;

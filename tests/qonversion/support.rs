@@ -48,7 +48,7 @@ impl Api {
         let events = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&events);
         engine.listen(move |event, _| told.lock().unwrap().push(event.clone())).unwrap();
-        Self { surface: Experiments::new(engine), events }
+        Self { surface: Experiments::new(engine).unwrap(), events }
     }
 
     pub fn surface(&self) -> &Experiments {

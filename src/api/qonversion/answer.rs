@@ -12,10 +12,11 @@ use crate::error::{Code, Error};
 const RESTARTED: HeaderName = HeaderName::from_static("x-qon-pagination-restarted");
 
 /// The field names that differ between Qonversion and this crate: ours and theirs.
-const FIELDS: [(&str, &str); 4] = [
+const FIELDS: [(&str, &str); 5] = [
     ("annotations", "is_context_specific"),
     ("chain", "context_key"),
     ("key", "alias_id"),
+    ("subject_id", "user_id"),
     ("traffic", "segment_percent"),
 ];
 
@@ -206,7 +207,7 @@ impl From<Error> for Refusal {
         let message = worded(&error);
         let refusal = match error.code() {
             // Why is for the host's log, not for whoever calls.
-            Code::NotRecorded => return Self::internal("storage_error"),
+            Code::NotRecorded | Code::StoreUnavailable => return Self::internal("storage_error"),
             Code::EntropyUnavailable | Code::ReentrantCommit | Code::ReplayMismatch => {
                 return Self::internal("unknown_error");
             }
@@ -220,7 +221,7 @@ impl From<Error> for Refusal {
                 Self::new(StatusCode::NOT_FOUND, ErrorType::Resource, "not_found", message)
             }
             Code::UnknownReference => Self::senseless("relation_not_found", message),
-            Code::AlreadyExists | Code::NameTaken => {
+            Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => {
                 Self::new(StatusCode::CONFLICT, ErrorType::Resource, "already_exists", message)
             }
             _ if error.is_conflict() || error.is_refused() => Self::conflict(message),

@@ -11,7 +11,7 @@
 //! use variate::api::qonversion::Experiments;
 //! use variate::{Engine, Subject};
 //!
-//! let surface = Experiments::new(Engine::new());
+//! let surface = Experiments::new(Engine::new())?;
 //! let send = |method, path: &str, body: Value| -> Result<Value, Box<dyn std::error::Error>> {
 //!     let request = Request::builder().method(method).uri(path).body(body.to_string())?;
 //!     Ok(serde_json::from_slice(surface.handle(&request).body())?)
@@ -158,6 +158,7 @@ pub use answer::{ErrorType, refusal};
 
 use crate::api::call::Call;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::keeper::Keeper;
 
 /// Qonversion's experiments over an [`Engine`], and over what is remembered of its subjects.
@@ -169,8 +170,11 @@ pub struct Experiments {
 
 impl Experiments {
     /// The surface over an engine, which remembers in memory whom it has attached.
-    pub fn new(engine: Engine) -> Self {
-        Self::with_keeper(Keeper::new(engine))
+    ///
+    /// # Errors
+    /// Those of [`Keeper::new`].
+    pub fn new(engine: Engine) -> Result<Self, Error> {
+        Keeper::new(engine).map(Self::with_keeper)
     }
 
     /// The surface over an engine and what a keeper remembers.

@@ -62,7 +62,7 @@ impl Experiments {
 
     /// How the users of an experiment are divided, as far as they are remembered.
     fn summary<'s>(&self, experiment: &'s Experiment) -> Result<ShownSummary<'s>, Refusal> {
-        let kept = self.keeper().store().list(experiment.id())?;
+        let kept = self.keeper().list(experiment.id())?;
         let arms = experiment.allocations();
         let all: u64 = arms.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
         let groups = arms.iter().map(|arm| {

@@ -8,8 +8,7 @@ use super::experiments::find;
 use super::input::read_attachment;
 use super::show::path_of;
 use crate::api::call::Call;
-use crate::error::{Code, Error};
-use crate::model::{Key, Status};
+use crate::model::Key;
 
 /// A user in a group, as it is answered.
 #[derive(Serialize)]
