@@ -44,8 +44,8 @@ pub use model::Regex;
 pub use model::{
     ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, Bounds, Carryover, ChainName,
     Condition, Config, Correction, CorrectionMethod, CorrectionScope, Description, Draft,
-    EventDefault, Experiment, Expression, Flag, FlagStatus, Flow, HashVersion, Holdout, Iteration,
-    Keep, KeptAssignment, Key, Layer, Maintainer, Methodology, Metric, MetricDefinition,
+    EventDefault, Experiment, Expression, Flag, FlagStatus, Flow, Goal, HashVersion, Holdout,
+    Iteration, Keep, KeptAssignment, Key, Layer, Maintainer, Methodology, Metric, MetricDefinition,
     MetricKind, MetricMember, MetricUse, Name, Number, OneOf, Parameter, ParameterType,
     PastIteration, Reservation, RolloutSlice, Rule, Salt, Segment, SegmentStatus, Semver, Settings,
     Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag, TestDirection, Text,

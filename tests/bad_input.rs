@@ -166,7 +166,8 @@ const FULL: &str = r#"{
         "significance_threshold": 0.05,
         "test_direction": "two_sided",
         "correction": {"method": "bonferroni", "scope": "variations"},
-        "sequential": false
+        "sequential": false,
+        "goal": {"metric": "sales", "value": 2.5, "direction": "increase"}
       },
       "version": 6,
       "created_at": "2026-11-20T12:00:00.000Z",
@@ -464,7 +465,8 @@ const CHANGES: &str = r#"[
       "test_direction": "one_sided",
       "correction": {"method": "benjamini_hochberg", "scope": "metrics"},
       "sequential": true,
-      "reallocation_interval": 3600000
+      "reallocation_interval": 3600000,
+      "goal": {"metric": "sales", "value": 2.5, "direction": "increase"}
     }
   },
   {
@@ -559,7 +561,8 @@ const CHANGES: &str = r#"[
         "test_direction": "two_sided",
         "correction": {"method": "bonferroni", "scope": "variations_and_metrics"},
         "sequential": false,
-        "reallocation_interval": 1
+        "reallocation_interval": 1,
+        "goal": {"metric": "sales", "value": 2.5, "direction": "increase"}
       }
     }
   },
@@ -1082,6 +1085,10 @@ experiments[].analysis.correction.method: "x"=invalid_value
 experiments[].analysis.correction.scope: "x"=invalid_value
 experiments[].analysis.sequential: true
 experiments[].analysis.reallocation_interval: 7
+experiments[].analysis.goal: {}
+experiments[].analysis.goal.metric: "x"
+experiments[].analysis.goal.value: 7 -1 1.5 1e300
+experiments[].analysis.goal.direction: "x"
 experiments[0].analysis.metrics[0].is_primary: true=invalid_value@experiments[0].analysis.metrics[1].is_primary
 experiments[2].analysis.kind: "x"=invalid_value absent=invalid_value@experiments[2].analysis.reallocation_interval
 experiments[2].analysis.methodology: "x"=invalid_value absent=invalid_value
@@ -1267,6 +1274,10 @@ analysis.correction.method: "x"=invalid_value
 analysis.correction.scope: "x"=invalid_value
 analysis.sequential: true
 analysis.reallocation_interval: 7
+analysis.goal: {}
+analysis.goal.metric: "x"
+analysis.goal.value: 7 -1 1.5 1e300
+analysis.goal.direction: "x"
 patch.analysis: {} null=not_nullable
 patch.analysis.hypothesis: null "x"
 patch.analysis.kind: "x"=invalid_value null=not_nullable
@@ -1288,6 +1299,10 @@ patch.analysis.correction.method: "x"=invalid_value
 patch.analysis.correction.scope: "x"=invalid_value
 patch.analysis.sequential: null true
 patch.analysis.reallocation_interval: null 7
+patch.analysis.goal: null {}
+patch.analysis.goal.metric: "x"
+patch.analysis.goal.value: 7 -1 1.5 1e300
+patch.analysis.goal.direction: "x"
 create_metric/id: "x"=invalid_value
 create_metric/key: "x"
 create_metric/maintainer: "x"

@@ -59,6 +59,8 @@ codes! {
         Analysis = "analysis",
         /// The chain that it is a member of while it runs.
         Chain = "chain",
+        /// What the experiment is to reach, of the [`Analysis`](crate::Analysis).
+        Goal = "goal",
     }
 }
 
@@ -69,7 +71,7 @@ impl Field {
     /// | field | in |
     /// |---|---|
     /// | `name`, `description`, `tags`, `maintainer` | `draft`, `active`, `paused`, `completed` |
-    /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages` | `draft`, `active`, `paused` |
+    /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages`, `goal` | `draft`, `active`, `paused` |
     /// | `allocations`, `audience_id`, `outside_variation_id`, `salt`, `chain` | `draft`, `paused` |
     /// | `flow`, `levels`, `subject_kind`, `can_reshuffle`, `hypothesis`, `analysis` | `draft` |
     /// | `metrics`, `attributes` | `draft`; they [grow](Self::grows_in) while `active` and `paused` |
@@ -80,9 +82,12 @@ impl Field {
             Self::Name | Self::Description | Self::Tags | Self::Maintainer => {
                 &[Draft, Active, Paused, Completed]
             }
-            Self::Traffic | Self::Keep | Self::StartsAt | Self::EndsAt | Self::Stages => {
-                &[Draft, Active, Paused]
-            }
+            Self::Traffic
+            | Self::Keep
+            | Self::StartsAt
+            | Self::EndsAt
+            | Self::Stages
+            | Self::Goal => &[Draft, Active, Paused],
             Self::Allocations
             | Self::AudienceId
             | Self::OutsideVariationId

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::id::{ExperimentId, SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, Object, deserialize};
 use crate::model::{
-    ActiveLimit, Allocation, AnalysisKind, Correction, Keep, Methodology, MetricUse, Parameter,
-    Rule, Stage, TestDirection, Text,
+    ActiveLimit, Allocation, AnalysisKind, Correction, Goal, Keep, Methodology, MetricUse,
+    Parameter, Rule, Stage, TestDirection, Text,
 };
 use crate::number::{Percentage, Probability};
 use crate::time::Timestamp;
@@ -354,6 +354,9 @@ patches! {
             sequential / clear_sequential: bool = bool,
             /// How often a bandit divides the subjects anew, in milliseconds.
             reallocation_interval / clear_reallocation_interval: u64 = u64,
+            /// What the experiment is to reach, in place of what it was; one that says nothing is
+            /// none.
+            goal / clear_goal: Goal = Goal,
         }
     }
 }

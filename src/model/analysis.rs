@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Record, SubjectKind, Text, check_count, check_distinct};
+use super::{Goal, Record, SubjectKind, Text, check_count, check_distinct};
 use crate::error::{Error, codes};
 use crate::id::MetricId;
 use crate::json::{Cursor, FromJson, deserialize};
@@ -23,7 +23,8 @@ const MAX_ATTRIBUTE: usize = 255;
 /// with it, and it has no influence on who gets what.
 ///
 /// It changes while the experiment is a draft; `metrics` and `attributes` also grow while it is
-/// active or paused, see [`Field::grows_in`](crate::Field::grows_in).
+/// active or paused, see [`Field::grows_in`](crate::Field::grows_in), and `goal` changes while it is a
+/// draft, active or paused.
 ///
 /// A bandit, kind `mab`, is `bayesian` and has a primary metric, which is no group; neither it nor
 /// any other metric or member of a group is read by a percentile.
@@ -84,6 +85,9 @@ pub struct Analysis {
     /// `mab`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reallocation_interval: Option<u64>,
+    /// What the experiment is to reach. One that says nothing is none.
+    #[serde(skip_serializing_if = "says_nothing")]
+    pub goal: Option<Goal>,
 }
 
 /// A metric as an analysis reads it.
@@ -198,6 +202,7 @@ impl Analysis {
         correction: None,
         sequential: None,
         reallocation_interval: None,
+        goal: None,
     };
 
     /// One that says nothing.
@@ -210,9 +215,14 @@ impl Analysis {
         *self == *Self::NONE
     }
 
+    /// The same analysis, without a goal that says nothing.
+    pub(crate) fn tidy(self) -> Self {
+        Self { goal: self.goal.filter(|goal| !goal.is_default()), ..self }
+    }
+
     /// To be held; nothing when it says nothing.
     pub(crate) fn shared(self) -> Option<Arc<Self>> {
-        Some(self).filter(|own| !own.is_default()).map(Arc::new)
+        Some(self.tidy()).filter(|own| !own.is_default()).map(Arc::new)
     }
 
     /// The metric that decides.
@@ -252,6 +262,15 @@ impl Analysis {
         self.attributes.push(attribute.into());
         self
     }
+
+    /// The same analysis with this goal.
+    pub fn goal(self, goal: Goal) -> Self {
+        Self { goal: Some(goal), ..self }
+    }
+}
+
+fn says_nothing(goal: &Option<Goal>) -> bool {
+    goal.as_ref().is_none_or(Goal::is_default)
 }
 
 /// Checks an analysis as far as no metric is concerned.
@@ -354,8 +373,9 @@ impl FromJson for Analysis {
             "correction",
             "sequential",
             "reallocation_interval",
+            "goal",
         ])?;
-        Ok(Self {
+        let own = Self {
             hypothesis: object.optional("hypothesis")?,
             kind: object.or_default("kind")?,
             methodology: object.optional("methodology")?,
@@ -369,7 +389,9 @@ impl FromJson for Analysis {
             correction: object.optional("correction")?,
             sequential: object.optional("sequential")?,
             reallocation_interval: object.optional("reallocation_interval")?,
-        })
+            goal: object.optional("goal")?,
+        };
+        Ok(own.tidy())
     }
 }
 

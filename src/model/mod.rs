@@ -7,6 +7,7 @@ mod document;
 mod draft;
 mod experiment;
 mod flag;
+mod goal;
 mod holdout;
 mod iteration;
 mod kept;
@@ -30,6 +31,7 @@ pub use analysis::{
 pub use draft::Draft;
 pub use experiment::Experiment;
 pub use flag::{Config, Flag, Variation};
+pub use goal::Goal;
 pub use holdout::Holdout;
 pub use iteration::Iteration;
 pub use kept::KeptAssignment;

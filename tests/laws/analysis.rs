@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 use variate::{
-    Analysis, AnalysisKind, AnalysisPatch, Change, Code, Error, Event, ExperimentPatch, Field,
-    Methodology, MetricDefinition, MetricUse, NewExperiment, NewMetric, Snapshot, Status, Subject,
+    Analysis, AnalysisKind, AnalysisPatch, Change, Code, DraftPatch, Error, Event, ExperimentPatch,
+    Field, Goal, Methodology, MetricDefinition, MetricUse, NewExperiment, NewHoldout, NewMetric,
+    Number, Snapshot, Status, Subject,
 };
 
 const SINGLES: [&str; 5] = ["met_a", "met_b", "met_c", "met_d", "met_e"];
@@ -53,6 +54,7 @@ fn full() -> Value {
         "test_direction": "one_sided",
         "correction": {"method": "benjamini_hochberg", "scope": "variations_and_metrics"},
         "sequential": true,
+        "goal": {"metric": "trial to paid", "value": 2.5, "direction": "increase"},
     })
 }
 
@@ -101,7 +103,12 @@ fn check_edit(before: &Snapshot, own: &Value, after: &Value, fields: &[&str]) ->
 
 #[test]
 fn an_analysis_is_held_in_full() {
-    check_edit(&measured(), &full(), &full(), &["analysis", "attributes", "hypothesis", "metrics"]);
+    check_edit(
+        &measured(),
+        &full(),
+        &full(),
+        &["analysis", "attributes", "goal", "hypothesis", "metrics"],
+    );
     for (own, fields) in [
         (json!({"significance_threshold": 0}), vec!["analysis"]),
         (json!({"significance_threshold": 1, "bayesian_threshold": 100}), vec!["analysis"]),
@@ -110,6 +117,10 @@ fn an_analysis_is_held_in_full() {
         (json!({"correction": {"scope": "metrics"}, "sequential": false}), vec!["analysis"]),
         (json!({"methodology": "export_only", "sequential": true}), vec!["analysis"]),
         (json!({"hypothesis": "é".repeat(2048)}), vec!["hypothesis"]),
+        (json!({"goal": {"metric": "é".repeat(2048)}}), vec!["goal"]),
+        (json!({"goal": {"value": -1e300}}), vec!["goal"]),
+        (json!({"goal": {"value": 0.1, "direction": "any\nwhere"}}), vec!["goal"]),
+        (json!({"goal": {"value": i64::MAX}}), vec!["goal"]),
         (json!({"attributes": ["1", "2", "3", "4", "é".repeat(255)]}), vec!["attributes"]),
         (json!({"metrics": [{"metric_id": "met_steps", "is_primary": true}]}), vec!["metrics"]),
         (json!({"metrics": [{"metric_id": "met_group"}]}), vec!["metrics"]),
@@ -177,6 +188,13 @@ fn what_makes_no_sense_is_refused() {
     check(json!({"hypothesis": ""}), invalid, "hypothesis");
     check(json!({"hypothesis": "a\0b"}), invalid, "hypothesis");
     check(json!({"hypothesis": "é".repeat(2049)}), invalid, "hypothesis");
+    check(json!({"goal": {"metric": ""}}), invalid, "goal.metric");
+    check(json!({"goal": {"direction": "a\0b"}}), invalid, "goal.direction");
+    check(json!({"goal": {"direction": "é".repeat(2049)}}), invalid, "goal.direction");
+    check(json!({"goal": {"value": "2"}}), Code::WrongType, "goal.value");
+    check(json!({"goal": {"value": u64::MAX}}), invalid, "goal.value");
+    check(json!({"goal": {"metric_id": "met_a"}}), Code::UnknownKey, "goal.metric_id");
+    check(json!({"goal": "more"}), Code::WrongType, "goal");
     check(json!({"kind": "bandit"}), invalid, "kind");
     check(json!({"methodology": "export-only"}), invalid, "methodology");
     check(json!({"bayesian_threshold": 100.000_001}), invalid, "bayesian_threshold");
@@ -238,7 +256,7 @@ fn a_patch_keeps_clears_and_sets() {
         let (cleared, named) = match field.as_str() {
             "kind" => (json!("experiment"), "analysis"),
             "metrics" | "attributes" => (json!([]), field.as_str()),
-            "hypothesis" => (Value::Null, "hypothesis"),
+            "hypothesis" | "goal" => (Value::Null, field.as_str()),
             _ => (Value::Null, "analysis"),
         };
         let mut without = full();
@@ -264,6 +282,7 @@ fn the_table_says_what_changes_and_what_grows() {
     for field in [Field::Hypothesis, Field::Metrics, Field::Attributes, Field::Analysis] {
         assert_eq!(field.changes_in(), [Status::Draft], "{field}");
     }
+    assert_eq!(Field::Goal.changes_in(), [Status::Draft, Status::Active, Status::Paused]);
 }
 
 #[test]
@@ -286,6 +305,24 @@ fn only_a_draft_changes() {
             let grows = matches!(field.as_str(), "metrics" | "attributes");
             let said = error.rule().contains("grows");
             assert_eq!(said, grows && matches!(status, Status::Active | Status::Paused), "{error}");
+        }
+        let mut moved = full();
+        moved["goal"] = json!({"value": -3, "direction": "down"});
+        let goal = json!({"goal": moved["goal"]});
+        match status {
+            Status::Active | Status::Paused => {
+                let after = check_edit(&snapshot, &goal, &moved, &["goal"]);
+                let [before, after] = [&snapshot, &after].map(|own| {
+                    let experiment = serde_json::to_value(own.experiment("exp_weights")).unwrap();
+                    experiment["iteration"].clone()
+                });
+                assert_eq!(before, after, "the run is the same");
+            }
+            _ => {
+                let error = apply(&snapshot, patch(&goal).unwrap()).unwrap_err();
+                let path = "patch.analysis.goal";
+                assert_eq!((error.code(), error.path()), (Code::NotMutable, path), "{status}");
+            }
         }
         let mut more = full();
         more["attributes"] = json!(["age", "country", "app"]);
@@ -417,7 +454,7 @@ proptest! {
             .iter()
             .filter(|(key, value)| first.get(*key) != Some(*value))
             .map(|(key, _)| match key.as_str() {
-                "hypothesis" | "metrics" | "attributes" => key.as_str(),
+                "hypothesis" | "metrics" | "attributes" | "goal" => key.as_str(),
                 _ => "analysis",
             })
             .collect::<std::collections::BTreeSet<_>>();
@@ -478,8 +515,77 @@ fn any_members() -> impl Strategy<Value = Map<String, Value>> {
         of("test_direction", vec![json!("one_sided"), json!("two_sided")]),
         of("correction", vec![json!({"method": "bonferroni"}), json!({"scope": "metrics"})]),
         of("sequential", vec![json!(true), json!(false)]),
+        of("goal", vec![json!({"metric": "sales"}), json!({"value": 7, "direction": "up"})]),
     ]
     .prop_map(|members| members.into_iter().flatten().collect())
+}
+
+proptest! {
+    /// A goal's number is the same after any way there is, to the bit, and prints as it was.
+    #[test]
+    fn a_goal_keeps_its_number(float in any::<f64>().prop_filter("finite", |own| own.is_finite())) {
+        let number = Number::try_from(float).unwrap();
+        let goal = Goal::new().value(number);
+        let patch = AnalysisPatch::new().goal(goal.clone());
+        let change = Change::patch_experiment(&p("exp_weights"), ExperimentPatch::new().analysis(patch));
+        let change = Change::from_json(serde_json::to_string(&change).unwrap()).unwrap();
+        let snapshot = ok(&measured(), change);
+        let read = Snapshot::from_json(snapshot.to_json()).unwrap();
+        prop_assert_eq!(read.to_json(), snapshot.to_json());
+        let held = read.experiment("exp_weights").unwrap().analysis().goal.clone();
+        prop_assert_eq!(held.as_ref(), Some(&goal));
+        let value = held.unwrap().value.unwrap().as_f64();
+        // Zero has one sign.
+        prop_assert_eq!(value.to_bits(), (float + 0.0).to_bits());
+    }
+}
+
+#[test]
+fn a_goal_that_says_nothing_is_none() {
+    for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert!(Number::try_from(float).is_err());
+    }
+    let without = json!({"hypothesis": "More"});
+    let with = json!({"hypothesis": "More", "goal": {"metric": "sales"}});
+    let empty = json!({"goal": {}});
+    check_edit(&analysed(&with), &empty, &without, &["goal"]);
+    check_edit(&analysed(&without), &empty, &without, &[]);
+    // However it comes to be there.
+    let analysis = || Analysis::new().goal(Goal::new());
+    assert_eq!(serde_json::to_value(analysis()).unwrap(), json!({}));
+    assert_eq!(serde_json::from_value::<Analysis>(empty).unwrap(), Analysis::new());
+    let experiment =
+        NewExperiment::by_percentage("Read", p("flg_a")).id(p("exp_read")).analysis(analysis());
+    let holdout = NewHoldout::new("Out", "device", p("5")).id(p("hld_a")).analysis(analysis());
+    let before = measured();
+    let commit = apply(&before, vec![experiment.into(), holdout.into()]).unwrap();
+    assert!(!commit.snapshot.to_json().contains("\"analysis\":"));
+    assert_eq!(commit.snapshot.experiment("exp_read").unwrap().analysis().goal, None);
+    assert_eq!(commit.snapshot.holdout("hld_a").unwrap().analysis().goal, None);
+    let event = Event::clone(&commit.event.unwrap());
+    let read = Event::from_json(serde_json::to_string(&event).unwrap()).unwrap();
+    assert_eq!(read, event);
+    assert_eq!(before.replay([read]).unwrap(), *commit.snapshot);
+}
+
+/// The next run can have another goal, and what was the goal of one that is over stays.
+#[test]
+fn each_run_has_its_goal() {
+    let goal = |metric: &str| Goal::new().metric(p(metric));
+    let (id, first) = (p("exp_weights"), json!({"goal": {"metric": "first"}}));
+    let running = brought_to(&analysed(&first), "exp_weights", Status::Active);
+    let draft = DraftPatch::new().analysis(AnalysisPatch::new().goal(goal("third")));
+    let drafted = ok(&running, Change::draft_iteration(&id, draft));
+    let second = ok(&drafted, patch(&json!({"goal": {"metric": "second"}})).unwrap());
+    let third = ok(&second, Change::start_iteration(&id));
+    let own = third.experiment("exp_weights").unwrap();
+    assert_eq!(own.analysis().goal, Some(goal("third")));
+    assert_eq!(own.previous_iterations()[0].analysis().goal, Some(goal("second")));
+    assert_eq!(Snapshot::from_json(third.to_json()).unwrap(), third);
+    let cleared = AnalysisPatch::new().clear_goal();
+    let cleared = Change::patch_experiment(&id, ExperimentPatch::new().analysis(cleared));
+    let own = ok(&third, cleared);
+    assert_eq!(own.experiment("exp_weights").unwrap().analysis().goal, None);
 }
 
 #[test]

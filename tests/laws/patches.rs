@@ -306,8 +306,8 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
 }
 
 /// The fields that stand in the analysis; what patches do to them is told with it.
-const OF_ANALYSIS: [Field; 4] =
-    [Field::Hypothesis, Field::Metrics, Field::Attributes, Field::Analysis];
+const OF_ANALYSIS: [Field; 5] =
+    [Field::Hypothesis, Field::Metrics, Field::Attributes, Field::Analysis, Field::Goal];
 
 /// The change that gives a field of an experiment this value; `None` where a patch has no such key.
 fn give(id: &str, field: Field, value: &Value) -> Option<Change> {

@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use variate::{
     ActiveLimit, Allocation, Analysis, AnalysisPatch, Carryover, Change, Code, Commit, DraftPatch,
     Effect, EffectKind, Engine, EntityKind, Error, Event, Experiment, ExperimentId,
-    ExperimentPatch, Expression, Flag, FlagPatch, FlagStatus, Holdout, HoldoutPatch, Keep, Layer,
-    LayerPatch, MetricDefinition, MetricUse, NewExperiment, NewFlag, NewHoldout, NewLayer,
+    ExperimentPatch, Expression, Flag, FlagPatch, FlagStatus, Goal, Holdout, HoldoutPatch, Keep,
+    Layer, LayerPatch, MetricDefinition, MetricUse, NewExperiment, NewFlag, NewHoldout, NewLayer,
     NewMetric, NewSegment, NewVariation, Parameter, PastIteration, Percentage, Rule, SegmentId,
     SegmentPatch, SegmentStatus, SettingsPatch, Snapshot, Stage, Status, Timestamp, Transaction,
     Variation, VariationId, VariationPatch, Weight,
@@ -461,6 +461,11 @@ fn analysis_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Analysis) -> Analy
         3 => patch.sequential(dice.chance(50)).significance_threshold(p("0.05")),
         4 => patch.attributes(vec!["country".to_owned(), dice.one_of(&["age", "app"]).to_string()]),
         5 => patch.metrics(uses(dice, snapshot)),
+        6 => match dice.below(3) {
+            0 => patch.clear_goal(),
+            1 => patch.goal(Goal::new()),
+            _ => patch.goal(Goal::new().metric(p("sales")).value(0.1.try_into().unwrap())),
+        },
         _ => {
             let mut grown = old.metrics.clone();
             let more =

@@ -193,6 +193,8 @@ impl Design {
             correction,
             sequential,
             reallocation_interval,
+            // LaunchDarkly knows of none, so it stays as it is.
+            goal: _,
         } = self.analysis.clone();
         AnalysisPatch {
             kind: Some(kind),

@@ -80,6 +80,7 @@ impl Work<'_> {
         check_allocations(&new.allocations, new.strategy, new.weights)
             .map_err(|error| error.at("allocations"))?;
         experiment.set_schedule(schedule);
+        new.analysis = new.analysis.tidy();
         check_analysis(&new.analysis).map_err(|error| error.at("analysis"))?;
         experiment.set_analysis(new.analysis.clone());
         experiment.bring_rollout(&new.rollout)?;
@@ -433,6 +434,8 @@ pub(super) fn edit_analysis(
     edit.set("sequential", &mut own.sequential, settled(&patch.sequential))?;
     let interval = settled(&patch.reallocation_interval);
     edit.set("reallocation_interval", &mut own.reallocation_interval, interval)?;
+    let goal = settled(&patch.goal).map(|goal| goal.filter(|goal| !goal.is_default()));
+    edit.set("goal", &mut own.goal, goal)?;
     check_analysis(&own)?;
     let mut fields = edit.fields;
     for field in &mut fields {

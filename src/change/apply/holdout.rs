@@ -17,6 +17,7 @@ impl Work<'_> {
         };
         check_id_free(self.next.holdout(&id).is_some(), id.as_str())?;
         let salt = new.salt.take().unwrap_or_else(|| Salt::from(&id));
+        new.analysis = new.analysis.tidy();
         let holdout = Holdout {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
