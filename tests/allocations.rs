@@ -417,7 +417,8 @@ fn no_gate_and_no_batch_allocates() {
                 let bare = bare.with_clock(&clock);
                 let kept = bare.clone().kept(id, "var_express");
                 let forced = bare.clone().forced(id, "var_today");
-                for subject in [&bare, &kept, &forced] {
+                let attached = bare.clone().attached(id, "var_today");
+                for subject in [&bare, &kept, &forced, &attached] {
                     reasons.insert(plan.assign(subject).reason().as_str());
                     assert_eq!(allocations(|| plan.assign(subject)), 0, "{subject:?}");
                 }
@@ -431,6 +432,7 @@ fn no_gate_and_no_batch_allocates() {
         }
     }
     let all = [
+        "attached",
         "fallback",
         "forced",
         "held_out",

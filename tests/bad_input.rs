@@ -378,6 +378,10 @@ const FULL: &str = r#"{
     },
     {"id": "met_e", "name": "Views", "kind": "pageview"}
   ],
+  "kept_assignments": [
+    {"experiment_id": "exp_a", "subject_id": "device-1", "variation_id": "var_b", "attached": true},
+    {"experiment_id": "exp_a", "subject_id": "device-2", "variation_id": "var_gone"}
+  ],
   "revisions": {
     "flags": [{
       "id": "flg_a",
@@ -1094,6 +1098,13 @@ experiments[2].analysis.kind: "x"=invalid_value absent=invalid_value@experiments
 experiments[2].analysis.methodology: "x"=invalid_value absent=invalid_value
 experiments[2].analysis.metrics: []=invalid_value absent=invalid_value
 experiments[2].analysis.metrics[0].is_primary: true absent=invalid_value@experiments[2].analysis.metrics
+
+kept_assignments: []
+kept_assignments[]: {}=missing_key
+kept_assignments[].experiment_id: required "x"=invalid_value
+kept_assignments[].subject_id: required "x"
+kept_assignments[].variation_id: required "x"=invalid_value
+kept_assignments[].attached: true
 
 revisions: {}=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
 revisions.flags: []=unknown_reference@experiments[0].iteration.flag_version absent=unknown_reference@experiments[0].iteration.flag_version
@@ -3287,6 +3298,33 @@ fn only_its_own_format_is_read() {
     check_document(remove, Code::MissingKey, "format");
 }
 
+fn kept(experiment: &str, subject: &str) -> Value {
+    json!({"experiment_id": experiment, "subject_id": subject, "variation_id": "var_a"})
+}
+
+#[test]
+fn a_subject_is_kept_once_in_an_experiment_and_has_an_id() {
+    let (taken, invalid) = (Code::AlreadyExists, Code::InvalidValue);
+    for (subjects, wanted) in [
+        (vec!["a", "b", "A", " ", "a "], None),
+        (vec!["a", "b", "a"], Some((taken, "kept_assignments[2].subject_id"))),
+        (vec!["a", ""], Some((invalid, "kept_assignments[1].subject_id"))),
+    ] {
+        let list: Vec<_> = subjects.into_iter().map(|subject| kept("exp_a", subject)).collect();
+        let edit = |document: &mut Value| document["kept_assignments"] = json!(list);
+        match wanted {
+            Some((code, path)) => drop(check_document(edit, code, path)),
+            None => {
+                let mut document = small();
+                edit(&mut document);
+                let read = loads::<Snapshot>(&document.to_string());
+                assert!(read == loads::<Snapshot>(&small().to_string()));
+                assert_eq!(read.to_json(), loads::<Snapshot>(&small().to_string()).to_json());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_reference_leads_somewhere() {
     let unknown = Code::UnknownReference;
@@ -3321,6 +3359,9 @@ fn a_reference_leads_somewhere() {
         });
         at("layers[0].members", &|d| d["layers"][0]["members"] = json!({"exp_x": 0}));
         at("holdouts[0].experiments", &|d| d["holdouts"][0]["experiments"] = json!(["exp_x"]));
+        at("kept_assignments[0].experiment_id", &|d| {
+            d["kept_assignments"] = json!([kept("exp_x", "device-1")]);
+        });
         // A variation of another flag is none of this one's.
         at("experiments[0].outside_variation_id", &|d| {
             let mut other = d["flags"][0].clone();

@@ -595,6 +595,7 @@ fn reasons_have_names() {
     check(Reason::Segment(&segment), "segment", "segment seg_a");
     check(Reason::Fallback, "fallback", "fallback");
     check(Reason::Shipped, "shipped", "shipped");
+    check(Reason::Attached, "attached", "attached");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Assignments that a subject brings: one that is forced holds in every status and counts in none,
-//! one that is kept holds while its experiment is paused; and both of arms alone that there are.
+//! one that is attached holds while its experiment is active or paused, one that is kept while it is
+//! paused; and all of arms alone that there are.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
@@ -66,11 +67,11 @@ fn ask<'s>(snapshot: &'s Snapshot, id: &str, subject: &Subject<'_>) -> Decision<
     decision
 }
 
-/// A subject has an arm by this reason, `forced` or `kept`.
+/// A subject has an arm by this reason, `forced`, `attached` or `kept`.
 #[track_caller]
 fn check_has(snapshot: &Snapshot, id: &str, subject: &Subject<'_>, reason: &str, variation: &str) {
     let decision = ask(snapshot, id, subject);
-    let counts = reason == "kept";
+    let counts = reason != "forced";
     let is_control = variation == "var_a";
     assert_eq!(
         serde_json::to_value(decision).unwrap(),
@@ -396,19 +397,20 @@ fn a_tester_has_the_same_arm_at_every_level() {
     }
 }
 
-type Bring = (bool, &'static str, &'static str);
+type Bring = (&'static str, &'static str, &'static str);
 
 fn any_bring() -> impl Strategy<Value = Bring> {
     let experiment = select(vec!["exp_weights", "exp_segments", "exp_ramp", "exp_none"]);
     let variation = select(vec!["var_a", "var_b", "var_c", "var_d", "var_x", ""]);
-    (any::<bool>(), experiment, variation)
+    (select(vec!["forced", "attached", "kept"]), experiment, variation)
 }
 
 proptest! {
     /// Whatever a subject brings: the first forced that is an arm, then, while the experiment is
-    /// paused, the first kept that is one, then what it would get without.
+    /// active or paused, the first attached that is one, then, while it is paused, the first kept,
+    /// then what it would get without.
     #[test]
-    fn forced_goes_before_kept_and_kept_before_the_draw(
+    fn forced_goes_before_attached_and_kept_and_the_draw_comes_last(
         statuses in prop::array::uniform3(select(Status::ALL)),
         device in "[a-z]{0,3}",
         brought in prop::collection::vec(any_bring(), 0..12),
@@ -418,21 +420,24 @@ proptest! {
             .zip(statuses)
             .fold(drafts(), |snapshot, (id, status)| brought_to(&snapshot, id, status));
         let plain = Subject::new(&device);
-        let subject = brought.iter().fold(plain.clone(), |subject, (forced, id, variation)| {
-            match forced {
-                true => subject.forced(id, variation),
-                false => subject.kept(id, variation),
+        let subject = brought.iter().fold(plain.clone(), |subject, (by, id, variation)| {
+            match *by {
+                "forced" => subject.forced(id, variation),
+                "attached" => subject.attached(id, variation),
+                _ => subject.kept(id, variation),
             }
         });
         for (id, status) in EXPERIMENTS.into_iter().zip(statuses) {
-            let first = |wanted: bool| {
-                let own = brought.iter().filter(|(forced, own, _)| *forced == wanted && *own == id);
+            let first = |wanted: &str| {
+                let own = brought.iter().filter(|(by, own, _)| *by == wanted && *own == id);
                 own.map(|(_, _, variation)| *variation).find(|variation| has_arm(id, variation))
             };
-            match (first(true), first(false).filter(|_| status == Status::Paused)) {
-                (Some(variation), _) => check_has(&snapshot, id, &subject, "forced", variation),
-                (None, Some(variation)) => check_has(&snapshot, id, &subject, "kept", variation),
-                (None, None) => check_passed_over(&snapshot, id, &plain, &subject),
+            let runs = matches!(status, Status::Active | Status::Paused);
+            let holding = [("forced", true), ("attached", runs), ("kept", status == Status::Paused)];
+            let holding = holding.into_iter().filter(|(_, holds)| *holds);
+            match holding.filter_map(|(by, _)| Some((by, first(by)?))).next() {
+                Some((by, variation)) => check_has(&snapshot, id, &subject, by, variation),
+                None => check_passed_over(&snapshot, id, &plain, &subject),
             }
         }
     }

@@ -118,21 +118,24 @@ fn check_step(snapshot: &Snapshot, step: &Step, before: &[Step], who: &Who<'_>) 
             assert!(matches!(own.status(), Status::Active | Status::Paused | Status::Completed));
         }
         Step::Forced { variation_id }
+        | Step::Attached { variation_id }
         | Step::Kept { variation_id }
         | Step::Shipped { variation_id } => {
             let arms = own.allocations().iter().map(|arm| &arm.variation_id);
             assert!(arms.into_iter().any(|id| id == variation_id));
         }
-        Step::PassedOver { variation_id, forced, is_arm } => {
+        Step::PassedOver { variation_id, forced, is_arm, attached } => {
             let arms = run.allocations().unwrap_or_else(|| own.allocations());
             assert_eq!(*is_arm, arms.iter().any(|arm| arm.variation_id == variation_id.as_str()));
             let keeps = match own.status() {
+                Status::Active | Status::Paused if *attached => is_open,
                 Status::Active => own.keep() == Keep::Always,
                 Status::Paused => own.keep() != Keep::Never,
                 Status::Draft | Status::Completed | Status::Archived => false,
             };
             let keeps = keeps && snapshot.flag(own.flag_id()).unwrap().is_on();
             assert!(!is_arm || (!forced && !keeps));
+            assert!(!(*forced && *attached));
         }
         other => panic!("{other:?} is new"),
     }
@@ -149,9 +152,9 @@ fn check_last(explanation: &Explanation<'_>) {
             explanation.steps().len() == 1 && Some(variation_id) == served
         }
         ("flag_off", Step::FlagOff { variation_id, .. }) => variation_id.as_ref() == served,
-        ("kept", Step::Kept { variation_id }) | ("shipped", Step::Shipped { variation_id }) => {
-            Some(variation_id) == served
-        }
+        ("attached", Step::Attached { variation_id })
+        | ("kept", Step::Kept { variation_id })
+        | ("shipped", Step::Shipped { variation_id }) => Some(variation_id) == served,
         ("draft" | "paused" | "completed" | "archived", Step::Status { status }) => {
             status.as_str() == reason
         }
@@ -178,12 +181,13 @@ fn check_last(explanation: &Explanation<'_>) {
 
 #[track_caller]
 fn check(snapshot: &Snapshot, subject: &Subject<'_>, who: &Who<'_>) {
-    const ORDER: [&str; 14] = [
+    const ORDER: [&str; 15] = [
         "passed_over",
         "forced",
         "status",
         "flag_off",
         "schedule",
+        "attached",
         "subject",
         "holdout",
         "layer",
@@ -338,7 +342,8 @@ fn any_world() -> impl Strategy<Value = World> {
     )
 }
 
-type Asking = (Option<String>, &'static str, &'static str, i64, Option<(bool, &'static str)>);
+type Asking =
+    (Option<String>, &'static str, &'static str, i64, Option<(&'static str, &'static str)>);
 
 fn any_asking() -> impl Strategy<Value = Asking> {
     (
@@ -346,7 +351,13 @@ fn any_asking() -> impl Strategy<Value = Asking> {
         select(vec!["DE", "FR", "SE"]),
         select(vec!["ios17", "web"]),
         0..10_i64,
-        prop::option::weighted(0.4, (any::<bool>(), select(vec!["var_a", "var_b", "var_d", ""]))),
+        prop::option::weighted(
+            0.5,
+            (
+                select(vec!["forced", "attached", "kept"]),
+                select(vec!["var_a", "var_b", "var_d", ""]),
+            ),
+        ),
     )
 }
 
@@ -366,8 +377,9 @@ proptest! {
             };
             let subject = subject.with_attributes(&attributes).with_clock(&now);
             let subject = match brought {
-                Some((true, variation)) => subject.forced("exp_t", variation),
-                Some((false, variation)) => subject.kept("exp_t", variation),
+                Some(("forced", variation)) => subject.forced("exp_t", variation),
+                Some(("attached", variation)) => subject.attached("exp_t", variation),
+                Some((_, variation)) => subject.kept("exp_t", variation),
                 None => subject,
             };
             check(&snapshot, &subject, &Who { id: id.as_deref(), attributes: &attributes, now });

@@ -199,6 +199,32 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
         {"gate": "passed_over", "variation_id": "var_none", "forced": false, "is_arm": false},
         {"gate": "status", "status": "draft"}"#,
     );
+    let attached = |variation| Subject::new("").attached("exp_t", variation);
+    check_example(
+        Status::Paused,
+        &attached("var_b"),
+        90,
+        "exp_t → var_b (attached)\n  status    paused\n  \
+        schedule  1970-01-01T00:01:30.000Z lies within its time; by its stages 80 % enter\n  \
+        attached  to var_b\n",
+        r#"{"gate": "status", "status": "paused"},
+        {"gate": "schedule", "now": "1970-01-01T00:01:30.000Z",
+         "starts_at": "1970-01-01T00:00:00.000Z", "ends_at": "1970-01-01T01:00:00.000Z",
+         "open": true, "traffic": 80},
+        {"gate": "attached", "variation_id": "var_b"}"#,
+    );
+    check_example(
+        Status::Draft,
+        &attached("var_d").attached("exp_t", "var_b"),
+        90,
+        "exp_t → nothing (draft)\n  attached  var_d is no arm, and is passed over\n  \
+        attached  var_b is not attached now, and is passed over\n  status    draft\n",
+        r#"{"gate": "passed_over", "variation_id": "var_d", "forced": false, "is_arm": false,
+         "attached": true},
+        {"gate": "passed_over", "variation_id": "var_b", "forced": false, "is_arm": true,
+         "attached": true},
+        {"gate": "status", "status": "draft"}"#,
+    );
     check_example(
         Status::Draft,
         &kept("device-2"),

@@ -1,5 +1,5 @@
 //! When an assignment that a subject brings is kept: by policy and status, and by the gates that go
-//! before it.
+//! before it; and when it is attached, which only status, switch and schedule decide.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
@@ -119,6 +119,21 @@ fn check(gate: Gate, keep: Keep, status: Status, arm: &str) {
     assert_eq!(decision.in_experiment(), matches!(reason, "kept" | "split"), "{shown}");
     if reason != "kept" {
         assert_eq!(decision, snapshot.assign("exp_t", &plain), "{shown}");
+    }
+    // By hand it holds while the experiment runs, and wants nothing but switch and schedule.
+    let runs = matches!(status, Status::Active | Status::Paused);
+    let shut = matches!(gate, Gate::FlagOff | Gate::BeforeStart | Gate::AfterEnd);
+    for base in [&plain, &kept] {
+        let attached = base.clone().attached("exp_other", "var_b").attached("exp_t", arm);
+        let gets = snapshot.assign("exp_t", &attached);
+        assert_eq!(snapshot.explain("exp_t", &attached).decision(), gets, "{shown}");
+        if arm != "var_b" || !runs || shut {
+            assert_eq!(gets, snapshot.assign("exp_t", base), "{shown}");
+            continue;
+        }
+        assert_eq!(gets.reason().as_str(), "attached", "{shown}");
+        assert_eq!(gets.assignment().unwrap().variation_id.as_str(), "var_b", "{shown}");
+        assert!(gets.in_experiment(), "{shown}");
     }
     // Force goes through every gate, and counts for nothing.
     let forced = snapshot.assign("exp_t", &kept.clone().forced("exp_t", "var_b"));
