@@ -21,7 +21,7 @@ impl Experiments {
         let shown = shown.filter_map(|arm| ShownGroup::of(&snapshot, experiment, arm));
         let shown: Vec<ShownGroup<'_>> = shown.collect();
         let path = format!("{}/groups", path_of(experiment));
-        query.page(&shown, &path, |own| own.id, Clone::clone)
+        query.page(&shown, &path, |own| own.id, |own| own)
     }
 
     pub(super) fn create_group(&self, id: &str, call: Call<'_>) -> Result<Reply, Refusal> {

@@ -5,7 +5,7 @@ use crate::api::call::Call;
 use crate::change::Patch;
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Object};
-use crate::model::{ChainName, Description, Key, Name, Status, Text};
+use crate::model::{ChainName, Description, Key, Name, Number, Status, Text};
 use crate::number::{Percentage, Weight};
 
 /// The most characters of an alias id that a PATCH gives.
@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) description: Patch<Description>,
     pub(super) segment_percent: Patch<Percentage>,
     pub(super) primary_metric: Patch<Text>,
-    pub(super) goal_value: Patch<f64>,
+    pub(super) goal_value: Patch<Number>,
     pub(super) goal_direction: Patch<Text>,
     pub(super) context_key: Patch<ChainName>,
     pub(super) is_context_specific: Patch<bool>,
@@ -225,11 +225,7 @@ impl Fields<'_, '_> {
                 Patch::Clear => Patch::Clear,
                 Patch::Keep => Patch::Keep,
             },
-            goal_value: match self.patch("goal_value") {
-                Patch::Set(Finite(value)) => Patch::Set(value),
-                Patch::Clear => Patch::Clear,
-                Patch::Keep => Patch::Keep,
-            },
+            goal_value: self.patch("goal_value"),
             goal_direction: self.patch("goal_direction"),
             context_key: self.patch("context_key"),
             is_context_specific: self.patch("is_context_specific"),
@@ -283,15 +279,5 @@ impl FromJson for Metric {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let name = cursor.str()?.replace('-', "_");
         name.parse().map(Self).map_err(|error| cursor.locate(error))
-    }
-}
-
-/// A number that a double can hold.
-struct Finite(f64);
-
-impl FromJson for Finite {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
-        let number = cursor.number()?.as_f64().filter(|number| number.is_finite());
-        number.map(Self).ok_or_else(|| cursor.wrong_type("a finite number"))
     }
 }

@@ -35,12 +35,12 @@ impl Query {
     }
 
     /// One page of these entities, of which each is shown when it is on it.
-    pub(super) fn page<E, S: Serialize>(
+    pub(super) fn page<'e, E, S: Serialize>(
         &self,
-        entities: &[E],
+        entities: &'e [E],
         path: &str,
-        id: impl Fn(&E) -> &str,
-        show: impl Fn(&E) -> S,
+        id: impl Fn(&'e E) -> &'e str,
+        show: impl Fn(&'e E) -> S,
     ) -> Result<Reply, Refusal> {
         let limit = self.limit()?;
         let after = self.all("starting_after").next();

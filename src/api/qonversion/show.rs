@@ -1,10 +1,10 @@
 //! Experiments and groups as Qonversion shows them.
 
 use serde::Serialize;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::input::status_name;
-use crate::model::{Allocation, Experiment, Flag, Variation};
+use crate::model::{Allocation, Experiment, Flag, Number, Variation};
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -36,7 +36,7 @@ pub(super) struct ShownExperiment<'s> {
     finished_at: Option<Timestamp>,
     segment_percent: Option<Percentage>,
     primary_metric: Option<&'s str>,
-    goal_value: Option<Number>,
+    goal_value: Option<&'s Number>,
     goal_direction: Option<&'s str>,
     context_key: &'s str,
     is_context_specific: bool,
@@ -74,7 +74,7 @@ impl<'s> ShownExperiment<'s> {
             finished_at: run.ended_at(),
             segment_percent: percent_of(experiment),
             primary_metric: goal.and_then(|own| own.metric.as_ref()).map(|text| text.as_str()),
-            goal_value: goal.and_then(|own| own.value).and_then(number),
+            goal_value: goal.and_then(|own| own.value.as_ref()),
             goal_direction: goal.and_then(|own| own.direction.as_ref()).map(|text| text.as_str()),
             context_key,
             is_context_specific,
@@ -145,14 +145,4 @@ pub(super) fn uid_of(variation: &Variation) -> Option<&str> {
 /// Whether the groups of experiments on a flag can have a remote config each.
 pub(super) fn takes_uid(flag: &Flag) -> bool {
     flag.parameters().get(REMOTE_CONFIG).is_some_and(|own| own.value().is_string())
-}
-
-/// A number as short as it can be written.
-fn number(value: f64) -> Option<Number> {
-    // Every whole number up to here is a double of its own.
-    const WHOLE: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() <= WHOLE {
-        return value.to_string().parse::<i64>().ok().map(Number::from);
-    }
-    Number::from_f64(value)
 }
