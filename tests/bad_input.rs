@@ -2950,10 +2950,10 @@ fn every_text_is_of_its_pattern() {
     }
     check_field(Experiment, "/subject_kind", &json!("a.B_9-"), None);
     for kind in [Flag, Experiment, Layer, Holdout] {
-        for text in ["a b", "ä", "a/b", "a:b", " a", "a\n", "a\0", ".a", "_a", "-a"] {
+        for text in ["a b", "ä", "a/b", "a:b", " a", "a\n", "a\0"] {
             check_field(kind, "/key", &json!(text), Some((Code::InvalidValue, "key")));
         }
-        for text in ["a", "7", "a.B_9-", "0..", "exp_a"] {
+        for text in ["a", "7", "a.B_9-", "0..", "exp_a", ".a", "_a", "-a"] {
             check_field(kind, "/key", &json!(text), None);
         }
     }
