@@ -113,6 +113,7 @@ const FULL: &str = r#"{
       "description": "Which headline",
       "key": "sign-in.headline_2",
       "maintainer": "ann@example.com",
+      "chain": "paywall",
       "tags": ["autumn", "copy"],
       "flag_id": "flg_a",
       "flow": "login",
@@ -455,6 +456,7 @@ const CHANGES: &str = r#"[
     "salt": "pepper",
     "key": "colors",
     "maintainer": "Ann",
+    "chain": "paywall",
     "can_reshuffle": false,
     "analysis": {
       "hypothesis": "Blue is better",
@@ -551,6 +553,7 @@ const CHANGES: &str = r#"[
       "ends_at": null,
       "stages": [{"at": "2026-11-21T12:00:00.000Z", "traffic": 20}],
       "maintainer": null,
+      "chain": "",
       "can_reshuffle": true,
       "analysis": {
         "kind": "holdout",
@@ -839,6 +842,7 @@ experiments[].name: required "x"
 experiments[].description: "x"
 experiments[].key: "x"
 experiments[].maintainer: "x"
+experiments[].chain: "x"
 experiments[].tags: []
 experiments[].tags[]: "x"
 experiments[].flag_id: required "x"=invalid_value
@@ -1176,6 +1180,7 @@ key: "x"
 on: true
 off_variation_id: "x"=invalid_value
 maintainer: "x"
+chain: "x"
 traffic: 7 1.5 -1=invalid_value 1e300=invalid_value
 levels: []
 levels[]: 7 1.5 -1=invalid_value 1e300=invalid_value
@@ -1256,6 +1261,7 @@ patch.default_subject_kind: null "x"
 patch.on: true null=not_nullable
 patch.off_variation_id: null "x"=invalid_value
 patch.maintainer: null "x"
+patch.chain: null "x"
 patch.can_reshuffle: true null=not_nullable
 can_reshuffle: true
 reshuffle: true
@@ -2747,6 +2753,7 @@ impl Kind {
                     "ends_at",
                     "stages",
                     "maintainer",
+                    "chain",
                 ];
                 ("patch_experiment", "exp_a", fields)
             }
@@ -2859,6 +2866,7 @@ fn the_length_of_every_text_is_bounded() {
         check_length(kind, "/key", &["x"], [1, 256], Code::InvalidValue);
     }
     check_length(Experiment, "/maintainer", &LETTERS, [1, 255], Code::InvalidValue);
+    check_length(Experiment, "/chain", &LETTERS, [0, 255], Code::InvalidValue);
     check_length(Experiment, "/allocations/0/name", &LETTERS, [1, 255], Code::InvalidValue);
     check_length(Experiment, "/flow", &LETTERS, [1, 255], Code::InvalidValue);
     check_length(Experiment, "/salt", &LETTERS, [1, 255], Code::InvalidValue);
@@ -2943,6 +2951,8 @@ fn every_text_is_of_its_pattern() {
         let wanted = Some((Code::InvalidValue, "allocations[0].name"));
         check_field(Experiment, "/allocations/0/name", &json!(text), wanted);
         check_field(Experiment, "/salt", &json!(text), None);
+        let wanted = text.contains('\0').then_some((Code::InvalidValue, "chain"));
+        check_field(Experiment, "/chain", &json!(text), wanted);
     }
     for text in ["a b", "ä", "a/b", "a:b", " a", "a\n", "a\0"] {
         let wanted = Some((Code::InvalidValue, "subject_kind"));

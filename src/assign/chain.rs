@@ -48,7 +48,7 @@ impl Members {
     pub(crate) fn assign(&self, subject: &Subject<'_>) -> Option<Decision<'_>> {
         let contains =
             &mut |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        holder(self.plans.iter(), subject, None, contains)
+        holder(&self.plans, usize::MAX, subject, None, contains)
     }
 }
 
@@ -66,7 +66,8 @@ impl Link {
         self.members.plans.iter().take(self.place).map(|plan| &**plan)
     }
 
-    /// The other member that has the subject, if one has. The time is that of the whole decision,
+    /// The other member that has the subject before this one is asked: by a stronger hold, or by a
+    /// draw that comes first. The time is that of the whole decision,
     /// if it has been read.
     pub(super) fn elsewhere(
         &self,
@@ -76,9 +77,7 @@ impl Link {
         trace: &mut impl Trace,
     ) -> Option<&ExperimentId> {
         let plans = &self.members.plans;
-        // Only what a subject brings can hold it in a later member before this one is asked.
-        let asked = if subject.brings_assignments() { plans.len() } else { self.place };
-        let holder = holder(plans.iter().take(asked), subject, now, contains);
+        let holder = holder(plans, self.place, subject, now, contains);
         let own = plans.get(self.place).map(|plan| &plan.experiment_id);
         let other =
             holder.and_then(|decision| decision.experiment_id).filter(|id| Some(*id) != own);
@@ -90,20 +89,28 @@ impl Link {
     }
 }
 
-/// What the one of these that has the subject gives it. One walk, up to the first that nothing
-/// later outdoes; the clock is read at most once.
+/// What the one of these that has the subject gives it, of which only those before `drawing` can draw
+/// it. One walk, up to the first that nothing later outdoes; the clock is read at most once.
 fn holder<'p>(
-    plans: impl Iterator<Item = &'p Arc<Plan>>,
+    plans: &'p [Arc<Plan>],
+    drawing: usize,
     subject: &Subject<'_>,
     mut now: Option<Timestamp>,
     contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
 ) -> Option<Decision<'p>> {
-    let strongest = if subject.brings_assignments() { Hold::Forced } else { Hold::Drawn };
+    // Whoever brings nothing can only be drawn.
+    let (strongest, asked) = match subject.brings_assignments() {
+        true => (Hold::Forced, usize::MAX),
+        false => (Hold::Drawn, drawing),
+    };
     let mut best: Option<(Hold, Decision<'p>)> = None;
-    for plan in plans {
+    for (place, plan) in plans.iter().enumerate().take(asked) {
         let now = plan.reads_clock().then(|| *now.get_or_insert_with(|| subject.now()));
         let decision = plan.decide_at(subject, now, &mut *contains);
         let Some(hold) = Hold::of(&decision) else { continue };
+        if hold == Hold::Drawn && place >= drawing {
+            continue;
+        }
         if best.is_none_or(|(known, _)| hold < known) {
             best = Some((hold, decision));
         }

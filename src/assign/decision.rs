@@ -157,7 +157,7 @@ pub enum Reason<'s> {
     HeldOut,
     /// The subject's point in the [layer](crate::Layer) is not one of the experiment's.
     OutsideLayerSlot,
-    /// Another experiment of its [chain](crate::Chain) has the subject.
+    /// Another experiment of its [chain](crate::Chain) has the subject before this one's turn comes.
     Elsewhere,
     /// The subject [keeps](crate::Subject::kept) what it had, as [`Keep`](crate::Keep) lets it.
     Kept,

@@ -180,7 +180,7 @@ pub enum Step {
         /// The winner's variation.
         variation_id: VariationId,
     },
-    /// Whether another experiment of the chain has the subject.
+    /// Whether another experiment of the chain has the subject before this one's turn comes.
     Chain {
         /// The chain's name.
         chain: String,
@@ -392,7 +392,7 @@ impl fmt::Display for Step {
                 write!(f, "chain     {chain:?}: {owner} has the subject")
             }
             Self::Chain { chain, owner: None } => {
-                write!(f, "chain     {chain:?}: no other has the subject")
+                write!(f, "chain     {chain:?}: none before has the subject")
             }
             Self::Rollout { point, start, end, variation_id, tracked } => {
                 write!(f, "rollout   point {point} lies in {start}..{end}, which is ")?;

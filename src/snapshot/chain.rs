@@ -21,11 +21,12 @@ use crate::time::Timestamp;
 /// 3. the first in which an assignment that it brings [is kept](crate::Keep); or else
 /// 4. the first whose gates let it in: schedule, holdouts, layer, audience and traffic.
 ///
-/// To all other members it is [elsewhere](Reason::Elsewhere), which they ask after the layer and
-/// before the audience, and they serve it their
-/// [outside variation](Experiment::outside_variation_id), if they have one. A paused one answers that
-/// it is [paused](Reason::Paused), as to all whom it does not keep. Only force knows no chain: whoever
-/// is forced into several members gets the arm of each that is asked for.
+/// To every other member whose turn comes later, it is [elsewhere](Reason::Elsewhere), which is asked
+/// after the layer and before the audience, and it is served that member's
+/// [outside variation](Experiment::outside_variation_id), if there is one. A member that it has missed
+/// before says why, as without a chain; and a paused one that it is [paused](Reason::Paused), as to all
+/// whom it does not keep. Only force knows no chain: whoever is forced into several members gets the
+/// arm of each that is asked for.
 ///
 /// Each member draws by its own salt, so what a member gets is its share of those whom no earlier one
 /// has: behind one with 70 % traffic, one with 30 % has 9 % of all. Raising the traffic of one moves

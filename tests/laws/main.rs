@@ -8,6 +8,7 @@ mod arms;
 mod assignment;
 mod batch;
 mod brought;
+mod chains;
 mod documents;
 mod explain;
 mod explain_shown;

@@ -37,7 +37,8 @@ fn rich() -> Snapshot {
         .ends_at(p("2026-12-21T09:00:00Z"))
         .salt(p("pepper"))
         .key("rich")
-        .maintainer("Ann");
+        .maintainer("Ann")
+        .chain("paywall");
     let staged = NewExperiment::by_percentage("Staged", p("flg_a"))
         .id(p("exp_staged"))
         .allocation(share("var_a", "60").control())
@@ -302,6 +303,7 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
         (Field::Strategy, vec![json!("segment")], [false; 5]),
         (Field::Key, vec![json!("other")], [false; 5]),
         (Field::Maintainer, vec![json!("Bob"), json!(null)], but_archived),
+        (Field::Chain, vec![json!("banner"), json!(""), json!(null)], at_rest),
     ]
 }
 
@@ -387,14 +389,14 @@ fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
                     all.insert(field.as_str().to_owned(), value.clone());
                 }
             }
-            assert_eq!(all.len(), if id == "exp_rich" { 16 } else { 9 }, "{all:?}");
+            assert_eq!(all.len(), if id == "exp_rich" { 17 } else { 9 }, "{all:?}");
             no_change(&snapshot, patch("patch_experiment", id, &json!(all)));
         }
         // And what is empty can be cleared.
         let snapshot = brought_to(&rich(), "exp_weights", *status);
         let nothing = json!({
             "description": null, "flow": null, "outside_variation_id": null, "audience_id": null,
-            "starts_at": null, "ends_at": null, "maintainer": null,
+            "starts_at": null, "ends_at": null, "maintainer": null, "chain": null,
         });
         no_change(&snapshot, patch("patch_experiment", "exp_weights", &nothing));
     }
@@ -516,6 +518,7 @@ fn patchable() -> Vec<(&'static str, &'static str, Vec<Patchable>)> {
                 clear("starts_at", json!("2026-11-22T09:00:00.000Z")),
                 clear("ends_at", json!("2026-12-22T09:00:00.000Z")),
                 clear("maintainer", json!("Bob")),
+                clear("chain", json!("")),
             ],
         ),
         ("patch_experiment", "exp_staged", vec![set("stages", stages(&[5, 6]))]),
@@ -720,6 +723,7 @@ fn free_fields() -> impl Strategy<Value = (&'static str, &'static str, Map<Strin
         ("ends_at", prop_oneof![Just(json!(null)), Just(moment("2026-12-24"))].boxed()),
         ("stages", prop_oneof![Just(json!([])), Just(stages(&[1, 2]))].boxed()),
         ("maintainer", nullable().boxed()),
+        ("chain", nullable().boxed()),
     ];
     // Levels, which leave the traffic to the ramp.
     let bare = json!([

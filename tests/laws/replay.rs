@@ -573,6 +573,7 @@ fn experiment(dice: &mut Dice, snapshot: &Snapshot) -> NewExperiment {
     new.ends_at = Some(moment(dice)).filter(|_| dice.chance(15));
     new.key = key(dice);
     new.maintainer = Some("Ann".to_owned()).filter(|_| dice.chance(20));
+    new.chain = dice.one_of(&[None, None, Some("paywall"), Some("")]).map(ToOwned::to_owned);
     if dice.chance(30) {
         new.analysis.metrics = uses(dice, snapshot);
     }
@@ -668,6 +669,10 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
             21 => match dice.chance(50) {
                 true => patch.maintainer("Bob"),
                 false => patch.clear_maintainer(),
+            },
+            22 => match dice.chance(70) {
+                true => patch.chain(dice.one_of(&["paywall", ""]).to_string()),
+                false => patch.clear_chain(),
             },
             17 => patch.stages(if dice.chance(30) { Vec::new() } else { stages(dice) }),
             18 => match audience(dice, snapshot) {
