@@ -17,6 +17,7 @@ mod golden;
 mod holdouts;
 mod iterations;
 mod journals;
+mod keeper;
 mod kept;
 mod keys;
 mod layers;
