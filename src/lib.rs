@@ -42,14 +42,14 @@ pub use lint::{Finding, FindingCode};
 #[cfg(feature = "regex")]
 pub use model::Regex;
 pub use model::{
-    ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, Bounds, Carryover, ChainName,
-    Condition, Config, Correction, CorrectionMethod, CorrectionScope, Description, Draft,
-    EventDefault, Experiment, Expression, Flag, FlagStatus, Flow, Goal, HashVersion, Holdout,
-    Iteration, Keep, KeptAssignment, Key, Layer, Maintainer, Methodology, Metric, MetricDefinition,
-    MetricKind, MetricMember, MetricUse, Name, Number, OneOf, Parameter, ParameterType,
-    PastIteration, Reservation, RolloutSlice, Rule, Salt, Segment, SegmentStatus, Semver, Settings,
-    Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag, TestDirection, Text,
-    UnitAggregation, UrlMatch, UrlTarget, Variation, Weights, Winner,
+    ActiveLimit, Allocation, Analysis, AnalysisKind, AnalysisType, AnnotationKey, Bounds,
+    Carryover, ChainName, Condition, Config, Correction, CorrectionMethod, CorrectionScope,
+    Description, Draft, EventDefault, Experiment, Expression, Flag, FlagStatus, Flow, Goal,
+    HashVersion, Holdout, Iteration, Keep, KeptAssignment, Key, Layer, Maintainer, Methodology,
+    Metric, MetricDefinition, MetricKind, MetricMember, MetricUse, Name, Number, OneOf, Parameter,
+    ParameterType, PastIteration, Reservation, RolloutSlice, Rule, Salt, Segment, SegmentStatus,
+    Semver, Settings, Stage, Status, Strategy, SubjectKind, SuccessCriteria, Tag, TestDirection,
+    Text, UnitAggregation, UrlMatch, UrlTarget, Variation, Weights, Winner,
 };
 pub use number::{Percentage, Probability, Weight};
 pub use partition::Partition;

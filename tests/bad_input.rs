@@ -202,6 +202,7 @@ const FULL: &str = r#"{
       ],
       "levels": [25],
       "weights": "relative",
+      "annotations": {"ticket": "EX-1"},
       "analysis": {
         "kind": "mab",
         "methodology": "bayesian",
@@ -446,6 +447,7 @@ const CHANGES: &str = r#"[
     "traffic": 12.5,
     "levels": [12.5, 100],
     "weights": "relative",
+    "annotations": {"ticket": "EX-1"},
     "audience_id": "seg_b",
     "outside_variation_id": "var_x",
     "keep": "never",
@@ -540,6 +542,7 @@ const CHANGES: &str = r#"[
     "patch": {
       "name": "Colours",
       "tags": [],
+      "annotations": {"ticket": "EX-2"},
       "subject_kind": "device",
       "allocations": [{"variation_id": "var_x", "is_control": true, "is_fallback": true}],
       "traffic": 99.999999,
@@ -868,6 +871,8 @@ experiments[].stages[].traffic: required 7 1.5 -1=invalid_value 1e300=invalid_va
 experiments[0].stages[1].traffic: required 7=invalid_value 1.5=invalid_value -1=invalid_value 1e300=invalid_value
 experiments[].hash: "x"=invalid_value
 experiments[].weights: "x"=invalid_value
+experiments[].annotations: {}
+experiments[].annotations.ticket: "x"
 experiments[].salt: "x"
 experiments[].status: "x"=invalid_value absent=invalid_value@experiments[0].iteration.started_at
 experiments[].version: 7
@@ -1201,6 +1206,8 @@ level: required 7 1.5 -1=invalid_value 1e300=invalid_value
 outside_variation_id: "x"=invalid_value
 hash: "x"=invalid_value
 weights: "x"=invalid_value
+annotations: {}
+annotations.ticket: "x"
 salt: "x"
 variation: required {}=missing_key
 variation.id: "x"=invalid_value
@@ -1226,6 +1233,8 @@ patch.rules[].match: {}=invalid_value
 patch.rules[].match.partner: [] absent=invalid_value@^
 patch.rules[].match.partner.contains: [] absent=wrong_type@^
 patch.rules[].match.partner.contains[]: "x"
+patch.annotations: {} null=not_nullable
+patch.annotations.ticket: null "x"
 patch.tags: [] null=not_nullable
 patch.tags[]: "x"
 patch.subject_kind: "x" null=not_nullable
@@ -2754,6 +2763,7 @@ impl Kind {
                     "stages",
                     "maintainer",
                     "chain",
+                    "annotations",
                 ];
                 ("patch_experiment", "exp_a", fields)
             }
@@ -2874,6 +2884,14 @@ fn the_length_of_every_text_is_bounded() {
     for (letter, length) in LETTERS.iter().zip([0, 1, 254, 255, 256, 300].iter().cycle()) {
         let wanted = (!(1..=255).contains(length)).then_some((Code::InvalidValue, "tags[1]"));
         check_field(Experiment, "/tags", &json!(["first", letter.repeat(*length)]), wanted);
+        let wanted = wanted.map(|(code, _)| (code, "annotations"));
+        check_field(Experiment, "/annotations", &json!({letter.repeat(*length): "x"}), wanted);
+    }
+    for (letter, length) in LETTERS.iter().zip([0, 1, 2047, 2048, 2049, 9_000].iter().cycle()) {
+        let wanted =
+            (!(1..=2048).contains(length)).then_some((Code::InvalidValue, "annotations.ticket"));
+        let noted = json!({"ticket": letter.repeat(*length)});
+        check_field(Experiment, "/annotations", &noted, wanted);
     }
     for letter in LETTERS {
         for length in [0, 1, 254, 255, 256, 1_021] {
@@ -2946,6 +2964,8 @@ fn every_text_is_of_its_pattern() {
     for text in bad_lines {
         check_field(Experiment, "/flow", &json!(text), Some((Code::InvalidValue, "flow")));
         check_field(Experiment, "/tags", &json!([text]), Some((Code::InvalidValue, "tags[0]")));
+        let wanted = Some((Code::InvalidValue, "annotations"));
+        check_field(Experiment, "/annotations", &json!({text: "x"}), wanted);
         let wanted = Some((Code::InvalidValue, "maintainer"));
         check_field(Experiment, "/maintainer", &json!(text), wanted);
         let wanted = Some((Code::InvalidValue, "allocations[0].name"));
@@ -3045,6 +3065,11 @@ fn every_list_is_bounded() {
         let arms = vec![json!({"variation_id": "var_a", "weight": 5}); count];
         let wanted = (count > 20).then_some((limit, "allocations"));
         check_field(Experiment, "/allocations", &json!(arms), wanted);
+    }
+    for count in [0, 1, 63, 64, 65, 500] {
+        let noted: BTreeMap<_, _> = (0..count).map(|n| (format!("k{n}"), "x")).collect();
+        let wanted = (count > 64).then_some((limit, "annotations"));
+        check_field(Experiment, "/annotations", &json!(noted), wanted);
     }
     for count in [0, 1, 99, 100, 101, 102, 1_000] {
         let tags: Vec<_> = (0..count).map(|number| format!("tag {number}")).collect();

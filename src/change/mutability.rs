@@ -61,6 +61,8 @@ codes! {
         Chain = "chain",
         /// What the experiment is to reach, of the [`Analysis`](crate::Analysis).
         Goal = "goal",
+        /// What other systems want to find again on it.
+        Annotations = "annotations",
     }
 }
 
@@ -70,7 +72,7 @@ impl Field {
     ///
     /// | field | in |
     /// |---|---|
-    /// | `name`, `description`, `tags`, `maintainer` | `draft`, `active`, `paused`, `completed` |
+    /// | `name`, `description`, `tags`, `maintainer`, `annotations` | `draft`, `active`, `paused`, `completed` |
     /// | `traffic`, `keep`, `starts_at`, `ends_at`, `stages`, `goal` | `draft`, `active`, `paused` |
     /// | `allocations`, `audience_id`, `outside_variation_id`, `salt`, `chain` | `draft`, `paused` |
     /// | `flow`, `levels`, `subject_kind`, `can_reshuffle`, `hypothesis`, `analysis` | `draft` |
@@ -79,7 +81,7 @@ impl Field {
     pub const fn changes_in(self) -> &'static [Status] {
         use Status::{Active, Completed, Draft, Paused};
         match self {
-            Self::Name | Self::Description | Self::Tags | Self::Maintainer => {
+            Self::Name | Self::Description | Self::Tags | Self::Maintainer | Self::Annotations => {
                 &[Draft, Active, Paused, Completed]
             }
             Self::Traffic

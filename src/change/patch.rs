@@ -132,6 +132,20 @@ macro_rules! patches {
     )+};
 }
 
+impl ExperimentPatch {
+    /// The same patch, by which one more annotation is set.
+    pub fn annotation(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.annotations.get_or_insert_default().insert(key.into(), Some(value.into()));
+        self
+    }
+
+    /// The same patch, by which one more annotation is removed.
+    pub fn without_annotation(mut self, key: impl Into<String>) -> Self {
+        self.annotations.get_or_insert_default().insert(key.into(), None);
+        self
+    }
+}
+
 impl LayerPatch {
     /// The share of one more member, who joins if it is none.
     pub fn member(mut self, experiment_id: ExperimentId, share: Percentage) -> Self {
@@ -231,6 +245,9 @@ patches! {
             can_reshuffle: bool = bool,
             /// What becomes different about how its results are to be read.
             analysis: AnalysisPatch = AnalysisPatch,
+            /// The annotations that are set, and those that are removed, which have no value, in JSON
+            /// `null`. All others stay.
+            annotations: BTreeMap<String, Option<String>> = BTreeMap<String, Option<String>>,
         }
         patch {
             /// What it is about.

@@ -269,6 +269,7 @@ impl Analysis {
     }
 }
 
+#[expect(clippy::ref_option, reason = "what serde passes")]
 fn says_nothing(goal: &Option<Goal>) -> bool {
     goal.as_ref().is_none_or(Goal::is_default)
 }

@@ -1,5 +1,6 @@
 //! Experiments.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -7,24 +8,23 @@ use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
 use super::analysis::{Analysis, check_analysis};
+use super::annotations::{Annotations, NO_ANNOTATIONS, read_annotations};
 use super::draft::Draft;
 use super::iteration::{Design, DesignRef, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage, check_levels, initial_traffic};
+use super::text::read_tags;
 use super::{
-    Allocation, ChainName, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record,
-    Salt, Status, Strategy, SubjectKind, Tag, Weights, check_count, check_distinct, checked,
-    entity, keyed, keys,
+    Allocation, AnnotationKey, ChainName, Description, Flow, HashVersion, Keep, Key, Maintainer,
+    Name, Record, Salt, Status, Strategy, SubjectKind, Tag, Text, Weights, checked, entity, keyed,
+    keys,
 };
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::json::{Cursor, Object};
 use crate::number::Percentage;
 use crate::time::Timestamp;
-
-/// The most tags of an experiment.
-const MAX_TAGS: usize = 100;
 
 /// A named question under test: which variation of a flag does better.
 ///
@@ -73,6 +73,7 @@ pub struct Experiment {
     pub(crate) rollout: Option<Rollout>,
     pub(crate) chain: Option<ChainName>,
     pub(crate) weights: Weights,
+    pub(crate) annotations: Annotations,
 }
 
 entity!(Experiment ExperimentId);
@@ -82,6 +83,12 @@ impl Experiment {
     /// Words to find it by, at most 100, none twice.
     pub fn tags(&self) -> &[Tag] {
         &self.tags
+    }
+
+    /// What other systems want to find again on it, such as a ticket, at most 64. They decide
+    /// nothing.
+    pub fn annotations(&self) -> &BTreeMap<AnnotationKey, Text> {
+        self.annotations.as_deref().unwrap_or(NO_ANNOTATIONS)
     }
 
     /// Who looks after it.
@@ -305,11 +312,11 @@ impl Experiment {
             "rollout",
             "chain",
             "weights",
+            "annotations",
         ])?;
         let id: ExperimentId = object.read("id")?;
         let strategy = object.read("strategy")?;
-        let weights: Weights = object.or_default("weights")?;
-        weights.check_strategy(strategy).map_err(|error| object.locate(error))?;
+        let weights = Weights::read(&object, strategy)?;
         let allocations = checked(&object, "allocations", |list: &Vec<Allocation>| {
             check_allocations(list, strategy, weights)
         })?;
@@ -329,7 +336,6 @@ impl Experiment {
         let hash: HashVersion = object.or_default("hash")?;
         check_hash(hash, strategy, &levels, &schedule.stages)
             .map_err(|error| object.locate(error))?;
-        let rollout: Vec<RolloutSlice> = object.or_default("rollout")?;
         let mut experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
@@ -364,19 +370,27 @@ impl Experiment {
             rollout: None,
             chain: object.optional("chain")?,
             weights,
+            annotations: read_annotations(&object)?,
             id,
         };
         experiment.set_schedule(schedule);
         if object.get("analysis").is_some() {
             experiment.set_analysis(checked(&object, "analysis", check_analysis)?);
         }
-        experiment.bring_rollout(&rollout).map_err(|error| object.locate(error))?;
-        if experiment.rollout.is_some() && present.is_some() {
+        experiment.read_rollout(&object, present.is_some())?;
+        let previous = experiment.read_other_runs(&object)?;
+        Ok((experiment, DesignRefs { present, previous }))
+    }
+
+    /// Reads how the slices of the first run will lie, which must not have begun.
+    fn read_rollout(&mut self, object: &Object<'_>, has_run: bool) -> Result<(), Error> {
+        let rollout: Vec<RolloutSlice> = object.or_default("rollout")?;
+        self.bring_rollout(&rollout).map_err(|error| object.locate(error))?;
+        if self.rollout.is_some() && has_run {
             let rule = "must stand in the iteration, since the experiment has started";
             return Err(object.locate(Error::invalid(rule).at("rollout")));
         }
-        let previous = experiment.read_other_runs(&object)?;
-        Ok((experiment, DesignRefs { present, previous }))
+        Ok(())
     }
 
     /// Reads the draft and the previous runs, and returns what these refer to.
@@ -391,20 +405,6 @@ impl Experiment {
         self.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
         Ok(designs)
     }
-}
-
-/// Reads the tags of an entity, if it has any.
-pub(crate) fn read_tags(object: &Object<'_>) -> Result<Box<[Tag]>, Error> {
-    match object.get("tags") {
-        Some(_) => checked(object, "tags", |tags: &Vec<Tag>| check_tags(tags)).map(Into::into),
-        None => Ok(Box::default()),
-    }
-}
-
-/// Checks the tags of an experiment.
-pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), Error> {
-    check_count(tags.len(), 0, MAX_TAGS)?;
-    check_distinct(tags, |tag| tag, |tag| Error::invalid("must not be given twice").with_value(tag))
 }
 
 impl Serialize for Experiment {
@@ -481,6 +481,9 @@ impl Serialize for Experiment {
         }
         if self.weights != Weights::default() {
             map.serialize_entry("weights", &self.weights)?;
+        }
+        if let Some(annotations) = &self.annotations {
+            map.serialize_entry("annotations", annotations)?;
         }
         self.record.serialize_into(&mut map)?;
         map.end()

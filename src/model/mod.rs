@@ -2,6 +2,7 @@
 
 mod allocation;
 mod analysis;
+mod annotations;
 mod chain;
 mod document;
 mod draft;
@@ -50,13 +51,16 @@ pub use segment::{Bounds, Condition, Expression, Number, OneOf, Rule, Segment, S
 pub use settings::{ActiveLimit, Settings};
 pub use status::{FlagStatus, SegmentStatus, Status};
 pub use strategy::{HashVersion, Keep, Strategy, Weights};
-pub use text::{ChainName, Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag, Text};
+pub use text::{
+    AnnotationKey, ChainName, Description, Flow, Key, Maintainer, Name, Salt, SubjectKind, Tag,
+    Text,
+};
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use analysis::{adds_none_primary, check_analysis, extends};
-pub(crate) use experiment::{check_tags, read_tags};
+pub(crate) use annotations::annotated;
 pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
 pub(crate) use iteration::{
@@ -75,6 +79,7 @@ pub(crate) use segment::{Nested, SemverReading, check_rules};
 pub(crate) use settings::check_kinds;
 #[cfg(feature = "auth0")]
 pub(crate) use text::check_published;
+pub(crate) use text::{check_tags, read_tags};
 
 use crate::error::{Code, Error};
 use crate::json::{Cursor, FromJson, Object};

@@ -1,7 +1,7 @@
 //! The words for how an experiment assigns.
 
 use crate::error::{Code, Error, codes};
-use crate::json::{Cursor, FromJson, deserialize};
+use crate::json::{Cursor, FromJson, Object, deserialize};
 
 codes! {
     /// How an experiment maps subjects to variations.
@@ -74,6 +74,13 @@ impl Weights {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Reads how the weights of an experiment by this strategy are read.
+    pub(super) fn read(object: &Object<'_>, strategy: Strategy) -> Result<Self, Error> {
+        let weights: Self = object.or_default("weights")?;
+        weights.check_strategy(strategy).map_err(|error| object.locate(error))?;
+        Ok(weights)
     }
 
     /// Checks that the weights of an experiment by this strategy can be read like this.

@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::{check_count, check_distinct, checked};
 use crate::error::Error;
-use crate::json::{Cursor, FromJson, deserialize};
+use crate::json::{Cursor, FromJson, Object, deserialize};
+
+/// The most tags of an entity.
+const MAX_TAGS: usize = 100;
 
 /// What JavaScript's `\s` matches, since the published patterns are its.
 fn is_space(c: char) -> bool {
@@ -194,6 +198,10 @@ texts! {
     /// What the experiments of a [`Chain`](crate::Chain) have in common: 0 to 255 characters, without
     /// NUL. The empty one is a name like any other. Compared as it is written.
     ChainName 0..=255 check_no_nul;
+
+    /// What an annotation of an experiment is called, such as `ticket`: 1 to 255 characters by the
+    /// same rule as a [`Name`].
+    AnnotationKey 1..=255 check_line;
 }
 
 impl SubjectKind {
@@ -224,6 +232,20 @@ macro_rules! salts {
 }
 
 salts!(ExperimentId, HoldoutId, LayerId);
+
+/// Reads the tags of an entity, if it has any.
+pub(crate) fn read_tags(object: &Object<'_>) -> Result<Box<[Tag]>, Error> {
+    match object.get("tags") {
+        Some(_) => checked(object, "tags", |tags: &Vec<Tag>| check_tags(tags)).map(Into::into),
+        None => Ok(Box::default()),
+    }
+}
+
+/// Checks the tags of an experiment.
+pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), Error> {
+    check_count(tags.len(), 0, MAX_TAGS)?;
+    check_distinct(tags, |tag| tag, |tag| Error::invalid("must not be given twice").with_value(tag))
+}
 
 #[cfg(test)]
 mod tests {

@@ -129,7 +129,8 @@ fn relative_weights_are_shown_as_shares_of_the_traffic() {
         let mut laid_out = buckets(&api, "weighed");
         laid_out.retain(|_, buckets| *buckets > 0);
         let ids = ["var_a", "var_b"].map(str::to_owned);
-        assert_eq!(laid_out, BTreeMap::from_iter(ids.into_iter().zip(expected)));
+        let wanted: BTreeMap<_, _> = ids.into_iter().zip(expected).collect();
+        assert_eq!(laid_out, wanted);
     }
     check(["1", "4"], ["10", "40"], [10_000, 40_000]);
     check(["1000000000", "250000000"], ["40", "10"], [40_000, 10_000]);

@@ -4,6 +4,7 @@
 mod common;
 
 mod analysis;
+mod annotations;
 mod arms;
 mod assignment;
 mod batch;

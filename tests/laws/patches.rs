@@ -38,7 +38,8 @@ fn rich() -> Snapshot {
         .salt(p("pepper"))
         .key("rich")
         .maintainer("Ann")
-        .chain("paywall");
+        .chain("paywall")
+        .annotation("ticket", "EX-1");
     let staged = NewExperiment::by_percentage("Staged", p("flg_a"))
         .id(p("exp_staged"))
         .allocation(share("var_a", "60").control())
@@ -304,6 +305,7 @@ fn mutability() -> Vec<(Field, Vec<Value>, [bool; 5])> {
         (Field::Key, vec![json!("other")], [false; 5]),
         (Field::Maintainer, vec![json!("Bob"), json!(null)], but_archived),
         (Field::Chain, vec![json!("banner"), json!(""), json!(null)], at_rest),
+        (Field::Annotations, vec![json!({"ticket": "EX-2"})], but_archived),
     ]
 }
 
@@ -397,6 +399,7 @@ fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
         let nothing = json!({
             "description": null, "flow": null, "outside_variation_id": null, "audience_id": null,
             "starts_at": null, "ends_at": null, "maintainer": null, "chain": null,
+            "annotations": {"ticket": null},
         });
         no_change(&snapshot, patch("patch_experiment", "exp_weights", &nothing));
     }

@@ -666,9 +666,11 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
             14 => patch.ends_at(moment(dice)),
             15 => patch.clear_starts_at(),
             16 => patch.clear_ends_at().clear_audience_id(),
-            21 => match dice.chance(50) {
-                true => patch.maintainer("Bob"),
-                false => patch.clear_maintainer(),
+            21 => match dice.below(4) {
+                0 => patch.maintainer("Bob"),
+                1 => patch.clear_maintainer(),
+                2 => patch.annotation(dice.one_of(&["ticket", "owner"]).to_string(), "EX-1"),
+                _ => patch.without_annotation("ticket"),
             },
             22 => match dice.chance(70) {
                 true => patch.chain(dice.one_of(&["paywall", ""]).to_string()),

@@ -1,5 +1,6 @@
 //! Experiments.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::lifecycle::not_allowed;
@@ -10,8 +11,8 @@ use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
     Analysis, Experiment, HashVersion, Iteration, Record, Salt, Schedule, Status, Tag,
-    adds_none_primary, check_allocations, check_analysis, check_hash, check_id_free, check_levels,
-    check_schedule, check_tags, extends, initial_traffic,
+    adds_none_primary, annotated, check_allocations, check_analysis, check_hash, check_id_free,
+    check_levels, check_schedule, check_tags, extends, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -74,6 +75,10 @@ impl Work<'_> {
             rollout: None,
             chain: given("chain", new.chain.as_ref())?,
             weights: new.weights,
+            annotations: annotated(
+                &BTreeMap::new(),
+                new.annotations.iter().map(|(key, value)| (key, Some(value))),
+            )?,
             id: id.clone(),
         };
         self.next.check_experiment_free(&experiment)?;
@@ -161,6 +166,11 @@ impl Work<'_> {
                 .map_err(|error| error.at("analysis"))?;
             experiment.set_analysis(analysis);
             edit.fields.extend(fields);
+        }
+        if let Some(entries) = &patch.annotations {
+            let entries = entries.iter().map(|(key, value)| (key, value.as_ref()));
+            let annotations = annotated(experiment.annotations(), entries)?;
+            edit.set("annotations", &mut experiment.annotations, Some(annotations))?;
         }
         let Experiment { hash, strategy, levels, .. } = &*experiment;
         check_hash(*hash, *strategy, levels, experiment.stages())?;

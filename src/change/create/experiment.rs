@@ -1,5 +1,7 @@
 //! Experiments.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::error::Error;
@@ -104,6 +106,9 @@ pub struct NewExperiment {
     /// How the weights of the arms are read; as percentages unless given.
     #[serde(skip_serializing_if = "Weights::is_default")]
     pub weights: Weights,
+    /// What other systems want to find again on it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl NewExperiment {
@@ -146,6 +151,7 @@ impl NewExperiment {
             rollout: Vec::new(),
             chain: None,
             weights: Weights::default(),
+            annotations: BTreeMap::new(),
         }
     }
 
@@ -277,6 +283,12 @@ impl NewExperiment {
     pub fn weights(self, weights: Weights) -> Self {
         Self { weights, ..self }
     }
+
+    /// The same experiment with one more annotation.
+    pub fn annotation(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.annotations.insert(key.into(), value.into());
+        self
+    }
 }
 
 impl NewExperiment {
@@ -311,6 +323,7 @@ impl NewExperiment {
                 "rollout",
                 "chain",
                 "weights",
+                "annotations",
             ],
         )?;
         Ok(Self {
@@ -340,6 +353,7 @@ impl NewExperiment {
             rollout: object.or_default("rollout")?,
             chain: object.optional("chain")?,
             weights: object.or_default("weights")?,
+            annotations: object.or_default("annotations")?,
         })
     }
 }
