@@ -160,8 +160,14 @@ fn groups_change_while_the_experiment_is_halted() {
         let decision = api.ask("", &id);
         let snapshot = api.engine().snapshot();
         let subject = variate::Subject::of("user", &id);
-        let uid =
-            snapshot.chain("").assign(&subject).config().unwrap()["remote_config_uid"].clone();
+        let uid = snapshot
+            .chain("")
+            .assign(&subject)
+            .config()
+            .unwrap()
+            .get("remote_config_uid")
+            .unwrap()
+            .clone();
         *seen
             .entry((decision["variation_id"].as_str().unwrap().to_owned(), uid.to_string()))
             .or_insert(0) += 1;

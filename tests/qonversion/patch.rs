@@ -194,6 +194,7 @@ fn every_field_in_every_state() {
             }
             for (value, reads) in edits {
                 let (api, path) = fresh();
+                let before = api.get(&path).ok();
                 let body = json!({row.field: value});
                 let answer = api.patch(&path, &body);
                 if !changes {

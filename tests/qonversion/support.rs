@@ -137,7 +137,7 @@ impl Api {
     /// Creates an experiment of this alias id, as a draft without groups, and returns its path.
     #[track_caller]
     pub fn draft(&self, alias: &str, facts: Value) -> String {
-        let mut body = json!({"name": format!("Experiment {alias}"), "alias_id": alias});
+        let mut body = json!({"name": "Experiment", "alias_id": alias});
         body.as_object_mut().unwrap().extend(facts.as_object().unwrap().clone());
         self.post(EXPERIMENTS, &body).is(201);
         format!("{EXPERIMENTS}/{alias}")

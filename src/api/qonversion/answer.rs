@@ -4,8 +4,10 @@ use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use super::input::status_name;
 use crate::api::answer::{Answer, to_json};
 use crate::api::call::BodyFault;
+use crate::change::Field;
 use crate::error::{Code, Error};
 
 /// Tells that a list began anew, since there is no entity to go on from.
@@ -186,10 +188,24 @@ impl Detail {
 
 /// The rule that was broken, and by what.
 fn worded(error: &Error) -> String {
+    if let Some(rule) = frozen(error) {
+        return rule;
+    }
     match error.value() {
         Some(value) => format!("{}; got {value}", error.rule()),
         None => error.rule().to_owned(),
     }
+}
+
+/// Why a field does not change in the experiment's status, in Qonversion's words.
+fn frozen(error: &Error) -> Option<String> {
+    let name = error.path().rsplit('.').next()?;
+    let field = Field::ALL.iter().find(|field| field.as_str() == name)?;
+    if error.code() != Code::NotMutable || !error.rule().starts_with("changes only while") {
+        return None;
+    }
+    let states: Vec<_> = field.changes_in().iter().map(|own| status_name(*own)).collect();
+    Some(format!("changes only while the experiment is {}", states.join(" or ")))
 }
 
 impl From<BodyFault> for Refusal {
@@ -223,6 +239,10 @@ impl From<Error> for Refusal {
             Code::UnknownReference => Self::senseless("relation_not_found", message),
             Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => {
                 Self::new(StatusCode::CONFLICT, ErrorType::Resource, "already_exists", message)
+            }
+            Code::DuplicateKey => {
+                let field = error.value().unwrap_or_default().trim_matches('"');
+                return Self::invalid(field, error.rule());
             }
             _ if error.is_conflict() || error.is_refused() => Self::conflict(message),
             Code::LimitExceeded if error.path().ends_with("allocations") => {

@@ -70,7 +70,10 @@ impl Experiments {
             let patch = edit.patch(experiment);
             Ok::<_, Refusal>(Transaction::from(Change::patch_experiment(experiment.id(), patch)))
         });
-        let commit = commit.map_err(|refusal| refusal.renamed("goal", edit.facts.goal_field()))?;
+        let commit = commit.map_err(|refusal| {
+            let refusal = refusal.renamed("goal", edit.facts.goal_field());
+            refusal.renamed("context_key", edit.facts.context_field())
+        })?;
         Ok(Reply::ok(&ShownExperiment::of(find(&commit.snapshot, id)?)))
     }
 
@@ -211,6 +214,11 @@ impl Facts {
             direction: settled(&self.goal_direction, before.direction),
         };
         (goal != Goal::default()).then_some(goal)
+    }
+
+    /// The first field of the context that is named.
+    fn context_field(&self) -> &'static str {
+        if self.context_key.is_keep() { "is_context_specific" } else { "context_key" }
     }
 
     /// The first field of the goal that is named.

@@ -129,7 +129,7 @@ impl GroupEdit {
         }
         check_takes_uid(snapshot, experiment)?;
         if experiment.status() == Status::Active {
-            let message = "changes only while the experiment is draft or paused, not active";
+            let message = "changes only while the experiment is draft or paused";
             return Err(Refusal::conflict("").of(REMOTE_CONFIG, message));
         }
         let others = variation.overrides().iter().filter(|(name, _)| ***name != *REMOTE_CONFIG);
