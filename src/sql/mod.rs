@@ -1,5 +1,6 @@
 //! An experiment's assignment as an expression for a warehouse.
 
+mod chain;
 mod columns;
 mod condition;
 mod dialect;
@@ -7,11 +8,13 @@ mod dialect;
 pub use columns::SqlColumns;
 pub use dialect::Dialect;
 
+use std::ops::Range;
+
 use columns::Quoted;
 
 #[cfg(feature = "launchdarkly")]
 use crate::assign::Buckets;
-use crate::assign::{Gate, Guards, Open, Plan, Route, Share};
+use crate::assign::{Gate, Guards, Link, Open, Plan, Route, Share};
 use crate::error::{Code, Error};
 use crate::model::Status;
 use crate::partition::Partition;
@@ -27,7 +30,8 @@ impl Snapshot {
     /// It is one `CASE` expression, or NULL as a text while the flag is off, to stand in a `SELECT`
     /// list or a `WHERE` clause, and gives for every row the variation of
     /// [`Decision::assignment`](crate::Decision::assignment) of a subject
-    /// with this id and these attributes. It knows nothing of what a subject can bring: whoever was
+    /// with this id and these attributes. Whom an experiment before it in its chain has, it leaves out.
+    /// It knows nothing of what a subject can bring: whoever was
     /// [forced](crate::Subject::forced) is drawn like anybody else. It says what the snapshot says
     /// now; after the next change of the experiment, print it anew.
     ///
@@ -74,7 +78,9 @@ impl Snapshot {
     /// [`Code::NotFound`] when there is no such experiment. [`Code::NotExpressible`] when it is not
     /// active; when it has a schedule and [`SqlColumns::at`] names no moment, or one at which it
     /// assigns nobody; when an attribute that a rule asks for has no column, or the dialect has no
-    /// exact words for what a rule asks: then the path leads there, from the segment's id on.
+    /// exact words for what a rule asks: then the path leads there, from the segment's id on. So it is
+    /// when an active experiment before it in its [chain](crate::Chain) asks for such a thing or a
+    /// moment, or goes by another kind of subject: then the path begins with `chain` and its id.
     /// [`Code::InvalidValue`] when the name of a column cannot be quoted.
     pub fn sql(
         &self,
@@ -134,17 +140,13 @@ impl Printer<'_> {
         case.when(format!("coalesce({}, '') = ''", self.columns.id), "NULL");
         if let Some(guards) = &open.guards {
             traffic_end = traffic_end.max(self.scheduled(guards)?);
-            for gate in &guards.holdouts {
-                case.when(format!("{} < {}", self.point(gate.seed), gate.end), "NULL");
+            for condition in self.drawn_out(guards) {
+                case.when(condition, "NULL");
             }
-            if let Some(gate) = &guards.layer {
-                let point = self.point(gate.seed);
-                let slots = gate.layer.slots(self.plan.experiment_id());
-                let slots: Vec<String> = slots
-                    .map(|slot| format!("{point} BETWEEN {} AND {}", slot.start, slot.end - 1))
-                    .collect();
-                let slots = if slots.is_empty() { "false".to_owned() } else { slots.join(" OR ") };
-                case.when(format!("NOT ({slots})"), "NULL");
+            for other in guards.chain.iter().flat_map(Link::before) {
+                if let Some(condition) = self.taken(other)? {
+                    case.when(condition, "NULL");
+                }
             }
             if let Some(audience) = &guards.audience {
                 case.when(format!("NOT ({})", self.segment(audience)?), "NULL");
@@ -181,20 +183,32 @@ impl Printer<'_> {
         Ok(case.otherwise(&last))
     }
 
+    /// The conditions under which a holdout or the layer keeps a subject out.
+    fn drawn_out(&self, guards: &Guards) -> Vec<String> {
+        let holdouts = guards.holdouts.iter();
+        let mut out: Vec<String> =
+            holdouts.map(|gate| format!("{} < {}", self.point(gate.seed), gate.end)).collect();
+        if let Some(gate) = &guards.layer {
+            let slots = gate.slots();
+            out.push(none_of(&self.point(gate.seed), slots));
+        }
+        out
+    }
+
     /// The first traffic point that is not in by the schedule alone.
     fn scheduled(&self, guards: &Guards) -> Result<u64, Error> {
-        let Some(schedule) = &guards.schedule else { return Ok(0) };
-        let refuse = |rule| Error::new(Code::NotExpressible, rule).at("at").at("columns");
-        let Some(at) = self.at else {
-            return Err(refuse("must be given for an experiment that has a schedule"));
-        };
-        match schedule.traffic_at(at) {
-            Ok(traffic) => Ok(traffic.points()),
-            Err(_) => {
-                let rule = "must lie in the time in which the experiment assigns";
-                Err(refuse(rule).with_value(&at))
-            }
-        }
+        self.staged(guards)?.ok_or_else(|| {
+            let rule = "must lie in the time in which the experiment assigns";
+            no_moment(rule).with_value(&self.at)
+        })
+    }
+
+    /// The same, or `None` at a moment at which the schedule is closed.
+    fn staged(&self, guards: &Guards) -> Result<Option<u64>, Error> {
+        let Some(schedule) = &guards.schedule else { return Ok(Some(0)) };
+        let rule = "must be given for an experiment that has a schedule";
+        let at = self.at.ok_or_else(|| no_moment(rule))?;
+        Ok(schedule.traffic_at(at).ok().map(|traffic| traffic.points()))
     }
 
     /// Adds all slices but the last, whose arm it returns.
@@ -233,6 +247,21 @@ impl Printer<'_> {
     fn point(&self, seed: u64) -> String {
         self.dialect.point(&self.columns.id, seed)
     }
+}
+
+#[cold]
+fn no_moment(rule: &'static str) -> Error {
+    Error::new(Code::NotExpressible, rule).at("at").at("columns")
+}
+
+/// Whether a point lies in none of these ranges.
+fn none_of(point: &str, ranges: impl Iterator<Item = Range<u64>>) -> String {
+    let ranges: Vec<String> = ranges
+        .filter(|range| !range.is_empty())
+        .map(|range| format!("{point} BETWEEN {} AND {}", range.start, range.end - 1))
+        .collect();
+    let any = if ranges.is_empty() { "false".to_owned() } else { ranges.join(" OR ") };
+    format!("NOT ({any})")
 }
 
 /// A `CASE` expression under way.

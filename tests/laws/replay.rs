@@ -645,7 +645,7 @@ fn experiment_patch(dice: &mut Dice, snapshot: &Snapshot, old: &Experiment) -> E
     let mut patch = ExperimentPatch::new();
     for _ in 0..=dice.below(5) / 3 {
         let by_weight = old.strategy() == variate::Strategy::Percentage;
-        let sides = if old.status() == Status::Paused { 38 } else { 24 };
+        let sides = if old.status() == Status::Paused { 39 } else { 25 };
         patch = match dice.below(sides) {
             0 => patch.name(name(dice)),
             1 => patch.description(description(dice)),
@@ -1247,7 +1247,8 @@ fn the_histories_have_every_kind_of_change() {
     let (mut splits, mut slots, mut held) = (BTreeSet::new(), BTreeSet::new(), 0);
     let (mut advanced, mut analysed, mut weightless) = (0, 0, BTreeSet::new());
     let (mut previous, mut drafted, mut shipped) = (0, 0, 0);
-    for history in 0..40 {
+    let mut chained = 0;
+    for history in 0..50 {
         let mut dice = Dice(history);
         let recorded = Recorded::new();
         for _ in 0..150 {
@@ -1297,6 +1298,8 @@ fn the_histories_have_every_kind_of_change() {
         partitions += has("partition");
         let last = recorded.engine.snapshot();
         previous += last.experiments().map(|own| own.previous_iterations().len()).sum::<usize>();
+        let linked = |name: &variate::ChainName| last.chain(name).experiments().count() > 1;
+        chained += last.chains().filter(|name| linked(name)).count();
         drafted += last.experiments().filter(|own| own.draft().is_some()).count();
         shipped += last.experiments().map(shipped_by).sum::<usize>();
         let reads = |own: &&Value| own["analysis"].get("metrics").is_some();
@@ -1316,7 +1319,7 @@ fn the_histories_have_every_kind_of_change() {
     for code in REFUSALS {
         assert!(refusals.contains(&code), "{code} is never met: {refusals:?}");
     }
-    assert!(committed > 1_000, "{committed} of 6000");
+    assert!(committed > 1_000, "{committed} of 7500");
     assert!(partitions > 10, "{partitions} rebalanced");
     assert!(splits.len() > 5, "{splits:?} rebalanced within a segment");
     assert!(slots.len() > 5, "{slots:?} of layers edited");
@@ -1328,6 +1331,7 @@ fn the_histories_have_every_kind_of_change() {
     assert!(weightless.len() > 10, "ramps without weights: {weightless:?}");
     assert!(previous > 30, "{previous} previous iterations");
     assert!(drafted > 10, "{drafted} drafts");
+    assert!(chained > 5, "{chained} chains of several");
     assert!(shipped > 5, "{shipped} winners shipped");
 }
 
