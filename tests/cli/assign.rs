@@ -194,6 +194,9 @@ fn subjects_bring_variations() {
     by_id(&["--kept", "var_b"], "var_b\tkept");
     by_id(&["--forced", "var_b"], "var_b\tforced");
     by_id(&["--kept", "var_b", "--forced", "var_c"], "var_c\tforced");
+    by_id(&["--kept", "var_b", "--attached", "var_c"], "var_c\tattached");
+    by_id(&["--attached", "var_c", "--forced", "var_b"], "var_b\tforced");
+    by_id(&["--attached", "no arm"], "\tpaused");
     by_id(&["--kept", "var_b", "--forced", "var_d"], "var_b\tkept");
     by_id(&["--kept", "no arm"], "\tpaused");
 
@@ -201,6 +204,7 @@ fn subjects_bring_variations() {
         (json!({"kept": {}, "forced": {}}), "\tpaused"),
         (json!({"kept": {"exp_segments": "var_b"}}), "var_b\tkept"),
         (json!({"forced": {"exp_segments": "var_b"}}), "var_b\tforced"),
+        (json!({"attached": {"exp_segments": "var_c"}}), "var_c\tattached"),
         (
             json!({"forced": {"exp_segments": "var_c", "exp_weights": "var_a"},
                 "kept": {"exp_segments": "var_b"}}),
@@ -312,6 +316,7 @@ fn what_cannot_be_done_is_refused_before_anything_is_read() {
     on(&config, &["--input", "json", "--attribute", "a=1"], 2, "--attribute");
     on(&config, &["--input", "json", "--forced", "var_a"], 2, "--forced");
     on(&config, &["--input", "json", "--kept", "var_a"], 2, "--kept");
+    on(&config, &["--input", "json", "--attached", "var_a"], 2, "--attached");
     on(&config, &["--input", "csv"], 2, "csv");
     on(&config, &["--at", "tomorrow"], 2, "RFC 3339");
     on(&config, &["device-1"], 2, "device-1");

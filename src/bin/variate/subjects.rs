@@ -21,6 +21,10 @@ pub struct Asked {
     /// arm of the experiment
     #[arg(long, value_name = "VARIATION")]
     forced: Option<String>,
+    /// Variation that every subject is attached to by hand; passed over if it is no arm of the
+    /// experiment
+    #[arg(long, value_name = "VARIATION")]
+    attached: Option<String>,
     /// Variation that every subject once got, as from a cookie; passed over if it is no arm of the
     /// experiment
     #[arg(long, value_name = "VARIATION")]
@@ -29,8 +33,10 @@ pub struct Asked {
 
 impl Asked {
     pub fn check(&self) -> Result<(), Fault> {
-        if self.options.input == Form::Json && (self.forced.is_some() || self.kept.is_some()) {
-            let message = "--input json: the lines say what is brought, not --forced and --kept";
+        let brought = [&self.forced, &self.attached, &self.kept];
+        if self.options.input == Form::Json && brought.into_iter().any(Option::is_some) {
+            let message =
+                "--input json: the lines say what is brought, not --forced, --attached and --kept";
             return Err(Fault::Usage(message.to_owned()));
         }
         self.options.check()
@@ -71,6 +77,9 @@ impl Asked {
         if let Some(variation) = &self.forced {
             subject = subject.forced(id, variation);
         }
+        if let Some(variation) = &self.attached {
+            subject = subject.attached(id, variation);
+        }
         if let Some(variation) = &self.kept {
             subject = subject.kept(id, variation);
         }
@@ -94,8 +103,8 @@ enum Form {
     Id,
     /// An object: `{"ids": {"device": "d-1"}, "attributes": {"country": "DE"}}`; the attributes, of
     /// any type, can be left out. What the subject brings, by experiment, can be added: `"forced":
-    /// {"exp_a": "var_a"}` and `"kept": {"exp_a": "var_a"}`. Goes without the options that say these
-    /// things of all ids
+    /// {"exp_a": "var_a"}`, and in the same way `"attached"` and `"kept"`. Goes without the options
+    /// that say these things of all ids
     Json,
 }
 
@@ -172,6 +181,9 @@ pub struct Described {
     /// The variation that the subject is forced into in each experiment.
     #[serde(default)]
     forced: Members<String>,
+    /// The variation that the subject is attached to in each experiment.
+    #[serde(default)]
+    attached: Members<String>,
     /// The variation that the subject once got in each experiment.
     #[serde(default)]
     kept: Members<String>,
@@ -209,13 +221,16 @@ impl SubjectOptions {
     pub fn subject<'a>(&'a self, kind: &'a str, entry: &'a Entry<'_>) -> Subject<'a> {
         match entry {
             Entry::Id(id) => self.common.subject(kind, id),
-            Entry::Described(Described { ids, attributes, forced, kept }) => {
+            Entry::Described(Described { ids, attributes, forced, attached, kept }) => {
                 let mut subject = Subject::new("").with_attributes(&attributes.0);
                 for (kind, id) in &ids.0 {
                     subject = subject.with_id(kind, id);
                 }
                 for (experiment, variation) in &forced.0 {
                     subject = subject.forced(experiment, variation);
+                }
+                for (experiment, variation) in &attached.0 {
+                    subject = subject.attached(experiment, variation);
                 }
                 for (experiment, variation) in &kept.0 {
                     subject = subject.kept(experiment, variation);
