@@ -1651,8 +1651,16 @@ fn the_documents_use_every_key() {
 /// Whether a place holds an object whose keys are not data.
 fn has_fixed_keys(document: &Value, place: &Place) -> bool {
     let last = place.pointer.rsplit('/').next().unwrap();
-    let maps =
-        ["parameters", "overrides", "match", "not_match", "segment_versions", "members", "value"];
+    let maps = [
+        "parameters",
+        "overrides",
+        "match",
+        "not_match",
+        "segment_versions",
+        "members",
+        "value",
+        "annotations",
+    ];
     document.pointer(&place.pointer).unwrap().is_object()
         && !maps.contains(&last)
         && !["/value/", "/overrides/"].iter().any(|data| place.pointer.contains(data))

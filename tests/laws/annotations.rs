@@ -54,7 +54,7 @@ proptest! {
         let mut naive: BTreeMap<String, String> = BTreeMap::new();
         for (step, entries) in edits.iter().enumerate() {
             if step == 1 {
-                snapshot = brought_to(&snapshot, "exp_weights", *status);
+                snapshot = brought_to(&snapshot, "exp_weights", status);
             }
             let change = serde_json::to_string(&edit(entries)).unwrap();
             let change = Change::from_json(change).unwrap();
@@ -73,7 +73,7 @@ proptest! {
                     None => _ = next.remove(key),
                 }
             }
-            if next != naive && step > 0 && *status == Status::Archived {
+            if next != naive && step > 0 && status == Status::Archived {
                 let error = commit.unwrap_err();
                 prop_assert_eq!(error.code(), Code::NotMutable);
                 prop_assert_eq!(error.path(), "patch.annotations");
