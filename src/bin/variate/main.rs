@@ -5,7 +5,9 @@
 mod assign;
 mod context;
 mod explain;
+mod kept;
 mod lint;
+mod owned;
 mod preview;
 mod progress;
 mod serve;

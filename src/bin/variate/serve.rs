@@ -10,8 +10,10 @@ use clap::{Args, ValueEnum};
 use tokio::runtime;
 use variate::api::auth0::{ExperimentCenter, Generation};
 use variate::api::launchdarkly::{Arithmetic, Experimentation};
-use variate::{ActiveLimit, Change, Engine, Key, SettingsPatch};
+use variate::api::qonversion::Experiments;
+use variate::{ActiveLimit, Change, Engine, Keeper, Key, SettingsPatch};
 
+use crate::kept::KeptFile;
 use crate::server::{self, Surfaces};
 use crate::store::Store;
 
@@ -19,19 +21,26 @@ use crate::store::Store;
 /// time.
 const LAST_WRITES: Duration = Duration::from_millis(500);
 
-/// Serve the experimentation endpoints of Auth0's Management API and of LaunchDarkly's API on
-/// 127.0.0.1.
+/// Serve the experimentation endpoints of Auth0's Management API, of LaunchDarkly's API and of
+/// Qonversion's REST API v4 on 127.0.0.1.
 ///
-/// Prints `listening on http://127.0.0.1:PORT` and then answers: the paths under `/experimentation`,
-/// with and without `/api/v2` before them, are Auth0's, all others under `/api/v2` LaunchDarkly's.
-/// Both work on the same flags and experiments. SIGINT and SIGTERM stop it.
+/// Prints `listening on http://127.0.0.1:PORT` and then answers: the paths under `/v4/` are
+/// Qonversion's; those under `/experimentation`, with and without `/api/v2` before them, are Auth0's;
+/// all others under `/api/v2` LaunchDarkly's. All work on the same flags and experiments. SIGINT and
+/// SIGTERM stop it.
 ///
 /// POST /context answers what a subject gets. It takes `{"flow": "login", "ids": {"device": "d-42"}}`
 /// and if wanted `"attributes": {"country": "DE"}`, the override parameters `experiment_id`,
 /// `variation_id` and `segment_id`, and what the subject once got, `"kept": {"exp_a": "var_a"}`.
 ///
+/// With `"chain": "paywall"` in place of the flow and the override parameters, it answers what a
+/// subject gets from the experiments of that chain, which is Qonversion's context key, as a decision
+/// and its `config`. Whoever is attached by hand gets that, and what the subject gets is remembered,
+/// so that a paused experiment keeps its members.
+///
 /// There is no authentication: whoever can open a connection to the port can change everything, and
-/// an `Authorization` header is passed over. So that a web page from elsewhere cannot, a request with an `Origin` header is refused.
+/// an `Authorization` header is passed over. So that a web page from elsewhere cannot, a request with
+/// an `Origin` header is refused.
 #[derive(Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Serve {
@@ -59,6 +68,14 @@ pub struct Serve {
     /// How many experiments can be active at once, from now on; if left out, what the document says
     #[arg(long, value_enum)]
     active_limit: Option<Limit>,
+    /// File to remember in who is attached by hand and who is in which experiment; created if it is
+    /// not there. No other server can use it meanwhile. Attaching and detaching is on the disk before
+    /// it is answered; what subjects are drawn to can be lost in a power cut. At the start, what is
+    /// remembered of experiments that the document does not have is dropped. What cannot be written
+    /// is not remembered, and the request is refused. Without it, all this is gone when the server
+    /// stops
+    #[arg(long, value_name = "FILE", requires = "config")]
+    kept: Option<PathBuf>,
 }
 
 const EXAMPLE: &str = "\
@@ -110,24 +127,34 @@ impl Serve {
                 .await
                 .map_err(|error| cannot_listen(self.port, &error))?;
             // After the port is ours: a server that cannot start changes nothing.
+            let keeper = self.keeper(engine)?;
             if let Some(limit) = self.active_limit {
                 let patch = SettingsPatch::new().active_limit(limit.into());
-                engine.commit(Change::patch_settings(patch))?;
+                keeper.engine().commit(Change::patch_settings(patch))?;
             }
-            server::serve(listener, self.surfaces(engine)).await?;
+            server::serve(listener, self.surfaces(keeper)).await?;
             Ok(())
         });
         runtime.shutdown_timeout(LAST_WRITES);
         served
     }
 
-    fn surfaces(&self, engine: Engine) -> Surfaces {
+    fn keeper(&self, engine: Engine) -> Result<Keeper, Box<dyn Error>> {
+        let Some(file) = &self.kept else { return Ok(Keeper::new(engine)?) };
+        let kept = KeptFile::open(file, &engine.snapshot());
+        let kept = kept.map_err(|fault| format!("{}: {fault}", file.display()))?;
+        Ok(Keeper::with_store(engine, kept)?)
+    }
+
+    fn surfaces(&self, keeper: Keeper) -> Surfaces {
+        let engine = keeper.engine().clone();
         Surfaces {
             auth0: ExperimentCenter::new(engine.clone()).generation(self.auth0_generation.into()),
             launchdarkly: Experimentation::new(engine)
                 .project(self.launchdarkly_project.as_str())
                 .environment(self.launchdarkly_environment.as_str())
                 .arithmetic(self.launchdarkly_arithmetic.into()),
+            qonversion: Experiments::with_keeper(keeper),
         }
     }
 }

@@ -12,12 +12,12 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use variate::Engine;
+use variate::Keeper;
 use variate::api::auth0::{self, ExperimentCenter};
 use variate::api::launchdarkly::{self, Experimentation};
 use variate::api::qonversion::{self, ErrorType, Experiments};
 
-use crate::context;
+use crate::context::{self, Fault as Unanswered};
 
 /// The largest body of a request. No document of one entity comes near it.
 const BODY_LIMIT: usize = 1 << 20;
@@ -29,7 +29,7 @@ const READ_AT_MOST: usize = 16 * BODY_LIMIT;
 /// How long the requests in flight have when the server is told to stop.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// The surfaces, over one engine.
+/// The surfaces, over one engine; what Qonversion's remembers, `/context` goes by as well.
 #[derive(Clone)]
 pub struct Surfaces {
     pub auth0: ExperimentCenter,
@@ -159,13 +159,13 @@ fn answer(surfaces: &Surfaces, surface: Surface, request: &Request<Vec<u8>>) -> 
         Surface::LaunchDarkly => surfaces.launchdarkly.handle(request),
         Surface::Qonversion => surfaces.qonversion.handle(request),
         Surface::Auth0 if request.uri().path() == "/context" => {
-            answer_context(surfaces.auth0.engine(), request)
+            answer_context(surfaces.qonversion.keeper(), request)
         }
         Surface::Auth0 => surfaces.auth0.handle(request),
     }
 }
 
-fn answer_context(engine: &Engine, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+fn answer_context(keeper: &Keeper, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
     if request.method() != Method::POST {
         let message = "the method must be POST";
         let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -173,16 +173,21 @@ fn answer_context(engine: &Engine, request: &Request<Vec<u8>>) -> Response<Vec<u
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    match context::answer(&engine.snapshot(), request.body()) {
+    match context::answer(keeper, request.body()) {
         Ok(body) => {
             let mut response = Response::new(body);
             let json = HeaderValue::from_static("application/json; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, json);
             response
         }
-        Err(fault) => {
+        Err(Unanswered::Body(fault)) => {
             let message = format!("body: {fault}");
             auth0::refusal(StatusCode::BAD_REQUEST, "invalid_body", &message)
+        }
+        // Why has been said where the server runs.
+        Err(Unanswered::Store) => {
+            let message = "the server cannot remember what the subject gets";
+            auth0::refusal(StatusCode::INTERNAL_SERVER_ERROR, "storage_error", message)
         }
     }
 }
