@@ -10,8 +10,6 @@ import sys
 import tempfile
 import time
 
-import httpx
-
 assertions = 0
 
 
@@ -46,7 +44,13 @@ class Server:
         listening = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
         holds(listening, f"the first line is {line!r}")
         self.port = int(listening[1])
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+
+    @functools.cached_property
+    def http(self):
+        # Not everybody who has a server talks to it with this.
+        import httpx
+
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
 
     def document(self):
         return self.file.read_bytes() if self.file.exists() else None
