@@ -391,7 +391,7 @@ fn a_field_can_be_given_the_value_that_it_has_in_every_status() {
                     all.insert(field.as_str().to_owned(), value.clone());
                 }
             }
-            assert_eq!(all.len(), if id == "exp_rich" { 17 } else { 9 }, "{all:?}");
+            assert_eq!(all.len(), if id == "exp_rich" { 18 } else { 9 }, "{all:?}");
             no_change(&snapshot, patch("patch_experiment", id, &json!(all)));
         }
         // And what is empty can be cleared.
