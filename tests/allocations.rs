@@ -447,6 +447,63 @@ fn no_gate_and_no_batch_allocates() {
     assert_eq!(reasons, BTreeSet::from(all));
 }
 
+/// A walk along a chain, whoever has the subject, one by one and all at once.
+#[test]
+fn no_chain_allocates() {
+    let member = |number: u8| {
+        NewExperiment::by_percentage(format!("Number {number}"), p("flg_a"))
+            .id(p(&format!("exp_m{number}")))
+            .allocation(share("var_a", "50").control())
+            .allocation(share("var_b", "50"))
+            .traffic(p("30"))
+            .outside_variation_id(p("var_d"))
+            .chain("paywall")
+    };
+    let germans = member(2).audience(p("seg_germany")).keep(variate::Keep::Always);
+    let started = [member(1), germans, member(3), member(4).starts_at(Timestamp::EPOCH)];
+    let snapshot = started.into_iter().fold(world(), |snapshot, new| {
+        let id = new.id.clone().unwrap();
+        brought_to(&ok(&snapshot, new), id.as_str(), Status::Active)
+    });
+    let snapshot = ok(&snapshot, Change::set_experiment_status(&p("exp_m3"), Status::Paused));
+    let (chain, shape) = (snapshot.chain("paywall"), json!({"country": "DE"}));
+    let mut scratch = Scratch::new();
+    let bare = Subject::new("device-1").with_attributes(&shape);
+    snapshot.assign_all(&bare, &mut scratch).for_each(drop);
+    let mut reasons = BTreeSet::new();
+    let ids: Vec<String> = (0..200).map(|number| format!("device-{number}")).collect();
+    for id in &ids {
+        let bare = Subject::new(id).with_attributes(&shape);
+        let kept = bare.clone().kept("exp_m3", "var_a").kept("exp_m2", "var_b");
+        let forced = bare.clone().forced("exp_m4", "var_a");
+        for subject in [&bare, &kept, &forced, &Subject::new(id), &Subject::of("user", id)] {
+            for number in 1..=4 {
+                let member = format!("exp_m{number}");
+                assert_eq!(allocations(|| snapshot.assign(&member, subject)), 0, "{subject:?}");
+                reasons.insert(snapshot.assign(&member, subject).reason().as_str());
+            }
+            assert_eq!(allocations(|| chain.assign(subject)), 0, "{subject:?}");
+            let all = || snapshot.assign_all(subject, &mut scratch).for_each(drop);
+            assert_eq!(allocations(all), 0, "{subject:?}");
+        }
+    }
+    let batch = Batch::new(&ids);
+    let mut outcomes = vec![Outcome::default(); ids.len()];
+    let plan = snapshot.plan("exp_m4").unwrap();
+    assert_eq!(allocations(|| plan.assign_batch(&batch, &mut outcomes)), 0);
+    let all = [
+        "elsewhere",
+        "forced",
+        "kept",
+        "missing_subject_id",
+        "not_sampled",
+        "not_targeted",
+        "paused",
+        "split",
+    ];
+    assert_eq!(reasons, BTreeSet::from(all));
+}
+
 #[cfg(feature = "launchdarkly")]
 #[test]
 fn drawing_in_slices_does_not_allocate() {

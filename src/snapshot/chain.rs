@@ -87,13 +87,13 @@ impl Snapshot {
 
 impl<'s> Chain<'s> {
     /// Its name; `None` if it has no members.
-    pub fn name(&self) -> Option<&'s ChainName> {
+    pub fn name(self) -> Option<&'s ChainName> {
         self.members.map(|members| &members.name)
     }
 
     /// Its members, in order.
-    pub fn experiments(&self) -> impl Iterator<Item = &'s Experiment> {
-        let Self { snapshot, members } = *self;
+    pub fn experiments(self) -> impl Iterator<Item = &'s Experiment> {
+        let Self { snapshot, members } = self;
         let plans = members.into_iter().flat_map(|members| &members.plans);
         plans.filter_map(|plan| snapshot.experiment(plan.experiment_id()))
     }
@@ -102,7 +102,7 @@ impl<'s> Chain<'s> {
     ///
     /// If none has it, nothing is served, of no experiment, because of [`Reason::NotSampled`]; or of
     /// [`Reason::NotFound`] if the chain has no members. Total; never allocates or takes a lock.
-    pub fn assign(&self, subject: &Subject<'_>) -> Decision<'s> {
+    pub fn assign(self, subject: &Subject<'_>) -> Decision<'s> {
         let Some(members) = self.members else { return Decision::NOT_FOUND };
         let nobody = Decision { reason: Reason::NotSampled, ..Decision::NOT_FOUND };
         members.assign(subject).unwrap_or(nobody)
@@ -114,8 +114,8 @@ impl<'s> Chain<'s> {
     }
 
     /// What each member gives the subject and the whole way there, in order.
-    pub fn explain(&self, subject: &Subject<'_>) -> impl Iterator<Item = Explanation<'s>> {
-        let Self { snapshot, .. } = *self;
+    pub fn explain(self, subject: &Subject<'_>) -> impl Iterator<Item = Explanation<'s>> {
+        let Self { snapshot, .. } = self;
         self.experiments().map(move |own| snapshot.explain(own.id(), subject))
     }
 }

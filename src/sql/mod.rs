@@ -78,9 +78,9 @@ impl Snapshot {
     /// [`Code::NotFound`] when there is no such experiment. [`Code::NotExpressible`] when it is not
     /// active; when it has a schedule and [`SqlColumns::at`] names no moment, or one at which it
     /// assigns nobody; when an attribute that a rule asks for has no column, or the dialect has no
-    /// exact words for what a rule asks: then the path leads there, from the segment's id on. So it is
-    /// when an active experiment before it in its [chain](crate::Chain) asks for such a thing or a
-    /// moment, or goes by another kind of subject: then the path begins with `chain` and its id.
+    /// exact words for what a rule asks: then the path leads there, from the segment's id on. All this
+    /// holds of the active experiments before it in its [chain](crate::Chain) too, and when one of
+    /// them goes by another kind of subject: then the path begins with `chain` and its id.
     /// [`Code::InvalidValue`] when the name of a column cannot be quoted.
     pub fn sql(
         &self,

@@ -171,8 +171,12 @@ fn check(snapshot: &Snapshot, specs: &[Spec], asker: &Asker) -> Result<(), TestC
         prop_assert_eq!(answer, wanted, "{} of {:?}", spec.id, asker);
         let explanation = snapshot.explain(&spec.id, &subject);
         prop_assert_eq!(explanation.decision(), decision);
+        let last = explanation.steps().last().unwrap();
+        let lost = matches!(last, Step::Chain { owner: Some(_), .. });
+        prop_assert_eq!(lost, wanted.0 == "elsewhere" || lost && wanted.0 == "paused");
         for step in explanation.steps() {
             let Step::Chain { chain, owner } = step else { continue };
+            prop_assert_eq!(Some(&**chain), spec.chain);
             let has_it = before_its_turn(&members(specs, chain), spec, asker);
             prop_assert_eq!(owner.as_ref().map(AsRef::as_ref), has_it.map(|other| &*other.id));
         }

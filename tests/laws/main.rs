@@ -10,6 +10,7 @@ mod assignment;
 mod batch;
 mod brought;
 mod chains;
+mod chains_shown;
 mod documents;
 mod explain;
 mod explain_shown;

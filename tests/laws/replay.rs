@@ -18,8 +18,8 @@ use crate::common::{apply, at, brought_to, p, share, world};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
-    ActiveLimit, Allocation, Analysis, AnalysisPatch, Carryover, Change, Code, Commit, DraftPatch,
-    Effect, EffectKind, Engine, EntityKind, Error, Event, Experiment, ExperimentId,
+    ActiveLimit, Allocation, Analysis, AnalysisPatch, Carryover, ChainName, Change, Code, Commit,
+    DraftPatch, Effect, EffectKind, Engine, EntityKind, Error, Event, Experiment, ExperimentId,
     ExperimentPatch, Expression, Flag, FlagPatch, FlagStatus, Goal, Holdout, HoldoutPatch, Keep,
     Layer, LayerPatch, MetricDefinition, MetricUse, NewExperiment, NewFlag, NewHoldout, NewLayer,
     NewMetric, NewSegment, NewVariation, Parameter, PastIteration, Percentage, Rule, SegmentId,
@@ -1286,6 +1286,8 @@ fn the_histories_have_every_kind_of_change() {
                 layers.filter_map(|own| Some((history, own.get("partition")?.to_string()))),
             );
             splits.extend(runs.filter_map(|run| Some((history, run.get("splits")?.to_string()))));
+            let several = |name: &&ChainName| snapshot.chain(name).experiments().count() > 1;
+            chained += snapshot.chains().filter(several).count();
         }
         let json = recorded.engine.to_json();
         let document: Value = json.parse().unwrap();
@@ -1298,8 +1300,6 @@ fn the_histories_have_every_kind_of_change() {
         partitions += has("partition");
         let last = recorded.engine.snapshot();
         previous += last.experiments().map(|own| own.previous_iterations().len()).sum::<usize>();
-        let linked = |name: &variate::ChainName| last.chain(name).experiments().count() > 1;
-        chained += last.chains().filter(|name| linked(name)).count();
         drafted += last.experiments().filter(|own| own.draft().is_some()).count();
         shipped += last.experiments().map(shipped_by).sum::<usize>();
         let reads = |own: &&Value| own["analysis"].get("metrics").is_some();

@@ -384,6 +384,10 @@ fn fuzzed(dice: &mut Dice) -> Snapshot {
             if number >= 30 {
                 return experiment;
             }
+            // Behind others by every gate that they have.
+            if dice.roll(2) == 0 {
+                experiment["chain"] = json!(dice.pick(&["", "paywall", "banner", "'"]));
+            }
             if dice.roll(3) == 0 {
                 experiment["audience_id"] = json!(segment(dice.roll(40)));
             }
