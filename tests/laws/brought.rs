@@ -434,8 +434,8 @@ proptest! {
             };
             let runs = matches!(status, Status::Active | Status::Paused);
             let holding = [("forced", true), ("attached", runs), ("kept", status == Status::Paused)];
-            let holding = holding.into_iter().filter(|(_, holds)| *holds);
-            match holding.filter_map(|(by, _)| Some((by, first(by)?))).next() {
+            let mut holding = holding.into_iter().filter(|(_, holds)| *holds);
+            match holding.find_map(|(by, _)| Some((by, first(by)?))) {
                 Some((by, variation)) => check_has(&snapshot, id, &subject, by, variation),
                 None => check_passed_over(&snapshot, id, &plain, &subject),
             }

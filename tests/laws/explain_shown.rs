@@ -199,6 +199,19 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
         {"gate": "passed_over", "variation_id": "var_none", "forced": false, "is_arm": false},
         {"gate": "status", "status": "draft"}"#,
     );
+    check_example(
+        Status::Draft,
+        &kept("device-2"),
+        90,
+        "exp_t → nothing (draft)\n  kept      var_c is not kept now, and is passed over\n  \
+        status    draft\n",
+        r#"{"gate": "passed_over", "variation_id": "var_c", "forced": false, "is_arm": true},
+        {"gate": "status", "status": "draft"}"#,
+    );
+}
+
+#[test]
+fn what_is_attached_is_shown() {
     let attached = |variation| Subject::new("").attached("exp_t", variation);
     check_example(
         Status::Paused,
@@ -223,15 +236,6 @@ fn what_the_guards_of_an_experiment_come_to_is_shown() {
          "attached": true},
         {"gate": "passed_over", "variation_id": "var_b", "forced": false, "is_arm": true,
          "attached": true},
-        {"gate": "status", "status": "draft"}"#,
-    );
-    check_example(
-        Status::Draft,
-        &kept("device-2"),
-        90,
-        "exp_t → nothing (draft)\n  kept      var_c is not kept now, and is passed over\n  \
-        status    draft\n",
-        r#"{"gate": "passed_over", "variation_id": "var_c", "forced": false, "is_arm": true},
         {"gate": "status", "status": "draft"}"#,
     );
 }
