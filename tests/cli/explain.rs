@@ -128,7 +128,7 @@ fn what_cannot_be_explained_is_refused() {
     on(&["--ids", "gone.txt"]).refused(3, "variate: gone.txt: No such file");
     let argument = "variate: --input json: the lines say the ids, not the argument \"d-1\"\n";
     on(&["d-1", "--input", "json"]).refused(2, argument);
-    for option in ["--kind", "--forced", "--kept"] {
+    for option in ["--kind", "--forced", "--attached", "--kept"] {
         on(&["--input", "json", option, "var_a"]).refused(2, option);
     }
     on(&["--input", "json", "--attribute", "a=1"]).refused(2, "--attribute");
