@@ -156,6 +156,24 @@ fn forced_wins_over_kept_and_counts_as_overridden() {
 }
 
 #[test]
+fn who_is_attached_is_so_while_active_and_paused() {
+    for status in Status::ALL {
+        let snapshot = world_with("exp_weights", *status);
+        let ask = |subject| shown(&snapshot, &Login::new("authentication", subject));
+        let plain = Subject::new("device-1").kept("exp_weights", "var_a");
+        for variation in ["var_a", "var_b"] {
+            let got = ask(plain.clone().attached("exp_weights", variation));
+            if matches!(status, Status::Active | Status::Paused) {
+                assert_eq!(arm(&got), (variation, variation == "var_a"), "{status}");
+                assert_eq!(got["overridden"], json!(false));
+            } else {
+                assert_eq!(got, ask(plain.clone()), "{status}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_experiment_that_started_first_comes_first() {
     let both = ok(
         &world(),
