@@ -282,11 +282,11 @@ fn what_weights_an_experiment_is_ready_with() {
     }
     let incomplete = Some("every allocation needs a weight, and one of them more than 0");
     let relative = |list: &[Option<&str>]| {
-        let weighed = |(id, weight): (&&str, &Option<&str>)| Allocation {
+        let weighed = |(id, weight): (&&str, Option<&str>)| Allocation {
             weight: weight.map(p),
             ..Allocation::ramped(p(id))
         };
-        let mut arms: Vec<_> = ARMS.iter().zip(list).map(weighed).collect();
+        let mut arms: Vec<_> = ARMS.iter().zip(list.iter().copied()).map(weighed).collect();
         arms[0].is_control = true;
         new(Weights::Relative, arms)
     };
