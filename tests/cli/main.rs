@@ -8,9 +8,11 @@ mod common;
 
 mod assign;
 mod explain;
+mod kept;
 mod lint;
 mod preview;
 mod serve;
+mod server;
 mod sql;
 
 use std::fs;
@@ -52,12 +54,12 @@ impl Directory {
         self.write("experiments.json", snapshot.to_json())
     }
 
-    /// What is there beside the lock, which stays.
+    /// What is there beside the locks, which stay.
     fn names(&self) -> Vec<String> {
         let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
         let mut names: Vec<String> =
             fs::read_dir(&self.0).unwrap().map(|e| name(e).into_string().unwrap()).collect();
-        names.retain(|name| name != ".experiments.json.lock");
+        names.retain(|name| !name.ends_with(".lock"));
         names.sort();
         names
     }

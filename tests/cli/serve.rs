@@ -1,109 +1,21 @@
 //! What a server keeps, what it refuses itself, and how it ends.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use variate::Snapshot;
 
+use super::server::{SEGMENTS, Server, refused};
 use super::{Directory, run};
 
 const FLAGS: &str = "/api/v2/flags/shop";
-const SEGMENTS: &str = "/api/v2/experimentation/segments";
-
-/// A server on a free port, killed if a test does not end it.
-struct Server {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(options: &[&str]) -> Self {
-        let mut child = serve(options).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
-        let address = address.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
-        Self { child, stdout, address }
-    }
-
-    fn with(file: &Path) -> Self {
-        Self::start(&["--config", file.to_str().unwrap()])
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream
-    }
-
-    /// Status and body of the answer; the headers are given as they are sent.
-    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
-        let mut stream = self.connect();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-length: {length}\r\n{headers}\r\n"
-        )
-        .unwrap();
-        stream.write_all(body).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let json = "content-type: application/json\r\n";
-        self.send("POST", path, json, body.to_string().as_bytes())
-    }
-
-    fn create_segment(&self, name: &str) -> (u16, Value) {
-        self.post(SEGMENTS, &json!({"name": name, "rules": [{"match": {"country": ["DE"]}}]}))
-    }
-
-    /// Sends a signal and waits for the end: the exit code and how long it took.
-    fn end(mut self, signal: &str) -> (Option<i32>, Duration) {
-        let begin = Instant::now();
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "stopped\n");
-        (self.child.wait().unwrap().code(), begin.elapsed())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serve(options: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_variate"));
-    command.args(["serve", "--port", "0"]).args(options);
-    command
-}
-
-/// The message of a server that does not start.
-fn refused(options: &[&str]) -> String {
-    let Output { status, stdout, stderr } = serve(options).output().unwrap();
-    assert_eq!(status.code(), Some(1));
-    assert!(stdout.is_empty());
-    String::from_utf8(stderr).unwrap()
-}
 
 fn read(file: &Path) -> Snapshot {
     Snapshot::from_json(fs::read(file).unwrap()).unwrap()
@@ -392,10 +304,20 @@ fn what_the_server_refuses_itself_is_said_as_the_surface_says_it() {
         let keys: Vec<&str> = refusal.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["code", "message"]);
     }
+    for (headers, body, status, code) in
+        [(page, &[][..], 403, "control_unauthorized"), ("", &many, 413, "invalid_data")]
+    {
+        let (answered, refusal) = server.send("GET", "/v4/experiments", headers, body);
+        let error = &refusal["error"];
+        let got = (answered, &error["type"], &error["code"]);
+        assert_eq!(got, (status, &json!("request"), &json!(code)));
+        let keys: Vec<&str> = error.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["code", "message", "type"]);
+    }
 }
 
 #[test]
-fn both_surfaces_work_on_one_engine() {
+fn all_surfaces_work_on_one_engine() {
     let server = Server::start(&[
         "--launchdarkly-project",
         "shop",
@@ -416,10 +338,43 @@ fn both_surfaces_work_on_one_engine() {
         assert_eq!((status, &flags["feature_flags"][0]["name"]), (200, &json!("Cart")));
     }
     let own = json!({"name": "Sign-in", "parameters": {"a": {"type": "boolean", "value": true}}});
-    assert_eq!(server.post("/experimentation/feature-flags", &own).0, 201);
+    let (status, own) = server.post("/experimentation/feature-flags", &own);
+    assert_eq!(status, 201);
     let (status, flags) = server.send("GET", FLAGS, "authorization: any\r\n", b"");
     let names: Vec<_> = flags["items"].as_array().unwrap().iter().map(|own| &own["name"]).collect();
     assert_eq!((status, names), (200, vec![&json!("Cart"), &json!("Sign-in")]));
+
+    // What is created on one surface's paths is listed on the others'.
+    let paywall = json!({"name": "Paywall", "alias_id": "paywall_v3", "context_key": "paywall"});
+    let (status, paywall) = server.post("/v4/experiments", &paywall);
+    assert_eq!(status, 201);
+    let experiments = "/api/v2/projects/shop/environments/test/experiments";
+    let named = |path: &str, list: &str| {
+        let (status, body) = server.send("GET", path, "", b"");
+        assert_eq!(status, 200, "{path}: {body}");
+        let names = body[list].as_array().unwrap().iter().map(|own| own["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(named("/experimentation/experiments", "experiments"), ["Paywall"]);
+    assert_eq!(named(experiments, "items"), ["Paywall"]);
+    let path = format!("{experiments}/paywall_v3");
+    let theirs = server.send("GET", &path, "", b"");
+    assert_eq!((theirs.0, &theirs.1["_id"]), (200, &paywall["id"]));
+    let headline = json!({
+        "name": "Sign-in headline", "feature_flag_id": own["id"], "authentication_flow": "all",
+        "allocation_strategy": "percentage", "assignment_config": {"subject": "device"},
+        "allocations": [],
+    });
+    let (status, created) = server.post("/experimentation/experiments", &headline);
+    assert_eq!(status, 201, "{created}");
+    assert_eq!(named("/v4/experiments", "data"), ["Sign-in headline", "Paywall"]);
+    let (status, shown) = server.send(
+        "GET",
+        &format!("/v4/experiments/{}", created["id"].as_str().unwrap()),
+        "",
+        b"",
+    );
+    assert_eq!((status, &shown["alias_id"]), (200, &created["id"]));
 
     for (path, member) in [
         ("/api/v2/flags/default", "code"),
@@ -429,6 +384,7 @@ fn both_surfaces_work_on_one_engine() {
         ("/flags/shop", "errorCode"),
         ("/api/v2/experimentation", "errorCode"),
         ("/api/v2/experimentation/flags", "errorCode"),
+        ("/v4", "errorCode"),
     ] {
         let (status, refusal) = server.send("GET", path, "", b"");
         assert_eq!((status, &refusal[member]), (404, &json!("not_found")), "{path}");
@@ -441,7 +397,7 @@ fn a_question_is_an_object_of_known_members() {
     let nothing = json!({"context": null, "log": null, "overridden": false, "warnings": []});
     let whole = json!({
         "flow": "login", "ids": {"device": "d-1", "user": "u-1"}, "attributes": {"country": "DE"},
-        "experiment_id": null, "variation_id": null, "segment_id": null, "kept": {},
+        "chain": null, "experiment_id": null, "variation_id": null, "segment_id": null, "kept": {},
     });
     assert_eq!(server.post("/context", &whole), (200, nothing.clone()));
     assert_eq!(server.post("/context", &json!({"flow": "", "ids": {}})), (200, nothing));
@@ -450,7 +406,13 @@ fn a_question_is_an_object_of_known_members() {
     assert_eq!(resolution["warnings"], json!(["experiment_orphaned_params"]));
 
     let faulty = [
-        (r#"{"ids": {}}"#, "flow"),
+        (r#"{"ids": {}}"#, "one of flow and chain"),
+        (r#"{"flow": "login", "chain": "paywall", "ids": {}}"#, "one of flow and chain"),
+        (r#"{"chain": 7, "ids": {}}"#, "7"),
+        (r#"{"chain": "paywall"}"#, "ids"),
+        (r#"{"chain": "paywall", "ids": {}, "experiment_id": "exp_a"}"#, "experiment_id"),
+        (r#"{"chain": "paywall", "ids": {}, "variation_id": "var_a"}"#, "variation_id"),
+        (r#"{"chain": "paywall", "ids": {}, "segment_id": "seg_a"}"#, "segment_id"),
         (r#"{"flow": "login"}"#, "ids"),
         (r#"{"flow": "login", "ids": {}, "flows": 1}"#, "flows"),
         (r#"{"flow": "login", "flow": "login", "ids": {}}"#, "flow"),
@@ -482,7 +444,9 @@ fn help_says_what_there_is() {
         "--launchdarkly-environment",
         "--launchdarkly-arithmetic",
         "--active-limit",
+        "--kept",
         "/context",
+        "/v4/",
     ] {
         assert!(help.contains(option), "{option}");
     }

@@ -1,0 +1,391 @@
+//! What a server remembers of who got what, and what it asks of the file that it remembers it in.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::server::{Server, refused};
+use super::{Directory, run};
+
+const HEADER: &str = "{\"format\":\"variate-kept/1\"}\n";
+
+/// The files of a server that keeps what it remembers.
+struct Files {
+    directory: Directory,
+    config: PathBuf,
+    kept: PathBuf,
+}
+
+impl Files {
+    fn new() -> Self {
+        let directory = Directory::new();
+        let (config, kept) = (directory.file("experiments.json"), directory.file("kept.jsonl"));
+        Self { directory, config, kept }
+    }
+
+    fn options(&self) -> [&str; 4] {
+        ["--config", self.config.to_str().unwrap(), "--kept", self.kept.to_str().unwrap()]
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(&self.options())
+    }
+
+    /// The lines of the file after the first.
+    fn lines(&self) -> Vec<Value> {
+        let content = fs::read_to_string(&self.kept).unwrap();
+        let lines = content.strip_prefix(HEADER).unwrap();
+        assert!(lines.is_empty() || lines.ends_with('\n'));
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// An experiment that runs on half of the users of the context `paywall`: its id, and those of its
+/// groups.
+fn running(server: &Server, alias: &str) -> (String, [String; 2]) {
+    let body = json!({
+        "name": alias, "alias_id": alias, "context_key": "paywall", "segment_percent": 50,
+    });
+    let path = format!("/v4/experiments/{alias}");
+    let id = created(server, "/v4/experiments", &body);
+    let groups = [("rc_today", true), ("rc_short", false)].map(|(uid, is_control)| {
+        let group = json!({"weight": 1, "is_control": is_control, "remote_config_uid": uid});
+        created(server, &format!("{path}/groups"), &group)
+    });
+    set_status(server, alias, "active");
+    (id, groups)
+}
+
+/// The id of what is created.
+fn created(server: &Server, path: &str, body: &Value) -> String {
+    let (status, created) = server.post(path, body);
+    assert_eq!(status, 201, "{created}");
+    created["id"].as_str().unwrap().to_owned()
+}
+
+fn set_status(server: &Server, alias: &str, status: &str) {
+    let path = format!("/v4/experiments/{alias}/status");
+    assert_eq!(server.post(&path, &json!({"status": status})).0, 200);
+}
+
+fn attach(server: &Server, alias: &str, user: &str, group: &str) -> (u16, Value) {
+    let path = format!("/v4/experiments/{alias}/users/{user}");
+    server.post(&path, &json!({"group_id": group}))
+}
+
+fn delete(server: &Server, path: &str) -> u16 {
+    server.send("DELETE", &format!("/v4/experiments/{path}"), "", b"").0
+}
+
+fn ask(server: &Server, user: &str) -> (u16, Value) {
+    server.post("/context", &json!({"chain": "paywall", "ids": {"user": user}}))
+}
+
+/// Why each of these users gets what it gets, and what that is.
+fn places(server: &Server, users: &[String]) -> BTreeMap<String, (String, Value)> {
+    let place = |user: &String| {
+        let (status, answer) = ask(server, user);
+        assert_eq!(status, 200, "{answer}");
+        let reason = answer["reason"].as_str().unwrap().to_owned();
+        (user.clone(), (reason, answer["config"].clone()))
+    };
+    users.iter().map(place).collect()
+}
+
+fn users(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| format!("u-{number}")).collect()
+}
+
+fn put(experiment: &str, user: &str, group: &str, attached: bool) -> Value {
+    let mut kept = json!({"variation_id": group});
+    if attached {
+        kept["attached"] = json!(true);
+    }
+    json!({"put": {"experiment_id": experiment, "subject_id": user, "kept": kept}})
+}
+
+#[test]
+fn an_answer_about_a_chain_is_a_decision_with_its_config() {
+    let server = Server::start(&[]);
+    let nothing = json!({"in_experiment": false, "reason": "not_found", "config": null});
+    assert_eq!(ask(&server, "u-1"), (200, nothing));
+    let (id, [_, short]) = running(&server, "a");
+    assert_eq!(attach(&server, "a", "u-1", &short).0, 200);
+    let attached = json!({
+        "experiment_id": id, "variation_id": short, "in_experiment": true, "is_control": false,
+        "reason": "attached", "config": {"remote_config_uid": "rc_short"},
+    });
+    assert_eq!(ask(&server, "u-1"), (200, attached));
+    assert_eq!(delete(&server, "a/users/u-1"), 204);
+
+    // What a subject brings counts as in any other question.
+    set_status(&server, "a", "paused");
+    let question = |kept: Value| {
+        let question = json!({"chain": "paywall", "ids": {"user": "u-2"}, "kept": kept});
+        server.post("/context", &question).1["reason"].clone()
+    };
+    assert_eq!(question(json!({})), "paused");
+    assert_eq!(question(json!({&id: short})), "kept");
+}
+
+#[test]
+fn a_restart_keeps_what_stands_in_the_file_and_nothing_else() {
+    for is_kept in [true, false] {
+        let files = Files::new();
+        let all = files.options();
+        let options = if is_kept { &all[..] } else { &all[..2] };
+        let server = Server::start(options);
+        let (_, [_, short]) = running(&server, "a");
+        for user in ["by-hand", "no-more"] {
+            assert_eq!(attach(&server, "a", user, &short).0, 200);
+        }
+        assert_eq!(delete(&server, "a/users/no-more"), 204);
+        let before = places(&server, &users(0, 60));
+        let members = before.values().filter(|(reason, _)| reason == "split").count();
+        assert!((10..50).contains(&members), "{members}");
+        set_status(&server, "a", "paused");
+        // One end that is orderly, and one that is not.
+        server.end("TERM");
+        drop(Server::start(options));
+
+        let server = Server::start(options);
+        for (user, (reason, config)) in places(&server, &users(0, 60)) {
+            let (before, was) = &before[&user];
+            let is_member = is_kept && before == "split";
+            assert_eq!(reason, if is_member { "kept" } else { "paused" }, "{user}");
+            assert_eq!(config, if is_member { was.clone() } else { Value::Null }, "{user}");
+        }
+        let by_hand = ask(&server, "by-hand").1;
+        assert_eq!(by_hand["reason"], if is_kept { "attached" } else { "paused" });
+        assert_eq!(ask(&server, "no-more").1["reason"], "paused");
+        for (_, (reason, _)) in places(&server, &users(60, 90)) {
+            assert_eq!(reason, "paused");
+        }
+    }
+}
+
+#[test]
+fn the_file_says_what_is_remembered_line_by_line() {
+    let files = Files::new();
+    let server = files.serve();
+    assert!(files.lines().is_empty());
+    let (first, [today, short]) = running(&server, "first");
+    let (second, [other, _]) = running(&server, "second");
+    for _ in 0..2 {
+        assert_eq!(attach(&server, "first", "b", &today).0, 200);
+    }
+    assert_eq!(attach(&server, "first", "b", &short).0, 200);
+    assert_eq!(attach(&server, "first", "a", &short).0, 200);
+    for _ in 0..2 {
+        assert_eq!(delete(&server, "first/users/a"), 204);
+    }
+    assert_eq!(attach(&server, "second", "a", &other).0, 200);
+    let mut lines = vec![
+        put(&first, "b", &today, true),
+        put(&first, "b", &short, true),
+        put(&first, "a", &short, true),
+        json!({"remove": {"experiment_id": first, "subject_id": "a"}}),
+        put(&second, "a", &other, true),
+    ];
+    assert_eq!(files.lines(), lines);
+    // Who asks is written once.
+    let drawn = users(0, 100).into_iter().find_map(|user| {
+        let answer = ask(&server, &user).1;
+        assert_eq!(ask(&server, &user).1, answer);
+        let place = |member: &str| answer[member].as_str().unwrap().to_owned();
+        (answer["in_experiment"] == json!(true))
+            .then(|| put(&place("experiment_id"), &user, &place("variation_id"), false))
+    });
+    lines.push(drawn.unwrap());
+    assert_eq!(files.lines(), lines);
+    server.end("TERM");
+
+    // What it comes to, in the order of the ids.
+    let mut compact = vec![lines[1].clone(), lines[4].clone(), lines[5].clone()];
+    compact.sort_by_key(|line| {
+        let own = |member: &str| line["put"][member].as_str().unwrap().to_owned();
+        (own("experiment_id"), own("subject_id"))
+    });
+    let server = files.serve();
+    assert_eq!(files.lines(), compact);
+    set_status(&server, "second", "finished");
+    assert_eq!(delete(&server, "second"), 204);
+    let cleared = json!({"clear": {"experiment_id": second}});
+    assert_eq!(files.lines().last(), Some(&cleared));
+    server.end("TERM");
+    drop(files.serve());
+    compact.retain(|line| line["put"]["experiment_id"] != json!(second));
+    assert_eq!(files.lines(), compact);
+    assert_eq!(files.directory.names(), ["experiments.json", "kept.jsonl"]);
+
+    // Without the document there are no experiments that anybody could be in.
+    fs::remove_file(&files.config).unwrap();
+    drop(files.serve());
+    assert_eq!(fs::read_to_string(&files.kept).unwrap(), HEADER);
+}
+
+#[test]
+fn a_last_line_that_is_cut_short_is_passed_over() {
+    let files = Files::new();
+    let server = files.serve();
+    let (id, [today, short]) = running(&server, "a");
+    server.end("TERM");
+    let entry = put(&id, "whole", &today, true).to_string();
+    let cut = put(&id, "cut", &short, true).to_string();
+    let mut ends: Vec<&[u8]> =
+        [0, 1, 20, cut.len() - 1, cut.len()].map(|length| &cut.as_bytes()[..length]).to_vec();
+    ends.push(&[0; 100]);
+    for end in ends {
+        let content = [HEADER.as_bytes(), entry.as_bytes(), b"\n", end].concat();
+        fs::write(&files.kept, content).unwrap();
+        let server = files.serve();
+        assert_eq!(files.lines(), [put(&id, "whole", &today, true)]);
+        assert_eq!(ask(&server, "whole").1["reason"], "attached");
+        // What comes after it stands on a line of its own.
+        assert_eq!(attach(&server, "a", "cut", &short).0, 200);
+        assert_eq!(files.lines()[1], put(&id, "cut", &short, true));
+    }
+}
+
+#[test]
+fn any_other_fault_is_named_with_its_line_and_nothing_is_rewritten() {
+    let files = Files::new();
+    let path = files.kept.to_str().unwrap();
+    let entry = put("exp_a", "u", "var_a", false).to_string();
+    let check = |content: &str, named: &[&str]| {
+        fs::write(&files.kept, content).unwrap();
+        let mut options = files.options().to_vec();
+        options.extend(["--active-limit", "one"]);
+        let message = refused(&options);
+        assert!(message.starts_with(&format!("variate: {path}: ")), "{message}");
+        for word in named {
+            assert!(message.contains(word), "{content:?}: {message}");
+        }
+        assert_eq!(fs::read_to_string(&files.kept).unwrap(), content);
+        assert_eq!(files.directory.names(), ["kept.jsonl"]);
+    };
+    for strange in ["x", "\n", "{\"format\":\"variate/1\"}\n", HEADER.trim_end(), &entry] {
+        check(strange, &["line 1", "variate-kept/1"]);
+    }
+    let faults = [
+        ("", "EOF"),
+        ("{}", "expected"),
+        ("[]", "expected"),
+        (r#"{"drop": {}}"#, "drop"),
+        (r#"{"clear": {}}"#, "experiment_id"),
+        (r#"{"clear": {"experiment_id": "a"}}"#, "exp_"),
+        (r#"{"remove": {"experiment_id": "exp_a"}}"#, "subject_id"),
+        (r#"{"remove": {"experiment_id": "exp_a", "subject_id": "u", "at": 1}}"#, "at"),
+        (r#"{"put": {"experiment_id": "exp_a", "subject_id": "u"}}"#, "kept"),
+        (
+            r#"{"put": {"experiment_id": "exp_a", "subject_id": "", "kept": {"variation_id": "var_a"}}}"#,
+            "subject_id must not be empty",
+        ),
+        (
+            r#"{"put": {"experiment_id": "exp_a", "subject_id": "u", "kept": {"variation_id": "a"}}}"#,
+            "var_",
+        ),
+        (
+            r#"{"put": {"experiment_id": "exp_a", "subject_id": "u", "kept": {}}} {}"#,
+            "variation_id",
+        ),
+    ];
+    for (line, named) in faults {
+        // Not even as the last line, once it has an end.
+        check(&format!("{HEADER}{entry}\n{line}\n"), &["line 3", named]);
+        check(&format!("{HEADER}{line}\n{entry}\n"), &["line 2", named]);
+    }
+}
+
+#[test]
+fn a_file_has_one_server() {
+    let (files, other) = (Files::new(), Files::new());
+    let server = files.serve();
+    let options = ["--config", other.config.to_str().unwrap(), "--kept", files.options()[3]];
+    let message = refused(&options);
+    assert!(message.contains("kept.jsonl: another server has it"), "{message}");
+    drop(server);
+    drop(files.serve());
+
+    // Nor can it be the document.
+    let config = files.config.to_str().unwrap();
+    assert!(refused(&["--config", config, "--kept", config]).contains("has it"));
+    // And there is nothing to keep it for without one.
+    run(&["serve", "--kept", files.options()[3]], b"").refused(2, "--config");
+    let nowhere = files.directory.file("nowhere").join("kept.jsonl");
+    let options = ["--config", config, "--kept", nowhere.to_str().unwrap()];
+    assert!(refused(&options).contains("its directory"));
+}
+
+#[test]
+fn what_cannot_be_written_is_not_remembered() {
+    let files = Files::new();
+    let inner = files.directory.file("inner");
+    fs::create_dir(&inner).unwrap();
+    let kept = inner.join("kept.jsonl");
+    let server = Server::start(&[
+        "--config",
+        files.config.to_str().unwrap(),
+        "--kept",
+        kept.to_str().unwrap(),
+    ]);
+    let (_, [today, short]) = running(&server, "a");
+    assert_eq!(attach(&server, "a", "attached", &today).0, 200);
+    let whole = fs::read(&kept).unwrap();
+    let member = users(0, 100).into_iter().find(|user| {
+        let own = ask(&server, user).1;
+        own["in_experiment"] == json!(true)
+    });
+    let member = member.unwrap();
+    let away = files.directory.file("away");
+    let unwritable = |server: &Server| {
+        let refusals = [
+            attach(server, "a", "new", &today),
+            attach(server, "a", "attached", &short),
+            server.send("DELETE", "/v4/experiments/a/users/attached", "", b""),
+        ];
+        for (status, refusal) in refusals {
+            let error = &refusal["error"];
+            let got = (status, &error["type"], &error["code"]);
+            assert_eq!(got, (500, &json!("internal"), &json!("storage_error")));
+        }
+        // Who is remembered already needs no writing, and who is in nothing neither.
+        assert_eq!(ask(server, &member).0, 200);
+        assert_eq!(ask(server, "attached").1["reason"], "attached");
+        let answers: Vec<_> = users(100, 130).iter().map(|user| ask(server, user)).collect();
+        for (status, answer) in &answers {
+            match status {
+                200 => assert_eq!(answer["in_experiment"], json!(false)),
+                _ => assert_eq!(
+                    (*status, &answer["errorCode"]),
+                    (500, &json!("storage_error")),
+                    "{answer}"
+                ),
+            }
+        }
+        assert!(answers.iter().any(|(status, _)| *status == 500));
+        let group = ask(server, "attached").1["variation_id"].clone();
+        assert_eq!(group, json!(today));
+    };
+
+    fs::rename(&inner, &away).unwrap();
+    unwritable(&server);
+    fs::rename(&away, &inner).unwrap();
+    // Another program's line is not written over.
+    let ours = fs::read(&kept).unwrap();
+    assert!(ours.starts_with(&whole));
+    fs::write(&kept, &whole).unwrap();
+    unwritable(&server);
+    assert_eq!(fs::read(&kept).unwrap(), whole);
+    fs::write(&kept, &ours).unwrap();
+
+    set_status(&server, "a", "paused");
+    for user in users(100, 130) {
+        assert_eq!(ask(&server, &user).1["reason"], "paused");
+    }
+    assert_eq!(attach(&server, "a", "attached", &short).0, 200);
+    assert_eq!(ask(&server, "attached").1["variation_id"], json!(short));
+    assert_eq!(ask(&server, "new").1["reason"], "paused");
+}
