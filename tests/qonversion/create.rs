@@ -41,7 +41,10 @@ fn what_is_given_reads_back() {
         let expected = if field == "primary_metric" { &json!("new_trials") } else { value };
         assert_eq!(&shown[field], expected, "{field}");
     }
-    // Whoever names a context means it, unless it says otherwise.
+}
+
+#[test]
+fn whoever_names_a_context_means_it_unless_it_says_otherwise() {
     fn check(facts: Value, key: &str, is_specific: bool, chain: &str) {
         let api = Api::new();
         let path = api.draft("a", facts.clone());
@@ -107,7 +110,9 @@ fn deleting_leaves_nothing() {
     let api = Api::new();
     for steps in [&[][..], &["active", "paused"], &["active", "finished"]] {
         let (path, _) = api.ready("a", json!({}));
-        steps.iter().for_each(|step| drop(api.status(&path, step).ok()));
+        for step in steps {
+            api.status(&path, step).ok();
+        }
         api.delete(&path).is(204);
         api.delete(&path).refused(404, "resource", "not_found", &[]);
         api.get(&path).refused(404, "resource", "not_found", &[]);

@@ -175,7 +175,7 @@ fn groups_change_while_the_experiment_is_halted() {
     let keys: Vec<_> = seen.keys().cloned().collect();
     let mut expected = vec![
         (control.clone(), "\"rc_today\"".to_owned()),
-        (other.clone(), "\"rc_new\"".to_owned()),
+        (other, "\"rc_new\"".to_owned()),
         (third, "\"rc_third\"".to_owned()),
     ];
     expected.sort();

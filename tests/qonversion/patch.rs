@@ -148,7 +148,9 @@ fn world(status: &str) -> (Api, String) {
         "paused" => &["active", "paused"],
         _ => &["active", "finished"],
     };
-    steps.iter().for_each(|step| drop(api.status(&path, step).ok()));
+    for step in steps {
+        api.status(&path, step).ok();
+    }
     (api, path)
 }
 

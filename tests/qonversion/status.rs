@@ -17,7 +17,9 @@ fn world(status: &str) -> (Api, String) {
         "paused" => &["active", "paused"],
         _ => &["active", "finished"],
     };
-    steps.iter().for_each(|step| drop(api.status(&path, step).ok()));
+    for step in steps {
+        api.status(&path, step).ok();
+    }
     (api, path)
 }
 
@@ -42,7 +44,7 @@ fn every_state_and_every_target() {
             assert_eq!(after["status"], to, "{from} to {to}");
             assert_eq!(after, api.get(&path).ok());
             let started = before["started_at"].is_null();
-            assert_eq!(after["started_at"].is_null(), false);
+            assert!(!after["started_at"].is_null());
             assert_eq!(started, from == "draft");
             if from != "draft" {
                 assert_eq!(after["started_at"], before["started_at"], "{from} to {to}");
