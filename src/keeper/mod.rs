@@ -167,17 +167,17 @@ impl Keeper {
     /// #         {"id": "exp_price", "name": "Price", "flag_id": "flg_a", "strategy": "percentage",
     /// #             "status": "active", "traffic": 70, "chain": "paywall",
     /// #             "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}]},
-    /// #         {"id": "exp_trial", "name": "Trial", "flag_id": "flg_a", "strategy": "percentage",
+    /// #         {"id": "exp_reminder", "name": "Reminder", "flag_id": "flg_a", "strategy": "percentage",
     /// #             "status": "active", "traffic": 30, "chain": "paywall",
     /// #             "allocations": [{"variation_id": "var_b", "weight": 100, "is_control": true}]}]}"#)?;
     /// use variate::{Keeper, Subject};
     ///
     /// let keeper = Keeper::new(engine)?;
-    /// keeper.attach(&"exp_trial".parse()?, "device-42", &"var_b".parse()?)?;
+    /// keeper.attach(&"exp_reminder".parse()?, "device-42", &"var_b".parse()?)?;
     ///
     /// let snapshot = keeper.engine().snapshot();
     /// let decision = keeper.assign_in_chain(&snapshot, "paywall", &Subject::new("device-42"))?;
-    /// assert_eq!(decision.experiment_id().unwrap().as_str(), "exp_trial");
+    /// assert_eq!(decision.experiment_id().unwrap().as_str(), "exp_reminder");
     /// # Ok::<(), variate::Error>(())
     /// ```
     ///

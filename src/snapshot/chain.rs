@@ -45,18 +45,18 @@ use crate::time::Timestamp;
 /// #         {"id": "exp_price", "name": "Price", "flag_id": "flg_a", "strategy": "percentage",
 /// #             "status": "active", "traffic": 70, "chain": "paywall",
 /// #             "allocations": [{"variation_id": "var_a", "weight": 100, "is_control": true}]},
-/// #         {"id": "exp_trial", "name": "Trial", "flag_id": "flg_a", "strategy": "percentage",
+/// #         {"id": "exp_reminder", "name": "Reminder", "flag_id": "flg_a", "strategy": "percentage",
 /// #             "status": "active", "traffic": 30, "chain": "paywall",
 /// #             "allocations": [{"variation_id": "var_b", "weight": 100, "is_control": true}]}]}"#)?;
 /// use variate::Subject;
 ///
 /// let chain = snapshot.chain("paywall");
 /// let ids: Vec<_> = chain.experiments().map(|experiment| experiment.id().as_str()).collect();
-/// assert_eq!(ids, ["exp_price", "exp_trial"]);
+/// assert_eq!(ids, ["exp_price", "exp_reminder"]);
 ///
 /// let subject = Subject::new("device-42");
 /// assert_eq!(chain.assign(&subject).experiment_id().unwrap().as_str(), "exp_price");
-/// assert_eq!(snapshot.assign("exp_trial", &subject).reason().as_str(), "elsewhere");
+/// assert_eq!(snapshot.assign("exp_reminder", &subject).reason().as_str(), "elsewhere");
 /// # Ok::<(), variate::Error>(())
 /// ```
 ///
