@@ -54,7 +54,7 @@ use crate::time::Timestamp;
 /// let ids: Vec<_> = chain.experiments().map(|experiment| experiment.id().as_str()).collect();
 /// assert_eq!(ids, ["exp_price", "exp_reminder"]);
 ///
-/// let subject = Subject::new("device-42");
+/// let subject = Subject::new("device-4");
 /// assert_eq!(chain.assign(&subject).experiment_id().unwrap().as_str(), "exp_price");
 /// assert_eq!(snapshot.assign("exp_reminder", &subject).reason().as_str(), "elsewhere");
 /// # Ok::<(), variate::Error>(())
