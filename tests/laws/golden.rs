@@ -26,12 +26,16 @@ const LAYERS: &str = include_str!("../golden/decisions/layers.json");
 const SWITCH_SNAPSHOT: &str = include_str!("../golden/decisions/switch-snapshot.json");
 const SWITCH: &str = include_str!("../golden/decisions/switch.json");
 
+const CHAINS_SNAPSHOT: &str = include_str!("../golden/decisions/chains-snapshot.json");
+const CHAINS: &str = include_str!("../golden/decisions/chains.json");
+
 /// Each document with the decisions on its experiments.
 const FILES: &[(&str, &str)] = &[
     (SNAPSHOT, DECISIONS),
     (RAMPS_SNAPSHOT, RAMPS),
     (LAYERS_SNAPSHOT, LAYERS),
     (SWITCH_SNAPSHOT, SWITCH),
+    (CHAINS_SNAPSHOT, CHAINS),
     #[cfg(feature = "launchdarkly")]
     (
         include_str!("../golden/rollouts/snapshot.json"),
@@ -324,5 +328,24 @@ fn the_decisions_on_the_switch_cover_what_it_reaches() {
         assert!(rows.iter().any(|row| {
             row["experiment"] == experiment.id().as_str() && row["reason"] == "forced"
         }));
+    }
+}
+
+#[test]
+fn the_decisions_on_chains_cover_every_hold() {
+    let rows = rows(CHAINS);
+    let count = |experiment: &str, reason: &str| {
+        let own = rows.iter().filter(|row| row["experiment"] == experiment);
+        own.filter(|row| row["reason"] == reason).count()
+    };
+    for id in ["exp_second", "exp_third", "exp_user", "exp_tie1", "exp_tie9", "exp_layered"] {
+        assert!(count(id, "elsewhere") > 3 && count(id, "split") > 0, "{id}");
+    }
+    assert!(count("exp_first", "elsewhere") > 0 && count("exp_first", "not_sampled") > 3);
+    assert!(count("exp_paused", "kept") > 0 && count("exp_paused", "paused") > 20);
+    assert!(count("exp_held", "held_out") > 3 && count("exp_layered", "outside_layer_slot") > 3);
+    assert_eq!(count("exp_alone", "elsewhere") + count("exp_off", "elsewhere"), 0);
+    for id in ["exp_third", "exp_paused", "exp_tie9", "exp_draft", "exp_layered"] {
+        assert!(count(id, "forced") > 0, "{id}");
     }
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Golden decisions: what subjects get from the experiments of snapshot.json; as far as ramps and
 what subjects bring are concerned, of ramps-snapshot.json; of layers-snapshot.json for layers,
-holdouts, audiences, divided segments, schedules and what is kept when; and of switch-snapshot.json
-for flags that are off and holdouts that have ended.
+holdouts, audiences, divided segments, schedules and what is kept when; of switch-snapshot.json
+for flags that are off and holdouts that have ended; and of chains-snapshot.json for chains.
 
-    python3 generate.py           write decisions.json, ramps.json, layers.json and switch.json
+    python3 generate.py           write decisions.json, ramps.json, layers.json, switch.json and
+                                  chains.json
     python3 generate.py --check   exit 1 if one of them differs from what is computed here
 
 Standard library only, and nothing taken from the crate: what is documented is
@@ -29,6 +30,8 @@ LAYERS_SNAPSHOT = HERE / "layers-snapshot.json"
 LAYERS = HERE / "layers.json"
 SWITCH_SNAPSHOT = HERE / "switch-snapshot.json"
 SWITCH = HERE / "switch.json"
+CHAINS_SNAPSHOT = HERE / "chains-snapshot.json"
+CHAINS = HERE / "chains.json"
 POINTS = 1 << 32
 
 
@@ -155,7 +158,7 @@ def in_segment(segment, attributes):
 class World:
     def __init__(self, document):
         self.experiments = {e["id"]: e for e in document["experiments"]}
-        past = document["revisions"]
+        past = document.get("revisions", {})
         self.layers = document.get("layers", [])
         self.holdouts = document.get("holdouts", [])
         self.flags = {
@@ -248,8 +251,36 @@ class World:
         arms = self.arms(experiment)
         return next((v for e, v in subject.get(key, []) if e == experiment["id"] and v in arms), None)
 
+    def members(self, name):
+        """The experiments of a chain, by when they started and, of those at once, by id."""
+        own = [e for e in self.experiments.values() if e.get("chain") == name]
+        own = [e for e in own if e.get("status") in ("active", "paused")]
+        own = [e for e in own if self.live_flag(e).get("on", True)]
+        return sorted(own, key=lambda e: (instant(e["created_at"]), e["id"].encode()))
+
     def decide(self, experiment_id, subject):
-        """The reason, the variation or None, the segment or None."""
+        """The same as `alone` says, unless another of the chain has the subject."""
+        reason, variation, segment = self.alone(experiment_id, subject)
+        experiment = self.experiments.get(experiment_id, {})
+        members = self.members(experiment["chain"]) if "chain" in experiment else []
+        ids = [member["id"] for member in members]
+        answers = [self.alone(own, subject)[0] for own in ids]
+        drawn = ("split", "segment", "fallback")
+        if experiment_id not in ids or reason not in (*drawn, "kept", "not_targeted", "not_sampled"):
+            return reason, variation, segment
+        # By the strongest hold, and the first of equal ones.
+        holds = (("forced",), ("kept",), drawn)
+        ranks = [(rank, place) for rank, hold in enumerate(holds)
+                 for place, answer in enumerate(answers) if answer in hold]
+        own = ids.index(experiment_id)
+        if not ranks or min(ranks)[1] == own or min(ranks) > (2, own):
+            return reason, variation, segment
+        if experiment["status"] == "paused":
+            return "paused", None, None
+        return "elsewhere", experiment.get("outside_variation_id"), None
+
+    def alone(self, experiment_id, subject):
+        """The reason, the variation or None, the segment or None, as if there were no chain."""
         experiment = self.experiments.get(experiment_id)
         if experiment is None:
             return "not_found", None, None
@@ -609,6 +640,39 @@ def build_switch_rows(world):
     return rows
 
 
+def build_chain_rows(world):
+    """Each experiment for subjects on a device, some of them users, who bring nothing, or are kept
+    or forced in one or two of the chain."""
+    rows = []
+
+    def add(subject):
+        rows.extend(world.decision(own, subject) for own in world.experiments)
+
+    for n in range(24):
+        ids = {"device": f"device-{n}"} | ({"user": f"user-{n}"} if n % 2 else {})
+        add({"ids": ids, "attributes": {"country": "DE" if n % 3 else "FR"}})
+    add({"ids": {"user": "user-1"}, "attributes": {"country": "DE"}})
+    add({"ids": {}, "attributes": {}})
+    for n, (kept, forced) in enumerate([
+        (["exp_paused"], []),
+        (["exp_second"], []),
+        (["exp_paused", "exp_second"], []),
+        (["exp_first", "exp_tie1"], []),
+        (["exp_second"], ["exp_tie9"]),
+        ([], ["exp_third", "exp_paused"]),
+        ([], ["exp_draft"]),
+        (["exp_off"], ["exp_layered"]),
+    ]):
+        for device in (f"device-{n}", f"device-{n + 8}"):
+            subject = {"ids": {"device": device}, "attributes": {"country": "DE"}}
+            for key, own in (("kept", kept), ("forced", forced)):
+                if own:
+                    subject[key] = [[experiment, "var_b"] for experiment in own]
+            add(subject)
+    check_distinct(rows)
+    return rows
+
+
 def check_distinct(rows):
     keys = [json.dumps([row["experiment"], row["subject"]], sort_keys=True) for row in rows]
     assert len(set(keys)) == len(keys), "the same case twice"
@@ -637,6 +701,7 @@ def main():
         (RAMPS_SNAPSHOT, RAMPS, build_ramp_rows),
         (LAYERS_SNAPSHOT, LAYERS, build_layer_rows),
         (SWITCH_SNAPSHOT, SWITCH, build_switch_rows),
+        (CHAINS_SNAPSHOT, CHAINS, build_chain_rows),
     ):
         rows = build(World(json.loads(snapshot.read_text(encoding="utf-8"))))
         text = render(rows)
