@@ -11,6 +11,9 @@ use super::{Directory, run};
 
 const HEADER: &str = "{\"format\":\"variate-kept/1\"}\n";
 
+/// Why a user is in nothing.
+const OUTSIDE: &str = "not_sampled";
+
 /// The files of a server that keeps what it remembers.
 struct Files {
     directory: Directory,
@@ -126,7 +129,7 @@ fn an_answer_about_a_chain_is_a_decision_with_its_config() {
         let question = json!({"chain": "paywall", "ids": {"user": "u-2"}, "kept": kept});
         server.post("/context", &question).1["reason"].clone()
     };
-    assert_eq!(question(json!({})), "paused");
+    assert_eq!(question(json!({})), OUTSIDE);
     assert_eq!(question(json!({&id: short})), "kept");
 }
 
@@ -154,14 +157,14 @@ fn a_restart_keeps_what_stands_in_the_file_and_nothing_else() {
         for (user, (reason, config)) in places(&server, &users(0, 60)) {
             let (before, was) = &before[&user];
             let is_member = is_kept && before == "split";
-            assert_eq!(reason, if is_member { "kept" } else { "paused" }, "{user}");
+            assert_eq!(reason, if is_member { "kept" } else { OUTSIDE }, "{user}");
             assert_eq!(config, if is_member { was.clone() } else { Value::Null }, "{user}");
         }
         let by_hand = ask(&server, "by-hand").1;
-        assert_eq!(by_hand["reason"], if is_kept { "attached" } else { "paused" });
-        assert_eq!(ask(&server, "no-more").1["reason"], "paused");
+        assert_eq!(by_hand["reason"], if is_kept { "attached" } else { OUTSIDE });
+        assert_eq!(ask(&server, "no-more").1["reason"], OUTSIDE);
         for (_, (reason, _)) in places(&server, &users(60, 90)) {
-            assert_eq!(reason, "paused");
+            assert_eq!(reason, OUTSIDE);
         }
     }
 }
@@ -383,9 +386,9 @@ fn what_cannot_be_written_is_not_remembered() {
 
     set_status(&server, "a", "paused");
     for user in users(100, 130) {
-        assert_eq!(ask(&server, &user).1["reason"], "paused");
+        assert_eq!(ask(&server, &user).1["reason"], OUTSIDE);
     }
     assert_eq!(attach(&server, "a", "attached", &short).0, 200);
     assert_eq!(ask(&server, "attached").1["variation_id"], json!(short));
-    assert_eq!(ask(&server, "new").1["reason"], "paused");
+    assert_eq!(ask(&server, "new").1["reason"], OUTSIDE);
 }

@@ -360,14 +360,19 @@ fn all_surfaces_work_on_one_engine() {
     let path = format!("{experiments}/paywall_v3");
     let theirs = server.send("GET", &path, "", b"");
     assert_eq!((theirs.0, &theirs.1["_id"]), (200, &paywall["id"]));
+    let flag = format!("/experimentation/feature-flags/{}", own["id"].as_str().unwrap());
+    let control = json!({"name": "control", "overrides": {}});
+    let (_, variation) = server.post(&format!("{flag}/variations"), &control);
     let headline = json!({
         "name": "Sign-in headline", "feature_flag_id": own["id"], "authentication_flow": "all",
         "allocation_strategy": "percentage", "assignment_config": {"subject": "device"},
-        "allocations": [],
+        "allocations": [{"variation_id": variation["id"], "weight": 100, "is_control": true}],
     });
     let (status, created) = server.post("/experimentation/experiments", &headline);
     assert_eq!(status, 201, "{created}");
-    assert_eq!(named("/v4/experiments", "data"), ["Sign-in headline", "Paywall"]);
+    let mut listed = named("/v4/experiments", "data");
+    listed.sort_by_key(ToString::to_string);
+    assert_eq!(listed, ["Paywall", "Sign-in headline"]);
     let (status, shown) = server.send(
         "GET",
         &format!("/v4/experiments/{}", created["id"].as_str().unwrap()),
