@@ -1,7 +1,10 @@
 //! A request, as far as it is the same for all operations of all surfaces.
 
+use std::borrow::Cow;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
+use percent_encoding::percent_decode_str;
 
 use crate::error::{Code, Error};
 #[cfg(feature = "auth0")]
@@ -31,6 +34,11 @@ impl From<Error> for BodyFault {
     fn from(error: Error) -> Self {
         Self::Unreadable(error)
     }
+}
+
+/// The parts of a path between slashes, decoded.
+pub(super) fn parts(path: &str) -> Vec<Cow<'_, str>> {
+    path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect()
 }
 
 impl<'r> Call<'r> {

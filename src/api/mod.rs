@@ -7,6 +7,8 @@
 
 mod answer;
 mod call;
+#[cfg(any(feature = "launchdarkly", feature = "qonversion"))]
+mod query;
 
 #[cfg(feature = "auth0")]
 pub mod auth0;

@@ -142,15 +142,7 @@ fn world(status: &str) -> (Api, String) {
         facts[row.field] = row.present;
     }
     let (path, _) = api.ready("alias.v1", facts);
-    let steps: &[&str] = match status {
-        "draft" => &[],
-        "active" => &["active"],
-        "paused" => &["active", "paused"],
-        _ => &["active", "finished"],
-    };
-    for step in steps {
-        api.status(&path, step).ok();
-    }
+    api.bring(&path, status);
     (api, path)
 }
 

@@ -11,15 +11,7 @@ const ALL: [&str; 4] = ["draft", "active", "paused", "finished"];
 fn world(status: &str) -> (Api, String) {
     let api = Api::new();
     let (path, _) = api.ready("a", json!({}));
-    let steps: &[&str] = match status {
-        "draft" => &[],
-        "active" => &["active"],
-        "paused" => &["active", "paused"],
-        _ => &["active", "finished"],
-    };
-    for step in steps {
-        api.status(&path, step).ok();
-    }
+    api.bring(&path, status);
     (api, path)
 }
 

@@ -169,6 +169,20 @@ impl Api {
         (path, groups)
     }
 
+    /// Takes an experiment that is ready to this state.
+    #[track_caller]
+    pub fn bring(&self, experiment: &str, status: &str) {
+        let steps: &[&str] = match status {
+            "draft" => &[],
+            "active" => &["active"],
+            "paused" => &["active", "paused"],
+            _ => &["active", "finished"],
+        };
+        for step in steps {
+            self.status(experiment, step).ok();
+        }
+    }
+
     #[track_caller]
     pub fn status(&self, experiment: &str, status: &str) -> Answer {
         self.post(&format!("{experiment}/status"), &json!({"status": status}))

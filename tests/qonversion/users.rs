@@ -70,7 +70,7 @@ fn to_one_experiment_of_a_context() {
     assert_eq!((&got["reason"], &got["variation_id"]), (&json!("attached"), &json!(b)));
     // What is finished is in nobody's way, and takes nobody.
     api.status(&second, "finished").ok();
-    api.post(&at(&second), &json!({"group_id": b})).conflict(&["status"]);
+    api.post(&at(&second), &json!({"group_id": b})).conflict(&[]);
     api.post(&at(&first), &json!({"group_id": a})).is(200);
     assert_eq!(api.ask("c", "u")["variation_id"], json!(a));
 }

@@ -137,14 +137,13 @@ mod texts;
 mod variations;
 
 use http::{Method, Request, Response};
-use percent_encoding::percent_decode_str;
 
 use answer::{Answer, Refusal, respond};
 
 pub use answer::refusal;
 pub use runtime::{ExperimentContext, LogRecord, Login, Resolution, Warning, resolve};
 
-use crate::api::call::Call;
+use crate::api::call::{Call, parts};
 use crate::engine::Engine;
 #[cfg(doc)]
 use crate::error::Code;
@@ -198,9 +197,8 @@ impl ExperimentCenter {
         let Some(rest) = rest.strip_prefix("/experimentation/") else {
             return Err(Refusal::no_such_path(path));
         };
-        let decoded: Vec<_> =
-            rest.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
-        let segments: Vec<&str> = decoded.iter().map(|part| &**part).collect();
+        let parts = parts(rest);
+        let segments: Vec<&str> = parts.iter().map(|part| &**part).collect();
         if segments.contains(&"") {
             return Err(Refusal::no_such_path(path));
         }

@@ -1,31 +1,20 @@
 //! Lists: queries, pages and links.
 
-use form_urlencoded::{Serializer as QueryText, parse};
+use form_urlencoded::Serializer as QueryText;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::answer::Refusal;
+pub(super) use crate::api::query::Query;
 
 /// How many entries a page has unless the request says so.
 const DEFAULT_LIMIT: usize = 20;
 
-/// The parameters of a query. Those that nobody asks for are passed over, as LaunchDarkly does.
-pub(super) struct Query(Vec<(String, String)>);
-
 impl Query {
-    pub(super) fn read(query: Option<&str>) -> Self {
-        let pairs = parse(query.unwrap_or_default().as_bytes());
-        Self(pairs.map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
-    }
-
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
-    }
-
     /// The entries of a parameter that is a list, be it given once or several times.
     pub(super) fn list<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
-        let values = self.0.iter().filter(move |(name, _)| name == key);
-        values.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|v| !v.is_empty())
+        let values = self.all(key).flat_map(|value| value.split(','));
+        values.map(str::trim).filter(|value| !value.is_empty())
     }
 
     fn number(&self, key: &str, least: usize) -> Result<Option<usize>, Refusal> {
@@ -76,7 +65,7 @@ impl Query {
 
     /// What the request asks for beside a page, as a query.
     fn asked(&self) -> String {
-        let asked = self.0.iter().filter(|(name, _)| name != "limit" && name != "offset");
+        let asked = self.pairs().filter(|(name, _)| *name != "limit" && *name != "offset");
         QueryText::new(String::new()).extend_pairs(asked).finish()
     }
 }

@@ -212,14 +212,13 @@ mod used;
 use std::sync::Arc;
 
 use http::{Method, Request, Response};
-use percent_encoding::percent_decode_str;
 
 use answer::{Answer, Refusal, respond};
 use list::Query;
 
 pub use answer::refusal;
 
-use crate::api::call::Call;
+use crate::api::call::{Call, parts};
 use crate::engine::Engine;
 use crate::error::codes;
 use crate::model::{Carryover, HashVersion};
@@ -329,9 +328,8 @@ impl Experimentation {
         let Some(rest) = path.strip_prefix("/api/v2/") else {
             return Err(Refusal::no_such_path(path));
         };
-        let decoded: Vec<_> =
-            rest.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
-        let segments: Vec<&str> = decoded.iter().map(|part| &**part).collect();
+        let parts = parts(rest);
+        let segments: Vec<&str> = parts.iter().map(|part| &**part).collect();
         let Some(allow) = methods(&segments).filter(|_| !segments.contains(&"")) else {
             return Err(Refusal::no_such_path(path));
         };

@@ -8,7 +8,7 @@ use super::input::status_name;
 use crate::api::answer::{Answer, to_json};
 use crate::api::call::BodyFault;
 use crate::change::Field;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Violation, ViolationCode};
 
 /// Tells that a list began anew, since there is no entity to go on from.
 const RESTARTED: HeaderName = HeaderName::from_static("x-qon-pagination-restarted");
@@ -135,6 +135,11 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, ErrorType::Resource, "conflict", message)
     }
 
+    /// There is already what this field names.
+    pub(super) fn exists(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, ErrorType::Resource, "already_exists", message)
+    }
+
     /// What the request says does not fit together.
     pub(super) fn senseless(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorType::Logical, code, message)
@@ -228,8 +233,7 @@ impl From<Error> for Refusal {
                 return Self::internal("unknown_error");
             }
             Code::NotReady => {
-                let reasons = error.violations().iter().map(|own| own.message());
-                let reasons: Vec<_> = reasons.collect();
+                let reasons: Vec<_> = error.violations().iter().map(reason).collect();
                 let message = format!("the experiment cannot start: {}", reasons.join("; "));
                 return Self::senseless("not_ready", message);
             }
@@ -237,15 +241,13 @@ impl From<Error> for Refusal {
                 Self::new(StatusCode::NOT_FOUND, ErrorType::Resource, "not_found", message)
             }
             Code::UnknownReference => Self::senseless("relation_not_found", message),
-            Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => {
-                Self::new(StatusCode::CONFLICT, ErrorType::Resource, "already_exists", message)
-            }
+            Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => Self::exists(message),
             Code::DuplicateKey => {
                 let field = error.value().unwrap_or_default().trim_matches('"');
                 return Self::invalid(field, error.rule());
             }
             _ if error.is_conflict() || error.is_refused() => Self::conflict(message),
-            Code::LimitExceeded if error.path().ends_with("allocations") => {
+            Code::LimitExceeded if wire_path(error.path()) == "allocations" => {
                 return Self::senseless("limit_exceeded", format!("the groups {message}"));
             }
             _ => Self::malformed(message),
@@ -264,9 +266,21 @@ impl Refusal {
     }
 }
 
+/// Why an experiment cannot start, in Qonversion's words as far as it has any.
+fn reason(violation: &Violation) -> &str {
+    match violation.code() {
+        ViolationCode::ExperimentMissingAllocations => "it must have groups",
+        ViolationCode::ExperimentMissingControl => "exactly one group must be the control",
+        _ => violation.message(),
+    }
+}
+
 /// The path of a fault as the client wrote it.
 fn wire_path(path: &str) -> String {
     let path = path.strip_prefix("patch.").unwrap_or(path);
+    if let Some((_, field)) = path.split_once("].").filter(|_| path.starts_with("allocations[")) {
+        return field.to_owned();
+    }
     let path = path.strip_prefix("analysis.").unwrap_or(path);
     let end = path.find(['.', '[']).unwrap_or(path.len());
     let (field, rest) = path.split_at_checked(end).unwrap_or((path, ""));

@@ -3,7 +3,7 @@
 use super::Experiments;
 use super::answer::{Refusal, Reply};
 use super::input::{ExperimentEdit, ExperimentInput, Facts, read_status, status_name};
-use super::list::Query;
+use super::list::{Query, page};
 use super::show::{REMOTE_CONFIG, ShownExperiment, context_of, notes, path_of, percent_of};
 use crate::api::call::Call;
 use crate::change::{
@@ -21,7 +21,13 @@ impl Experiments {
         let mut all: Vec<&Experiment> = snapshot.experiments().collect();
         all.sort_unstable_by_key(|own| (own.created_at(), own.id()));
         all.reverse();
-        query.page(&all, "/v4/experiments", |own| own.id().as_str(), |own| ShownExperiment::of(own))
+        page(
+            query,
+            &all,
+            "/v4/experiments",
+            |own| own.id().as_str(),
+            |own| ShownExperiment::of(own),
+        )
     }
 
     pub(super) fn get_experiment(&self, id: &str) -> Result<Reply, Refusal> {
@@ -44,15 +50,15 @@ impl Experiments {
             .subject_kind(&*self.subject_kind)
             .weights(Weights::Relative);
         let state = State::new(&input.facts);
-        new.description = state.description;
-        new.traffic = state.percent;
-        new.analysis.goal = state.goal;
-        new.chain = Some(state.context.chain().to_owned());
-        for (note, value) in state.context.notes(state.percent) {
+        new = new.chain(state.chain());
+        for (note, value) in state.notes() {
             if let Some(value) = value {
                 new = new.annotation(note, value);
             }
         }
+        new.traffic = state.percent;
+        new.description = state.description;
+        new.analysis.goal = Some(state.goal);
         let commit = self.engine().commit([flag.into(), Change::from(new)])?;
         let experiment = find(&commit.snapshot, id.as_str())?;
         Ok(Reply::created(&ShownExperiment::of(experiment), path_of(experiment)))
@@ -67,7 +73,9 @@ impl Experiments {
             {
                 return Err(ExperimentEdit::other_alias(alias_id));
             }
-            let patch = edit.patch(experiment);
+            let before = State::of(experiment);
+            let mut patch = before.after(&edit.facts).patch(&before);
+            patch.name = edit.name.as_ref().map(ToString::to_string);
             Ok::<_, Refusal>(Transaction::from(Change::patch_experiment(experiment.id(), patch)))
         });
         let commit = commit.map_err(|refusal| {
@@ -80,11 +88,17 @@ impl Experiments {
     pub(super) fn delete_experiment(&self, id: &str) -> Result<Reply, Refusal> {
         self.engine().commit_with(|snapshot| {
             let experiment = find(snapshot, id)?;
+            if experiment.status() == Status::Active {
+                return Err(Refusal::conflict(
+                    "the experiment is active: pause or finish it first",
+                ));
+            }
             let mut changes = vec![Change::delete_experiment(experiment.id())];
-            if let Some(flag) = own_flag(snapshot, experiment) {
+            let used = |flag: &&Flag| snapshot.used_by(flag.id()).any(|id| id != experiment.id());
+            if let Some(flag) = own_flag(snapshot, experiment).filter(|flag| !used(flag)) {
                 changes.push(Change::delete_flag(flag.id()));
             }
-            Ok::<_, Refusal>(Transaction::from(changes))
+            Ok(Transaction::from(changes))
         })?;
         Ok(Reply::deleted())
     }
@@ -123,12 +137,11 @@ pub(super) fn find<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Experimen
     found.ok_or_else(|| Refusal::not_found("experiment", id))
 }
 
-/// The flag that was created with an experiment, while no other experiment is on it.
+/// The flag that was created with an experiment.
 fn own_flag<'s>(snapshot: &'s Snapshot, experiment: &Experiment) -> Option<&'s Flag> {
     let flag = snapshot.flag(experiment.flag_id())?;
     let own = flag.key().is_some_and(|key| key.as_str() == experiment.id().as_str());
-    let alone = || snapshot.used_by(flag.id()).all(|user| user == experiment.id());
-    (own && alone()).then_some(flag)
+    own.then_some(flag)
 }
 
 /// Checks that the status leads there, in Qonversion's words.
@@ -151,71 +164,112 @@ fn check_transition(from: Status, to: Status) -> Result<(), Refusal> {
     Err(Refusal::conflict("").of("status", format!("{from} {rule}, not to {to}")))
 }
 
-/// What an experiment says, as far as a request can.
+/// What an experiment says beside its names, as far as a request can.
+#[derive(Default, PartialEq)]
 struct State {
     description: Option<String>,
+    /// Nothing if everybody is included without that having been said.
     percent: Option<Percentage>,
-    goal: Option<Goal>,
-    context: Context,
-}
-
-/// The context key, and whether the experiment is restricted to it.
-#[derive(PartialEq)]
-struct Context {
-    key: String,
+    goal: Goal,
+    context_key: String,
     is_specific: bool,
 }
 
 impl State {
-    fn new(facts: &Facts) -> Self {
-        let key = match &facts.context_key {
-            Patch::Set(key) => key.to_string(),
-            Patch::Keep | Patch::Clear => String::new(),
-        };
-        // Whoever names a context and says nothing else means it.
-        let is_specific = !key.is_empty();
+    fn of(experiment: &Experiment) -> Self {
+        let (context_key, is_specific) = context_of(experiment);
         Self {
-            description: settled(&facts.description, None).map(|text| text.to_string()),
-            percent: settled(&facts.segment_percent, None),
-            goal: facts.goal(None),
-            context: Context {
-                is_specific: settled(&facts.is_context_specific, Some(is_specific))
-                    .unwrap_or_default(),
-                key,
-            },
+            description: experiment.description().map(ToString::to_string),
+            percent: percent_of(experiment),
+            goal: experiment.analysis().goal.clone().unwrap_or_default(),
+            context_key: context_key.to_owned(),
+            is_specific,
         }
     }
-}
 
-impl Context {
+    /// The same with what a request says.
+    fn after(&self, facts: &Facts) -> Self {
+        let description = match &facts.description {
+            Patch::Keep => self.description.clone(),
+            Patch::Clear => None,
+            Patch::Set(text) => Some(text.to_string()),
+        };
+        let context_key = match &facts.context_key {
+            Patch::Keep => self.context_key.clone(),
+            Patch::Clear => String::new(),
+            Patch::Set(key) => key.to_string(),
+        };
+        let goal = Goal {
+            metric: settled(&facts.primary_metric, self.goal.metric.clone()),
+            value: settled(&facts.goal_value, self.goal.value),
+            direction: settled(&facts.goal_direction, self.goal.direction.clone()),
+        };
+        let is_specific = settled(&facts.is_context_specific, Some(self.is_specific));
+        Self {
+            description,
+            percent: settled(&facts.segment_percent, self.percent),
+            goal,
+            context_key,
+            is_specific: is_specific.unwrap_or_default(),
+        }
+    }
+
+    /// That of a new experiment. Whoever names a context and says nothing else means it.
+    fn new(facts: &Facts) -> Self {
+        let state = Self::default().after(facts);
+        let is_specific = match facts.is_context_specific.is_keep() {
+            true => !state.context_key.is_empty(),
+            false => state.is_specific,
+        };
+        Self { is_specific, ..state }
+    }
+
     /// The chain that the experiment is in.
     fn chain(&self) -> &str {
-        if self.is_specific { &self.key } else { "" }
+        if self.is_specific { &self.context_key } else { "" }
     }
 
     /// What is noted beside the chain and the traffic.
-    fn notes(&self, percent: Option<Percentage>) -> [(&'static str, Option<&str>); 3] {
-        let Self { key, is_specific } = self;
+    fn notes(&self) -> [(&'static str, Option<&str>); 3] {
+        let key = Some(&*self.context_key).filter(|key| !key.is_empty());
+        let everybody = self.percent == Some(Percentage::MAX);
         [
-            (notes::CONTEXT_KEY, Some(&**key).filter(|key| !is_specific && !key.is_empty())),
-            (notes::CONTEXT_SPECIFIC, Some("true").filter(|_| *is_specific && key.is_empty())),
-            (notes::SEGMENT_PERCENT, Some("100").filter(|_| percent == Some(Percentage::MAX))),
+            (notes::CONTEXT_KEY, key.filter(|_| !self.is_specific)),
+            (notes::CONTEXT_SPECIFIC, Some("true").filter(|_| self.is_specific && key.is_none())),
+            (notes::SEGMENT_PERCENT, Some("100").filter(|_| everybody)),
         ]
+    }
+
+    /// The patch that makes this of that.
+    fn patch(&self, before: &Self) -> ExperimentPatch {
+        let mut patch = ExperimentPatch::new();
+        if self.description != before.description {
+            patch = match &self.description {
+                Some(description) => patch.description(description),
+                None => patch.clear_description(),
+            };
+        }
+        if self.percent != before.percent {
+            patch = patch.traffic(self.percent.unwrap_or(Percentage::MAX));
+        }
+        if self.goal != before.goal {
+            patch = patch.analysis(AnalysisPatch::new().goal(self.goal.clone()));
+        }
+        if self.chain() != before.chain() {
+            patch = patch.chain(self.chain());
+        }
+        for ((note, after), (_, before)) in self.notes().into_iter().zip(before.notes()) {
+            patch = match after {
+                _ if after == before => patch,
+                Some(value) => patch.annotation(note, value),
+                None => patch.without_annotation(note),
+            };
+        }
+        patch
     }
 }
 
 impl Facts {
-    /// The goal that there is when that was there before.
-    fn goal(&self, before: Option<&Goal>) -> Option<Goal> {
-        let before = before.cloned().unwrap_or_default();
-        let goal = Goal {
-            metric: settled(&self.primary_metric, before.metric),
-            value: settled(&self.goal_value, before.value),
-            direction: settled(&self.goal_direction, before.direction),
-        };
-        (goal != Goal::default()).then_some(goal)
-    }
-
     /// The first field of the context that is named.
     fn context_field(&self) -> &'static str {
         if self.context_key.is_keep() { "is_context_specific" } else { "context_key" }
@@ -223,60 +277,11 @@ impl Facts {
 
     /// The first field of the goal that is named.
     fn goal_field(&self) -> &'static str {
-        match (&self.primary_metric, &self.goal_value) {
-            (Patch::Set(_) | Patch::Clear, _) => "primary_metric",
-            (Patch::Keep, Patch::Set(_) | Patch::Clear) => "goal_value",
-            (Patch::Keep, Patch::Keep) => "goal_direction",
+        match (self.primary_metric.is_keep(), self.goal_value.is_keep()) {
+            (false, _) => "primary_metric",
+            (true, false) => "goal_value",
+            (true, true) => "goal_direction",
         }
-    }
-}
-
-impl ExperimentEdit {
-    /// What becomes different about an experiment.
-    fn patch(&self, experiment: &Experiment) -> ExperimentPatch {
-        let Self { name, facts, .. } = self;
-        let mut patch = ExperimentPatch::new();
-        patch.name = name.as_ref().map(ToString::to_string);
-        patch.description = match &facts.description {
-            Patch::Keep => Patch::Keep,
-            Patch::Clear => Patch::Clear,
-            Patch::Set(text) => Patch::Set(text.to_string()),
-        };
-        let percent = settled(&facts.segment_percent, percent_of(experiment));
-        if !facts.segment_percent.is_keep() {
-            patch.traffic = Some(percent.unwrap_or(Percentage::MAX));
-        }
-        let before = experiment.analysis().goal.as_ref();
-        let goal = facts.goal(before);
-        if goal.as_ref() != before {
-            let analysis = AnalysisPatch::new();
-            patch.analysis = Some(match goal {
-                Some(goal) => analysis.goal(goal),
-                None => analysis.clear_goal(),
-            });
-        }
-        let (key, is_specific) = context_of(experiment);
-        let before = Context { key: key.to_owned(), is_specific };
-        let key = match &facts.context_key {
-            Patch::Keep => key.to_owned(),
-            Patch::Clear => String::new(),
-            Patch::Set(key) => key.to_string(),
-        };
-        let is_specific =
-            settled(&facts.is_context_specific, Some(is_specific)).unwrap_or_default();
-        let context = Context { key, is_specific };
-        if context.chain() != before.chain() {
-            patch = patch.chain(context.chain());
-        }
-        let noted = before.notes(percent_of(experiment));
-        for ((note, after), (_, before)) in context.notes(percent).into_iter().zip(noted) {
-            match after {
-                _ if after == before => {}
-                Some(value) => patch = patch.annotation(note, value),
-                None => patch = patch.without_annotation(note),
-            }
-        }
-        patch
     }
 }
 

@@ -3,8 +3,8 @@
 use super::Experiments;
 use super::answer::{Refusal, Reply};
 use super::experiments::find;
-use super::input::{GroupEdit, GroupInput};
-use super::list::Query;
+use super::input::{GroupEdit, GroupInput, status_name};
+use super::list::{Query, page};
 use super::show::{REMOTE_CONFIG, ShownGroup, path_of, takes_uid, uid_of};
 use crate::api::call::Call;
 use crate::change::{Change, ExperimentPatch, NewVariation, Patch, Transaction, VariationPatch};
@@ -21,7 +21,7 @@ impl Experiments {
         let shown = shown.filter_map(|arm| ShownGroup::of(&snapshot, experiment, arm));
         let shown: Vec<ShownGroup<'_>> = shown.collect();
         let path = format!("{}/groups", path_of(experiment));
-        query.page(&shown, &path, |own| own.id, |own| own)
+        page(query, &shown, &path, |own| own.id, |own| own)
     }
 
     pub(super) fn create_group(&self, id: &str, call: Call<'_>) -> Result<Reply, Refusal> {
@@ -29,6 +29,7 @@ impl Experiments {
         let group = VariationId::random()?;
         let commit = self.engine().commit_with(|snapshot| {
             let experiment = find(snapshot, id)?;
+            check_halted(experiment)?;
             if input.is_control {
                 check_only_control(experiment, &group)?;
             }
@@ -77,6 +78,9 @@ impl Experiments {
                 changes.push(Change::patch_experiment(experiment.id(), patch));
             }
             changes.extend(edit.served(snapshot, experiment, &present.variation_id)?);
+            if !changes.is_empty() {
+                check_halted(experiment)?;
+            }
             Ok::<_, Refusal>(Transaction::from(changes))
         })?;
         Ok(Reply::ok(&shown(&commit.snapshot, id, group)?))
@@ -86,6 +90,7 @@ impl Experiments {
         self.engine().commit_with(|snapshot| {
             let experiment = find(snapshot, id)?;
             let id = &find_group(experiment, group)?.variation_id;
+            check_halted(experiment)?;
             let arms = experiment.allocations().iter().filter(|arm| arm.variation_id != *id);
             let patch = ExperimentPatch::new().allocations(arms.cloned().collect::<Vec<_>>());
             let mut changes = vec![Change::patch_experiment(experiment.id(), patch)];
@@ -128,10 +133,6 @@ impl GroupEdit {
             return Ok(None);
         }
         check_takes_uid(snapshot, experiment)?;
-        if experiment.status() == Status::Active {
-            let message = "changes only while the experiment is draft or paused";
-            return Err(Refusal::conflict("").of(REMOTE_CONFIG, message));
-        }
         let others = variation.overrides().iter().filter(|(name, _)| ***name != *REMOTE_CONFIG);
         let others = others.map(|(name, value)| (name.to_string(), (**value).clone()));
         let own = uid.map(|uid| (REMOTE_CONFIG.to_owned(), uid.into()));
@@ -156,6 +157,19 @@ fn shown<'s>(snapshot: &'s Snapshot, id: &str, group: &str) -> Result<ShownGroup
     let arm = find_group(experiment, group)?;
     ShownGroup::of(snapshot, experiment, arm)
         .ok_or_else(|| Refusal::not_found("experiment group", group))
+}
+
+/// Checks that the groups of an experiment can be others.
+fn check_halted(experiment: &Experiment) -> Result<(), Refusal> {
+    match experiment.status() {
+        Status::Draft | Status::Paused => Ok(()),
+        status => {
+            let status = status_name(status);
+            let message =
+                format!("groups change only while the experiment is draft or paused, not {status}");
+            Err(Refusal::conflict(message))
+        }
+    }
 }
 
 /// Checks that no other group is the control.

@@ -1,9 +1,9 @@
-//! Lists: queries and pages.
+//! Lists and their pages.
 
-use form_urlencoded::parse;
 use serde::Serialize;
 
 use super::answer::{Refusal, Reply};
+pub(super) use crate::api::query::Query;
 
 /// How many entries a page has unless the request says so.
 const DEFAULT_LIMIT: usize = 20;
@@ -11,49 +11,34 @@ const DEFAULT_LIMIT: usize = 20;
 /// The most entries of a page.
 const MAX_LIMIT: usize = 100;
 
-/// The parameters of a query. Those that nobody asks for are passed over.
-pub(super) struct Query(Vec<(String, String)>);
+/// One page of these entities, of which each is shown when it is on it.
+pub(super) fn page<'e, E, S: Serialize>(
+    query: &Query,
+    entities: &'e [E],
+    path: &str,
+    id: impl Fn(&'e E) -> &'e str,
+    show: impl Fn(&'e E) -> S,
+) -> Result<Reply, Refusal> {
+    let limit = limit(query)?;
+    let after = query.get("starting_after");
+    let place = after.map(|after| entities.iter().position(|own| id(own) == after));
+    let start = place.flatten().map_or(0, |place| place + 1);
+    let rest = entities.get(start..).unwrap_or_default();
+    let shown = rest.get(..limit).unwrap_or(rest);
+    let has_more = shown.len() < rest.len();
+    let next_cursor = shown.last().filter(|_| has_more).map(&id);
+    let data = shown.iter().map(show).collect();
+    let list = List { object: "list", url: path, data, has_more, next_cursor };
+    Ok(Reply::ok(&list).restarted(place == Some(None)))
+}
 
-impl Query {
-    pub(super) fn read(query: Option<&str>) -> Self {
-        let pairs = parse(query.unwrap_or_default().as_bytes());
-        Self(pairs.map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
-    }
-
-    /// Every value of a parameter, in order.
-    pub(super) fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
-        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| &**value)
-    }
-
-    fn limit(&self) -> Result<usize, Refusal> {
-        let Some(text) = self.all("limit").next() else { return Ok(DEFAULT_LIMIT) };
-        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        limit.ok_or_else(|| {
-            let rule = format!("must be a whole number from 1 to {MAX_LIMIT}; got {text:?}");
-            Refusal::invalid("limit", rule)
-        })
-    }
-
-    /// One page of these entities, of which each is shown when it is on it.
-    pub(super) fn page<'e, E, S: Serialize>(
-        &self,
-        entities: &'e [E],
-        path: &str,
-        id: impl Fn(&'e E) -> &'e str,
-        show: impl Fn(&'e E) -> S,
-    ) -> Result<Reply, Refusal> {
-        let limit = self.limit()?;
-        let after = self.all("starting_after").next();
-        let place = after.map(|after| entities.iter().position(|own| id(own) == after));
-        let start = place.flatten().map_or(0, |place| place + 1);
-        let rest = entities.get(start..).unwrap_or_default();
-        let shown = rest.get(..limit).unwrap_or(rest);
-        let has_more = shown.len() < rest.len();
-        let next_cursor = shown.last().filter(|_| has_more).map(&id);
-        let data = shown.iter().map(show).collect();
-        let list = List { object: "list", url: path, data, has_more, next_cursor };
-        Ok(Reply::ok(&list).restarted(place == Some(None)))
-    }
+fn limit(query: &Query) -> Result<usize, Refusal> {
+    let Some(text) = query.get("limit") else { return Ok(DEFAULT_LIMIT) };
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| {
+        let rule = format!("must be a whole number from 1 to {MAX_LIMIT}; got {text:?}");
+        Refusal::invalid("limit", rule)
+    })
 }
 
 /// A page of entities.

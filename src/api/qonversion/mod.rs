@@ -149,14 +149,13 @@ mod users;
 use std::sync::Arc;
 
 use http::{Method, Request, Response};
-use percent_encoding::percent_decode_str;
 
 use answer::{Refusal, Reply, respond};
 use list::Query;
 
 pub use answer::{ErrorType, refusal};
 
-use crate::api::call::Call;
+use crate::api::call::{Call, parts};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::keeper::Keeper;
@@ -207,9 +206,8 @@ impl Experiments {
         let Some(rest) = path.strip_prefix("/v4/") else {
             return Err(Refusal::no_such_path(path));
         };
-        let decoded: Vec<_> =
-            rest.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
-        let segments: Vec<&str> = decoded.iter().map(|part| &**part).collect();
+        let parts = parts(rest);
+        let segments: Vec<&str> = parts.iter().map(|part| &**part).collect();
         let Some(allow) = methods(&segments).filter(|_| !segments.contains(&"")) else {
             return Err(Refusal::no_such_path(path));
         };

@@ -5,9 +5,10 @@ use serde::Serialize;
 use super::Experiments;
 use super::answer::{Refusal, Reply};
 use super::experiments::find;
-use super::input::read_attachment;
+use super::input::{read_attachment, status_name};
 use super::show::path_of;
 use crate::api::call::Call;
+use crate::error::Code;
 use crate::model::Key;
 
 /// A user in a group, as it is answered.
@@ -36,7 +37,18 @@ impl Experiments {
             let message = format!("there is no such group of the experiment; got {group:?}");
             return Err(Refusal::senseless("relation_not_found", "").of("group_id", message));
         };
-        self.keeper().attach(experiment.id(), user, &arm.variation_id)?;
+        if status_name(experiment.status()) == "finished" {
+            return Err(Refusal::conflict("the experiment is finished, and takes nobody any more"));
+        }
+        let attached = self.keeper().attach(experiment.id(), user, &arm.variation_id);
+        attached.map_err(|error| match error.code() {
+            Code::AlreadyAttached => {
+                let message =
+                    "is attached to another experiment of this context key; detach it first";
+                Refusal::exists("").of("user_id", message)
+            }
+            _ => error.into(),
+        })?;
         let url = format!("{}/users/{user}", path_of(experiment));
         let (experiment_id, group_id) = (experiment.id().as_str(), arm.variation_id.as_str());
         let object = "experiment_user";
