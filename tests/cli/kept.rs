@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -391,4 +392,38 @@ fn what_cannot_be_written_is_not_remembered() {
     assert_eq!(attach(&server, "a", "attached", &short).0, 200);
     assert_eq!(ask(&server, "attached").1["variation_id"], json!(short));
     assert_eq!(ask(&server, "new").1["reason"], OUTSIDE);
+}
+
+#[test]
+fn a_line_that_only_partly_fits_leaves_nothing_behind() {
+    let files = Files::new();
+    // No file grows beyond some kilobytes, and to try is no reason to end.
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" serve --port 0 \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_variate")]).args(files.options());
+    let server = Server::running(command);
+    let (id, [today, _]) = running(&server, "a");
+    let mut expected = Vec::new();
+    // Then such as still fit.
+    for name in ["x".repeat(250), "y".to_owned()] {
+        let mut attached = (0..200).map(|number| format!("{name}-{number}"));
+        let refused = attached.find(|user| match attach(&server, "a", user, &today) {
+            (200, _) => {
+                expected.push(put(&id, user, &today, true));
+                false
+            }
+            (status, refusal) => {
+                assert_eq!((status, &refusal["error"]["code"]), (500, &json!("storage_error")));
+                true
+            }
+        });
+        let refused = refused.unwrap();
+        assert!(expected.len() > 5);
+        assert_ne!(ask(&server, &refused).1["reason"], "attached");
+        assert_eq!(files.lines(), expected);
+    }
+    server.end("TERM");
+    let server = files.serve();
+    assert_eq!(files.lines().len(), expected.len());
+    assert_eq!(ask(&server, &format!("{}-0", "x".repeat(250))).1["reason"], "attached");
 }

@@ -20,7 +20,12 @@ pub struct Server {
 
 impl Server {
     pub fn start(options: &[&str]) -> Self {
-        let mut child = serve(options).stdout(Stdio::piped()).spawn().unwrap();
+        Self::running(serve(options))
+    }
+
+    /// What this command serves.
+    pub fn running(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
