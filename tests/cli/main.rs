@@ -59,7 +59,7 @@ impl Directory {
         let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
         let mut names: Vec<String> =
             fs::read_dir(&self.0).unwrap().map(|e| name(e).into_string().unwrap()).collect();
-        names.retain(|name| !name.ends_with(".lock"));
+        names.retain(|name| name.strip_suffix(".lock").is_none());
         names.sort();
         names
     }

@@ -68,12 +68,11 @@ pub struct Serve {
     /// How many experiments can be active at once, from now on; if left out, what the document says
     #[arg(long, value_enum)]
     active_limit: Option<Limit>,
-    /// File to remember in who is attached by hand and who is in which experiment; created if it is
-    /// not there. No other server can use it meanwhile. Attaching and detaching is on the disk before
-    /// it is answered; what subjects are drawn to can be lost in a power cut. At the start, what is
-    /// remembered of experiments that the document does not have is dropped. What cannot be written
-    /// is not remembered, and the request is refused. Without it, all this is gone when the server
-    /// stops
+    /// File to keep in who is attached by hand and who is in which experiment; created if it is not
+    /// there. No other server can use it meanwhile. Attaching and detaching is on the disk before it
+    /// is answered; where subjects were drawn to can be lost in a power cut. At the start, all of
+    /// experiments that the document does not have is dropped. What cannot be written is not
+    /// remembered, and the request is refused. Without it, all this is gone when the server stops
     #[arg(long, value_name = "FILE", requires = "config")]
     kept: Option<PathBuf>,
 }
