@@ -338,14 +338,14 @@ fn the_decisions_on_chains_cover_every_hold() {
         let own = rows.iter().filter(|row| row["experiment"] == experiment);
         own.filter(|row| row["reason"] == reason).count()
     };
-    for id in ["exp_second", "exp_third", "exp_user", "exp_tie1", "exp_tie9", "exp_layered"] {
+    for id in ["exp_second", "exp_third", "exp_user", "exp_tie1", "exp_tie9", "exp_sharing"] {
         assert!(count(id, "elsewhere") > 3 && count(id, "split") > 0, "{id}");
     }
     assert!(count("exp_first", "elsewhere") > 0 && count("exp_first", "not_sampled") > 3);
     assert!(count("exp_paused", "kept") > 0 && count("exp_paused", "paused") > 20);
-    assert!(count("exp_held", "held_out") > 3 && count("exp_layered", "outside_layer_slot") > 3);
-    assert_eq!(count("exp_alone", "elsewhere") + count("exp_off", "elsewhere"), 0);
-    for id in ["exp_third", "exp_paused", "exp_tie9", "exp_draft", "exp_layered"] {
+    assert!(count("exp_behind", "held_out") > 3 && count("exp_sharing", "outside_layer_slot") > 3);
+    assert_eq!(count("exp_free", "elsewhere") + count("exp_off", "elsewhere"), 0);
+    for id in ["exp_third", "exp_paused", "exp_tie9", "exp_draft", "exp_sharing"] {
         assert!(count(id, "forced") > 0, "{id}");
     }
 }

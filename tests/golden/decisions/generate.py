@@ -661,7 +661,7 @@ def build_chain_rows(world):
         (["exp_second"], ["exp_tie9"]),
         ([], ["exp_third", "exp_paused"]),
         ([], ["exp_draft"]),
-        (["exp_off"], ["exp_layered"]),
+        (["exp_off"], ["exp_sharing"]),
     ]):
         for device in (f"device-{n}", f"device-{n + 8}"):
             subject = {"ids": {"device": device}, "attributes": {"country": "DE"}}
