@@ -186,6 +186,7 @@ const FULL: &str = r#"{
       "status": "completed",
       "iteration": {
         "started_at": "2026-11-20T15:00:00.000Z",
+        "turn": 1,
         "ended_at": "2026-11-20T17:00:00.000Z",
         "flag_version": 3,
         "segment_versions": {"seg_a": 1}

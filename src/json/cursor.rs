@@ -246,6 +246,16 @@ impl Object<'_> {
         }
     }
 
+    /// What is wrong with each member that is none of `known`.
+    #[cfg(feature = "qonversion")]
+    pub(crate) fn unknown(&self, known: &[&str]) -> impl Iterator<Item = Error> {
+        let keys = self.members.iter().map(|(key, _)| &**key);
+        keys.filter(|key| !known.contains(key)).map(|key| {
+            let rule = format!("has no such key; the keys are {}", known.join(", "));
+            self.locate(Error::new(Code::UnknownKey, rule).at_key(key))
+        })
+    }
+
     /// How many members there are.
     #[cfg(feature = "auth0")]
     pub(crate) fn len(&self) -> usize {

@@ -140,11 +140,11 @@ pub(super) enum Update {
 }
 
 fn unread(cause: &io::Error) -> Error {
-    let rule = format!("what is remembered must be there to read, but {cause}");
+    let rule = format!("what is remembered cannot be read: {cause}");
     Error::new(Code::StoreUnavailable, rule)
 }
 
 fn unwritten(cause: &io::Error) -> Error {
-    let rule = format!("what is to be remembered must be written down, but {cause}");
+    let rule = format!("what is to be remembered cannot be written down: {cause}");
     Error::new(Code::StoreUnavailable, rule)
 }

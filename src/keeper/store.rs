@@ -14,6 +14,48 @@ use crate::model::KeptAssignment;
 ///
 /// A [`Keeper`](crate::Keeper) asks it from any thread. It must not call that keeper, and must not
 /// commit to its engine. What fails leaves what was remembered as it was.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::io;
+/// use std::sync::Mutex;
+/// use variate::{AssignmentStore, Engine, ExperimentId, Keeper, KeptAssignment};
+///
+/// /// A table, here one in memory.
+/// #[derive(Default)]
+/// struct Table(Mutex<BTreeMap<(ExperimentId, String), KeptAssignment>>);
+///
+/// impl AssignmentStore for Table {
+///     fn get(&self, experiment: &ExperimentId, id: &str) -> io::Result<Option<KeptAssignment>> {
+///         Ok(self.0.lock().unwrap().get(&(experiment.clone(), id.to_owned())).cloned())
+///     }
+///
+///     fn put(&self, experiment: &ExperimentId, id: &str, kept: &KeptAssignment) -> io::Result<()> {
+///         let key = (experiment.clone(), id.to_owned());
+///         self.0.lock().unwrap().insert(key, kept.clone());
+///         Ok(())
+///     }
+///
+///     fn remove(&self, experiment: &ExperimentId, id: &str) -> io::Result<()> {
+///         self.0.lock().unwrap().remove(&(experiment.clone(), id.to_owned()));
+///         Ok(())
+///     }
+///
+///     fn clear(&self, experiment: &ExperimentId) -> io::Result<()> {
+///         self.0.lock().unwrap().retain(|(own, _), _| own != experiment);
+///         Ok(())
+///     }
+///
+///     fn list(&self, experiment: &ExperimentId) -> io::Result<Vec<(String, KeptAssignment)>> {
+///         let table = self.0.lock().unwrap();
+///         let own = table.iter().filter(|((own, _), _)| own == experiment);
+///         Ok(own.map(|((_, id), kept)| (id.clone(), kept.clone())).collect())
+///     }
+/// }
+///
+/// let keeper = Keeper::with_store(Engine::new(), Table::default())?;
+/// # Ok::<(), variate::Error>(())
+/// ```
 pub trait AssignmentStore: Send + Sync {
     /// What is remembered of a subject in an experiment.
     fn get(

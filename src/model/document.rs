@@ -39,6 +39,9 @@ impl Serialize for Within<'_> {
         if let Some(started_at) = &iteration.started_at {
             map.serialize_entry("started_at", started_at)?;
         }
+        if iteration.turn > 0 {
+            map.serialize_entry("turn", &iteration.turn)?;
+        }
         if let Some(ended_at) = &iteration.ended_at {
             map.serialize_entry("ended_at", ended_at)?;
         }

@@ -31,6 +31,7 @@ pub struct Iteration {
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) winner: Option<Box<Winner>>,
     pub(crate) layer: Option<Box<Reservation>>,
+    pub(crate) turn: u32,
     /// Shared, so that editing a running experiment copies little.
     pub(crate) design: Option<Arc<Design>>,
 }
@@ -50,6 +51,12 @@ impl Iteration {
     /// When it was first activated.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.started_at
+    }
+
+    /// How many of its [chain](crate::Chain) had started before it at the very moment when it did; 0
+    /// for almost all. It tells their order where the moment does not.
+    pub fn turn(&self) -> u32 {
+        self.turn
     }
 
     /// When it was completed, or the next one started.
@@ -137,6 +144,7 @@ impl Iteration {
             ended_at: None,
             winner: None,
             layer: None,
+            turn: 0,
             design: None,
         }
     }
@@ -170,6 +178,7 @@ impl Iteration {
             "layer",
             "rollout",
             "traffic",
+            "turn",
         ])?;
         let number = object.optional("number")?.unwrap_or(1);
         if number == 0 {
@@ -180,6 +189,7 @@ impl Iteration {
             ended_at: object.optional("ended_at")?,
             winner: object.optional("winner")?.map(Box::new),
             layer: object.optional("layer")?.map(Box::new),
+            turn: object.or_default("turn")?,
             ..Self::new(number, object.optional("created_at")?.unwrap_or(created_at))
         };
         let design = match object.optional("flag_version")? {

@@ -6,12 +6,13 @@ use super::table::Table;
 use super::{Held, Snapshot};
 use crate::assign::{Decision, Explanation, Members, Plan, Reason, Subject};
 use crate::id::ExperimentId;
-use crate::model::{ChainName, Experiment};
+use crate::model::{ChainName, Experiment, Iteration};
 use crate::time::Timestamp;
 
 /// The experiments with one [`chain`](Experiment::chain) that are active or paused, and whose flag
 /// is on, in the order in which their present iteration [started](crate::Iteration::started_at);
-/// those that started at once, in the order of their ids.
+/// those that started at one moment, [in turn](crate::Iteration::turn), and where a document written by
+/// hand says nothing of that, in the order of their ids.
 ///
 /// **A subject is in at most one experiment of a chain**, whichever way one asks. Of the members,
 /// each judged for itself as if there were no chain, it is in
@@ -100,12 +101,16 @@ impl<'s> Chain<'s> {
 
     /// What the member that has the subject gives it, as [`Snapshot::assign`] says of that member.
     ///
-    /// If none has it, nothing is served, of no experiment, because of [`Reason::NotSampled`]; or of
+    /// If none has it, nothing is served, of no experiment, because of [`Reason::NotSampled`]; of
+    /// [`Reason::MissingSubjectId`] if the subject has none of the ids by which the members go; or of
     /// [`Reason::NotFound`] if the chain has no members. Total; never allocates or takes a lock.
     pub fn assign(self, subject: &Subject<'_>) -> Decision<'s> {
         let Some(members) = self.members else { return Decision::NOT_FOUND };
-        let nobody = Decision { reason: Reason::NotSampled, ..Decision::NOT_FOUND };
-        members.assign(subject).unwrap_or(nobody)
+        members.assign(subject).unwrap_or_else(|| {
+            let known = self.plans().any(|plan| subject.id(plan.subject_kind().as_str()).is_some());
+            let reason = if known { Reason::NotSampled } else { Reason::MissingSubjectId };
+            Decision { reason, ..Decision::NOT_FOUND }
+        })
     }
 
     /// The members, each as if it stood alone.
@@ -128,12 +133,22 @@ impl std::fmt::Debug for Chain<'_> {
 }
 
 /// By what the members of a chain are put in order: one that never started comes last.
-fn order(experiment: &Experiment) -> (bool, Option<Timestamp>, &ExperimentId) {
-    let started_at = experiment.iteration.started_at;
-    (started_at.is_none(), started_at, &experiment.id)
+fn order(experiment: &Experiment) -> (bool, Option<Timestamp>, u32, &ExperimentId) {
+    let Iteration { started_at, turn, .. } = experiment.iteration;
+    (started_at.is_none(), started_at, turn, &experiment.id)
 }
 
 impl Snapshot {
+    /// How many of an experiment's chain have started before it at the moment when it starts.
+    pub(crate) fn turn_of(&self, experiment: &Experiment, now: Timestamp) -> u32 {
+        let name = experiment.chain().map(|name| name.as_str());
+        let ids = name.and_then(|name| self.chained.get(name)).into_iter().flat_map(Table::iter);
+        let others = ids.filter(|(id, ())| **id != *experiment.id());
+        let others = others.filter_map(|(id, ())| self.experiment(id));
+        let at_once = others.filter(|other| other.iteration.started_at == Some(now));
+        at_once.map(|other| other.iteration.turn.saturating_add(1)).max().unwrap_or(0)
+    }
+
     /// Puts the members of these chains in order and gives each its place, after one of them has
     /// been compiled or has gone.
     pub(super) fn link(&mut self, names: impl IntoIterator<Item = ChainName>) {

@@ -86,7 +86,7 @@ impl Snapshot {
     /// `created_at` (the Unix epoch) and `updated_at` (its `created_at`). Percentages are out of 100: 25 is a quarter, 0.25
     /// a quarter of one percent.
     ///
-    /// `iteration` holds `number` (1), `created_at` (the experiment's), `started_at`, `ended_at`,
+    /// `iteration` holds `number` (1), `created_at` (the experiment's), `started_at`, `turn` (0), `ended_at`,
     /// `winner`, `layer`, and for an experiment that has been activated what it froze: `flag_version` and `segment_versions` (by id), each of an
     /// entity or a revision; and where the experiment has been edited since, `allocations`,
     /// `audience_id`, `outside_variation_id` and `salt`; and `partition`, the slices by `start` and

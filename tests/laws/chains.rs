@@ -7,6 +7,7 @@ use crate::common::{apply, ok, p, share, world};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestCaseError;
+use std::sync::Arc;
 use variate::hash::{Draw, draw_seed, point, subject_hash};
 use variate::{
     Batch, Change, Event, ExperimentPatch, FlagPatch, HoldoutPatch, Keep, LayerPatch,
@@ -458,4 +459,44 @@ fn draws_of_a_chain_are_independent() {
         let sigma = (expected * (1.0 - share)).sqrt();
         assert!((f64::from(count) - expected).abs() < 5.0 * sigma, "{count} of {expected}");
     }
+}
+
+/// The moment does not tell two apart that start in one millisecond, nor in one transaction.
+#[test]
+fn the_order_is_that_of_the_start_even_at_one_moment() {
+    const IDS: [&str; 4] = ["exp_d", "exp_b", "exp_c", "exp_a"];
+    let mut snapshot = Arc::new(world());
+    for id in IDS {
+        let new = NewExperiment::by_percentage(id, p("flg_a"))
+            .id(p(id))
+            .chain("c")
+            .allocation(share("var_a", "100").control());
+        snapshot = apply(&snapshot, new).unwrap().snapshot;
+    }
+    let moment = snapshot.updated_at();
+    let apply_at = |snapshot: &Snapshot, changes: Vec<Change>| {
+        snapshot.apply(changes, moment, &mut || 7).unwrap().snapshot
+    };
+    // Two in one transaction, then one after the other.
+    let both = IDS[..2].iter().map(|id| set(id, Status::Active)).collect();
+    let mut snapshot = apply_at(&snapshot, both);
+    for id in &IDS[2..] {
+        snapshot = apply_at(&snapshot, vec![set(id, Status::Active)]);
+    }
+    let order = |snapshot: &Snapshot| -> Vec<String> {
+        snapshot.chain("c").experiments().map(|own| own.id().to_string()).collect()
+    };
+    assert_eq!(order(&snapshot), IDS);
+    let turns: Vec<u32> =
+        snapshot.chain("c").experiments().map(|own| own.iteration().turn()).collect();
+    assert_eq!(turns, [0, 1, 2, 3]);
+    // It outlasts a pause, and saving and loading.
+    let paused = apply_at(&snapshot, vec![set("exp_d", Status::Paused)]);
+    let resumed = apply_at(&paused, vec![set("exp_d", Status::Active)]);
+    assert_eq!(order(&resumed), IDS);
+    assert_eq!(order(&Snapshot::from_json(resumed.to_json()).unwrap()), IDS);
+    // A new iteration goes last.
+    let change = Change::start_iteration(&p("exp_b"));
+    let anew = apply_at(&resumed, vec![change]);
+    assert_eq!(order(&anew), ["exp_d", "exp_c", "exp_a", "exp_b"]);
 }

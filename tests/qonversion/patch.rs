@@ -237,7 +237,8 @@ fn every_fault_is_told_at_once_and_nothing_happens() {
     let body =
         json!({"name": null, "segment_percent": 101, "goal_value": "x", "description": "New"});
     api.patch(&path, &body).invalid(&["name", "segment_percent", "goal_value"]);
-    api.patch(&path, &json!({"nmae": "x", "description": "New"})).invalid(&["nmae"]);
+    let body = json!({"nmae": "x", "colour": 1, "goal_value": "x", "description": "New"});
+    api.patch(&path, &body).invalid(&["colour", "nmae", "goal_value"]);
     for field in ["id", "url", "status", "started_at", "created_at", "object"] {
         api.patch(&path, &json!({field: "x"})).invalid(&[field]);
     }

@@ -241,6 +241,13 @@ impl From<Error> for Refusal {
                 Self::new(StatusCode::NOT_FOUND, ErrorType::Resource, "not_found", message)
             }
             Code::UnknownReference => Self::senseless("relation_not_found", message),
+            Code::AlreadyExists if error.path() == "key" => {
+                let message = format!(
+                    "is taken by another experiment; got {}",
+                    error.value().unwrap_or_default()
+                );
+                return Self::exists("").of("alias_id", message);
+            }
             Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => Self::exists(message),
             Code::DuplicateKey => {
                 let field = error.value().unwrap_or_default().trim_matches('"');

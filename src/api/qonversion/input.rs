@@ -170,8 +170,8 @@ fn read<T>(
     rule: impl FnOnce(&mut Fields<'_, '_>) -> Option<T>,
 ) -> Result<T, Refusal> {
     let read = call.read(|cursor| {
-        let object = cursor.object(keys)?;
-        let mut fields = Fields { object: &object, faults: Vec::new() };
+        let object = cursor.open_object()?;
+        let mut fields = Fields { object: &object, faults: object.unknown(keys).collect() };
         let value = rule(&mut fields);
         Ok(value.filter(|_| fields.faults.is_empty()).ok_or(fields.faults))
     })?;

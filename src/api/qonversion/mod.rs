@@ -51,6 +51,15 @@
 //! | `/experiments/{id}/groups/{group_id}` | `PATCH`, `DELETE` |
 //! | `/experiments/{id}/users/{user_id}` | `POST`, `DELETE` |
 //!
+//! | request | body or query, what must be there in bold |
+//! |---|---|
+//! | create an experiment | **`name`**, **`alias_id`**, and the fields of the PATCH below; of which only these can be `null`: `segment_percent`, `primary_metric`, `goal_value`, `goal_direction` |
+//! | create or edit a group | **`weight`** (not to edit), `name`, `is_control`, `remote_config_uid`; `name` and `remote_config_uid` can be `null` |
+//! | change the status | **`status`**: `active`, `paused` or `finished` |
+//! | attach a user | **`group_id`** |
+//! | summary | **`filter[experiment_uid][]`**, 1 to 50 times |
+//! | lists | `limit`, `starting_after` |
+//!
 //! `{id}` is an experiment's id or its alias id. `POST` that creates answers 201 with a `Location`,
 //! `DELETE` 204.
 //!

@@ -259,7 +259,10 @@ impl Work<'_> {
             return Err(not_ready(readiness).at("status"));
         }
         experiment.start_ramp();
-        experiment.iteration.started_at.get_or_insert(self.now);
+        if experiment.iteration.started_at.is_none() {
+            experiment.iteration.started_at = Some(self.now);
+            experiment.iteration.turn = self.next.turn_of(experiment, self.now);
+        }
         let before = experiment.iteration.design.as_ref();
         let freezes = refresh || before.is_none_or(|design| design.differs_from(experiment));
         if freezes {

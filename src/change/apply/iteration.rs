@@ -190,7 +190,8 @@ impl Work<'_> {
         let started_at = Some(self.now);
         let created_at = before.draft().map_or(self.now, Draft::created_at);
         let next = Iteration::new(number, created_at);
-        after.iteration = Iteration { started_at, design: Some(design), ..next };
+        let turn = self.next.turn_of(&after, self.now);
+        after.iteration = Iteration { started_at, turn, design: Some(design), ..next };
         let mut previous = before.previous_iterations().to_vec();
         previous.push(past);
         after.previous = Some(Arc::new(previous));
