@@ -92,12 +92,12 @@ fn alone(spec: &Spec, asker: &Asker) -> Answer {
     }
 }
 
-/// The members of a chain in order.
+/// The members of a chain in order; those of one transaction as they stand there.
 fn members<'s>(specs: &'s [Spec], chain: &str) -> Vec<&'s Spec> {
     let runs = |spec: &&Spec| matches!(spec.status, Status::Active | Status::Paused);
     let mut own: Vec<_> =
         specs.iter().filter(runs).filter(|own| own.chain == Some(chain)).collect();
-    own.sort_by_key(|spec| (spec.start, &spec.id));
+    own.sort_by_key(|spec| spec.start);
     own
 }
 
@@ -205,7 +205,12 @@ fn check(snapshot: &Snapshot, specs: &[Spec], asker: &Asker) -> Result<(), TestC
             Some(spec) => prop_assert_eq!(decision, snapshot.assign(&spec.id, &subject)),
             None => {
                 let empty = members.is_empty();
-                let reason = if empty { Reason::NotFound } else { Reason::NotSampled };
+                let known = members.iter().any(|own| asker.id(own.kind).is_some());
+                let reason = match (empty, known) {
+                    (true, _) => Reason::NotFound,
+                    (false, true) => Reason::NotSampled,
+                    (false, false) => Reason::MissingSubjectId,
+                };
                 prop_assert_eq!(decision.reason(), reason);
                 prop_assert_eq!((decision.experiment_id(), decision.config()), (None, None));
                 prop_assert_eq!(chain.name().is_none(), empty);
