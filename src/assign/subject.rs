@@ -178,6 +178,11 @@ impl<'a> Subject<'a> {
         self.clock.now()
     }
 
+    /// Whether it is forced into an arm of this experiment, if it has such an arm.
+    pub(crate) fn is_forced_into(&self, experiment_id: &str) -> bool {
+        self.brought(experiment_id, BroughtBy::Forced).next().is_some()
+    }
+
     #[inline]
     pub(crate) fn brings_assignments(&self) -> bool {
         !self.brought.is_empty()

@@ -14,7 +14,7 @@ use crate::change::Transaction;
 use crate::engine::Engine;
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, VariationId};
-use crate::model::{Experiment, Keep, KeptAssignment, Status, check_subject_id};
+use crate::model::{Allocation, Experiment, Keep, KeptAssignment, Status, check_subject_id};
 #[cfg(doc)]
 use crate::snapshot::Chain;
 use crate::snapshot::{Snapshot, check_arm};
@@ -121,13 +121,14 @@ impl Keeper {
     /// itself of the same kind.
     ///
     /// While the experiment is active, a subject that is in it is remembered with its arm; one that
-    /// is outside is forgotten: by holdout, slot, audience or traffic, not because the schedule is
-    /// closed or the flag is off. So the members of a paused experiment are those who were in when
+    /// is outside is forgotten: by holdout, slot, chain, audience or traffic, not because the schedule
+    /// is closed or the flag is off. So the members of a paused experiment are those who were in when
     /// they last asked while it was active. Nothing is written while it is paused, nor with
     /// [`Keep::Never`], nor of a subject that is forced or attached; and what is attached by hand
-    /// stays until it is [detached](Self::detach).
+    /// stays until it is [detached](Self::detach), or its arm is gone.
     ///
-    /// In a [chain](crate::Chain), what is remembered in its other members counts as well.
+    /// In a [chain](crate::Chain), what is remembered in its other members counts as well, and nothing
+    /// is written of a subject that is forced into any of them.
     ///
     /// Costs one look-up in the store if the experiment is active or paused and its flag is on, or one
     /// for each member of its chain; another and a write if what is remembered has to change.
@@ -232,7 +233,12 @@ impl Keeper {
         let writes = matches!(plan.gate, Gate::Open(_)) && plan.keep != Keep::Never;
         let subject_id = subject.id(plan.subject_kind().as_str());
         let Some(subject_id) = subject_id.filter(|_| writes) else { return Ok(decision) };
-        if matches!(update(&decision, kept), Update::Nothing) {
+        let forced = |plan: &Plan| subject.is_forced_into(plan.experiment_id().as_str());
+        let mut members = plan.members().into_iter().flat_map(|members| &members.plans);
+        if forced(plan) || members.any(|plan| forced(plan)) {
+            return Ok(decision);
+        }
+        if matches!(update(plan, &decision, kept), Update::Nothing) {
             return Ok(decision);
         }
         let others = || remembered.iter().filter(|(own, _)| *own != id).cloned();
@@ -241,7 +247,7 @@ impl Keeper {
             let present: Vec<_> = others().chain(own).collect();
             let decision = plan.assign(&bring(subject, &present));
             match self.holds(snapshot, id) {
-                true => (update(&decision, kept.as_ref()), decision),
+                true => (update(plan, &decision, kept.as_ref()), decision),
                 false => (Update::Nothing, decision),
             }
         })
@@ -251,13 +257,15 @@ impl Keeper {
     /// is attached to another arm is moved.
     ///
     /// It is then in the experiment, as [`Subject::attached`] says, until it is
-    /// [detached](Self::detach). In a draft that takes effect when it is active. Takes its turn among
-    /// the engine's commits, so that no change of the experiment comes in between.
+    /// [detached](Self::detach); what was remembered of it before is forgotten. In a draft that takes
+    /// effect when it is active, and with an arm that a paused one has been given since it started,
+    /// when it is resumed. Takes its turn among the engine's commits, so that no change of the
+    /// experiment comes in between.
     ///
     /// # Errors
     /// [`Code::NotFound`] when there is no such experiment; [`Code::NotMutable`] when it is completed
     /// or archived; [`Code::UnknownReference`] when the variation is not that of an arm, of its run
-    /// or, as a draft, of its design; [`Code::InvalidValue`] when the id is empty;
+    /// or its design; [`Code::InvalidValue`] when the id is empty;
     /// [`Code::AlreadyAttached`] when the subject is attached to another experiment of the chain
     /// that goes by the same kind of id, and is neither completed nor archived;
     /// [`Code::ReentrantCommit`] as [`Engine::commit`]; and [`Code::StoreUnavailable`].
@@ -270,19 +278,47 @@ impl Keeper {
         check_subject_id(subject_id)?;
         let attach = |snapshot: &Snapshot| {
             let experiment = attachable(snapshot, experiment, variation)?;
-            for other in conflicting(snapshot, experiment) {
-                if self.kept(other.id(), subject_id)?.is_some_and(|kept| kept.attached) {
-                    let rule =
-                        format!("must not be attached to two of a chain, and is to {}", other.id());
-                    let error = Error::new(Code::AlreadyAttached, rule).with_value(subject_id);
-                    return Err(error.at("subject_id"));
-                }
+            if let Some(chain) = experiment.chain() {
+                self.check_unattached(snapshot, experiment, chain.as_str(), subject_id)?;
             }
             let kept = KeptAssignment::new(variation.clone(), true);
             self.memory.put(experiment.id(), subject_id, &kept)?;
             Ok(Transaction::default())
         };
         self.engine.commit_with(attach).map(drop)
+    }
+
+    /// Checks that no subject that is attached to an experiment is so to another of this chain.
+    #[cfg(feature = "qonversion")]
+    pub(crate) fn check_joins(
+        &self,
+        snapshot: &Snapshot,
+        experiment: &Experiment,
+        chain: &str,
+    ) -> Result<(), Error> {
+        let attached = self.list(experiment.id())?.into_iter();
+        let mut attached = attached.filter(|(_, kept)| holds_by_hand(experiment, kept));
+        attached.try_for_each(|(id, _)| self.check_unattached(snapshot, experiment, chain, &id))
+    }
+
+    /// Checks that a subject of an experiment is attached to no other of this chain.
+    fn check_unattached(
+        &self,
+        snapshot: &Snapshot,
+        experiment: &Experiment,
+        chain: &str,
+        subject_id: &str,
+    ) -> Result<(), Error> {
+        for other in rivals(snapshot, experiment, chain) {
+            let kept = self.kept(other.id(), subject_id)?;
+            if kept.is_some_and(|kept| holds_by_hand(other, &kept)) {
+                let rule =
+                    format!("must not be attached to two of a chain, and is to {}", other.id());
+                let error = Error::new(Code::AlreadyAttached, rule).with_value(subject_id);
+                return Err(error.at("subject_id"));
+            }
+        }
+        Ok(())
     }
 
     /// Detaches a subject that was attached by hand to an experiment, whatever its status, and says
@@ -336,12 +372,14 @@ fn bring<'a>(subject: &Subject<'a>, remembered: &'a [Remembered<'_>]) -> Subject
 }
 
 /// What a decision of an active experiment makes of what is remembered.
-fn update(decision: &Decision<'_>, kept: Option<&KeptAssignment>) -> Update {
-    if kept.is_some_and(|kept| kept.attached) || decision.reason() == Reason::Attached {
+fn update(plan: &Plan, decision: &Decision<'_>, kept: Option<&KeptAssignment>) -> Update {
+    let has_arm = |id: &VariationId| plan.arms.iter().any(|arm| arm.variation_id == *id);
+    let by_hand = kept.is_some_and(|kept| kept.attached && has_arm(&kept.variation_id));
+    if by_hand || decision.reason() == Reason::Attached {
         return Update::Nothing;
     }
     match decision.variation_id().filter(|_| decision.in_experiment()) {
-        Some(id) if kept.is_some_and(|kept| kept.variation_id == *id) => Update::Nothing,
+        Some(id) if kept == Some(&KeptAssignment::new(id.clone(), false)) => Update::Nothing,
         Some(id) => Update::Put(KeptAssignment::new(id.clone(), false)),
         None if kept.is_some() && decision.reason().is_outside() => Update::Remove,
         None => Update::Nothing,
@@ -363,20 +401,31 @@ fn attachable<'s>(
         let rule = "must be draft, active or paused, for subjects to be attached";
         return Err(Error::new(Code::NotMutable, rule).with_value(&status).at("status"));
     }
-    let arms = experiment.iteration().allocations().unwrap_or(experiment.allocations());
-    check_arm(arms, variation).map_err(|error| error.at("variation_id"))?;
+    let arms: Vec<Allocation> = arms(experiment).cloned().collect();
+    check_arm(&arms, variation).map_err(|error| error.at("variation_id"))?;
     Ok(experiment)
 }
 
-/// The other experiments of the chain that a subject must not be attached to at the same time.
-fn conflicting<'s>(
+/// The arms that subjects can be attached to: those of its run, and those that it has been given
+/// since.
+fn arms(experiment: &Experiment) -> impl Iterator<Item = &Allocation> {
+    let run = experiment.iteration().allocations().unwrap_or_default();
+    run.iter().chain(experiment.allocations())
+}
+
+/// Whether this is an attachment to an arm that there is.
+fn holds_by_hand(experiment: &Experiment, kept: &KeptAssignment) -> bool {
+    kept.attached && arms(experiment).any(|arm| arm.variation_id == kept.variation_id)
+}
+
+/// The other experiments of a chain that a subject must not be attached to at the same time.
+fn rivals<'s>(
     snapshot: &'s Snapshot,
     own: &'s Experiment,
+    chain: &'s str,
 ) -> impl Iterator<Item = &'s Experiment> {
-    let chain = own.chain();
     snapshot.experiments().filter(move |other| {
-        chain.is_some()
-            && other.chain() == chain
+        other.chain().is_some_and(|name| name.as_str() == chain)
             && other.id() != own.id()
             && other.subject_kind() == own.subject_kind()
             && !matches!(other.status(), Status::Completed | Status::Archived)

@@ -174,6 +174,12 @@ fn what_others_have_made_is_shown() {
     assert_eq!(groups["data"][0]["weight"], json!(0));
     let uid = json!({"remote_config_uid": "rc"});
     api.patch(&format!("{EXPERIMENTS}/exp_b/groups/var_a"), &uid).conflict(&["remote_config_uid"]);
+    // What assigns by segment has no groups to edit.
+    for body in [json!({"weight": 1}), json!({"weight": 1, "name": "New"})] {
+        api.post(&format!("{EXPERIMENTS}/exp_a/groups"), &body).conflict(&[]).naming("segment");
+        api.patch(&format!("{EXPERIMENTS}/exp_a/groups/var_a"), &body).conflict(&[]);
+    }
+    api.delete(&format!("{EXPERIMENTS}/exp_a/groups/var_a")).conflict(&[]);
     api.patch(&format!("{EXPERIMENTS}/exp_b"), &json!({"alias_id": "exp_b", "name": "B"})).ok();
     api.commit(Change::set_experiment_status(&"exp_b".parse().unwrap(), Status::Archived));
     assert_eq!(api.get(&format!("{EXPERIMENTS}/exp_b")).ok()["status"], "finished");

@@ -187,6 +187,8 @@ fn groups_change_while_the_experiment_is_halted() {
     api.status(&path, "finished").ok();
     api.post(&format!("{path}/groups"), &json!({"weight": 1})).conflict(&[]);
     api.delete(&format!("{path}/groups/{control}")).conflict(&[]);
+    api.patch(&format!("{path}/groups/{control}"), &json!({"remote_config_uid": "x"}))
+        .conflict(&[]);
 }
 
 #[test]

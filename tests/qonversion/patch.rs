@@ -32,7 +32,30 @@ fn same(values: impl IntoIterator<Item = Value>) -> Vec<(Value, Value)> {
     values.into_iter().map(|value| (value.clone(), value)).collect()
 }
 
-fn rows() -> Vec<Row> {
+/// What an experiment says before, where it is not what the table says: everything; next to nothing;
+/// and a context that it is not restricted to, of everybody.
+fn worlds() -> [Value; 3] {
+    [
+        json!({}),
+        json!({
+            "description": "", "segment_percent": null, "primary_metric": null, "goal_value": null,
+            "goal_direction": null, "context_key": "", "is_context_specific": false,
+        }),
+        json!({"segment_percent": 100, "is_context_specific": false}),
+    ]
+}
+
+fn rows(world: &Value) -> Vec<Row> {
+    let mut rows = table();
+    for row in &mut rows {
+        if let Some(present) = world.get(row.field) {
+            row.present = present.clone();
+        }
+    }
+    rows
+}
+
+fn table() -> Vec<Row> {
     let long = "x".repeat(256);
     vec![
         Row {
@@ -136,9 +159,13 @@ fn rows() -> Vec<Row> {
 
 /// An experiment in this state with every field as the table has it before.
 fn world(status: &str) -> (Api, String) {
+    with(&json!({}), status)
+}
+
+fn with(world: &Value, status: &str) -> (Api, String) {
     let api = Api::new();
     let mut facts = json!({});
-    for row in rows() {
+    for row in rows(world) {
         facts[row.field] = row.present;
     }
     let (path, _) = api.ready("alias.v1", facts);
@@ -162,48 +189,56 @@ fn check_edit(before: &Value, after: &Value, edits: &[(&str, &Value)]) {
 
 #[test]
 fn every_field_in_every_state() {
-    for status in ALWAYS {
-        for row in rows() {
-            let fresh = || world(status);
-            let (api, path) = fresh();
-            let before = api.get(&path).ok();
-            assert_eq!(before[row.field], row.present, "{status}");
-
-            // Left out, and as it is: nothing happens, in any state.
-            check_edit(&before, &api.patch(&path, &json!({})).ok(), &[]);
-            let same = json!({row.field: row.present});
-            check_edit(&before, &api.patch(&path, &same).ok(), &[]);
-
-            for wrong in &row.wrong {
-                api.patch(&path, &json!({row.field: wrong})).invalid(&[row.field]);
-            }
-
-            let changes = row.changes_in.contains(status);
-            let mut edits = row.new.clone();
-            match row.null {
-                Null::Refused => {
-                    api.patch(&path, &json!({row.field: null})).invalid(&[row.field]);
-                }
-                Null::Clears(reads) => edits.push((Value::Null, reads)),
-            }
-            for (value, reads) in edits {
-                let (api, path) = fresh();
-                let before = api.get(&path).ok();
-                let body = json!({row.field: value});
-                let answer = api.patch(&path, &body);
-                if !changes {
-                    answer.conflict(&[row.field]);
-                    continue;
-                }
-                check_edit(&before, &answer.ok(), &[(row.field, &reads)]);
-                // What it answers is what is there, and the same again is no edit.
-                let read = api.get(&path).ok();
-                check_edit(&before, &read, &[(row.field, &reads)]);
-                check_edit(&read, &api.patch(&path, &body).ok(), &[]);
-                let back = json!({row.field: read[row.field]});
-                check_edit(&read, &api.patch(&path, &back).ok(), &[]);
+    for world in worlds() {
+        for status in ALWAYS {
+            for row in rows(&world) {
+                check_row(&world, status, row);
             }
         }
+    }
+}
+
+fn check_row(world: &Value, status: &str, row: Row) {
+    let fresh = || with(world, status);
+    let (api, path) = fresh();
+    let before = api.get(&path).ok();
+    assert_eq!(before[row.field], row.present, "{status}");
+
+    // Left out, and as it is: nothing happens, in any state.
+    check_edit(&before, &api.patch(&path, &json!({})).ok(), &[]);
+    let same = json!({row.field: row.present});
+    if !row.present.is_null() || matches!(row.null, Null::Clears(_)) {
+        check_edit(&before, &api.patch(&path, &same).ok(), &[]);
+    }
+
+    for wrong in &row.wrong {
+        api.patch(&path, &json!({row.field: wrong})).invalid(&[row.field]);
+    }
+
+    let changes = row.changes_in.contains(&status);
+    let mut edits = row.new.clone();
+    match row.null {
+        Null::Refused => {
+            api.patch(&path, &json!({row.field: null})).invalid(&[row.field]);
+        }
+        Null::Clears(reads) => edits.push((Value::Null, reads)),
+    }
+    for (value, reads) in edits {
+        let (api, path) = fresh();
+        let before = api.get(&path).ok();
+        let body = json!({row.field: value});
+        let answer = api.patch(&path, &body);
+        if !changes && reads != row.present {
+            answer.conflict(&[row.field]);
+            continue;
+        }
+        check_edit(&before, &answer.ok(), &[(row.field, &reads)]);
+        // What it answers is what is there, and the same again is no edit.
+        let read = api.get(&path).ok();
+        check_edit(&before, &read, &[(row.field, &reads)]);
+        check_edit(&read, &api.patch(&path, &body).ok(), &[]);
+        let back = json!({row.field: read[row.field]});
+        check_edit(&read, &api.patch(&path, &back).ok(), &[]);
     }
 }
 
@@ -239,6 +274,10 @@ fn every_fault_is_told_at_once_and_nothing_happens() {
     api.patch(&path, &body).invalid(&["name", "segment_percent", "goal_value"]);
     let body = json!({"nmae": "x", "colour": 1, "goal_value": "x", "description": "New"});
     api.patch(&path, &body).invalid(&["colour", "nmae", "goal_value"]);
+    // By the name that it was given, be it one of the program's own.
+    for field in ["chain", "key", "traffic", "annotations", "subject_id"] {
+        api.patch(&path, &json!({field: 1})).invalid(&[field]);
+    }
     for field in ["id", "url", "status", "started_at", "created_at", "object"] {
         api.patch(&path, &json!({field: "x"})).invalid(&[field]);
     }
@@ -295,4 +334,48 @@ fn what_the_program_has_written_is_shown_as_it_is() {
     let back = json!({"primary_metric": after["primary_metric"]});
     assert_eq!(api.patch(&path, &back).ok()["primary_metric"], "subscription_cancellation");
     assert_eq!(api.get(&format!("{EXPERIMENTS}/alias.v1")).ok()["goal_value"], 3);
+}
+
+#[test]
+fn every_field_that_cannot_change_is_named() {
+    let (api, path) = world("finished");
+    let body = json!({
+        "primary_metric": "user_to_trial", "goal_value": 3, "context_key": null, "name": "After",
+        "is_context_specific": true, "segment_percent": 1,
+    });
+    api.patch(&path, &body).conflict(&["segment_percent", "goal_value", "context_key"]);
+    let (api, path) = world("active");
+    let body = json!({"context_key": "paywall", "is_context_specific": false});
+    api.patch(&path, &body).conflict(&["is_context_specific"]);
+}
+
+#[test]
+fn what_others_change_leaves_no_stale_facts() {
+    let (api, path) = with(&worlds()[2], "draft");
+    let id = api.held("alias.v1").id().clone();
+    let patch = variate::ExperimentPatch::new().chain("native").traffic("50".parse().unwrap());
+    api.commit(variate::Change::patch_experiment(&id, patch));
+    let shown = api.get(&path).ok();
+    let got = (&shown["context_key"], &shown["is_context_specific"], &shown["segment_percent"]);
+    assert_eq!(got, (&json!("native"), &json!(true), &json!(50)));
+    let body = json!({"context_key": null, "is_context_specific": null, "segment_percent": null});
+    let shown = api.patch(&path, &body).ok();
+    let got = (&shown["context_key"], &shown["is_context_specific"], &shown["segment_percent"]);
+    assert_eq!(got, (&json!(""), &json!(false), &Value::Null));
+}
+
+#[test]
+fn a_metric_of_old_can_be_sent_back_when_it_cannot_change() {
+    let (api, path) = world("draft");
+    let goal = variate::Goal::default().metric("user-to-trial".parse().unwrap());
+    let patch = variate::AnalysisPatch::new().goal(goal);
+    let patch = variate::ExperimentPatch::new().analysis(patch);
+    api.commit(variate::Change::patch_experiment(api.held("alias.v1").id(), patch));
+    api.bring(&path, "finished");
+    let body = json!({"primary_metric": "user-to-trial", "name": "After"});
+    let shown = api.patch(&path, &body).ok();
+    assert_eq!(
+        (&shown["primary_metric"], &shown["name"]),
+        (&json!("user-to-trial"), &json!("After"))
+    );
 }

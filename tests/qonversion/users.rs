@@ -87,7 +87,7 @@ fn requests_that_are_wrong() {
         json!({"group_id": 1}),
         json!({"group_id": ""}),
         json!({"group_id": "a b"}),
-        json!({"group_id": "x".repeat(257)}),
+        json!({"group_id": "x".repeat(65)}),
     ] {
         api.post(&user, &body).invalid(&["group_id"]);
     }
@@ -153,6 +153,74 @@ fn what_is_deleted_is_forgotten() {
     api.patch(&format!("{path}/groups/{next}"), &json!({"is_control": true})).ok();
     api.status(&path, "active").ok();
     assert_eq!(api.ask("", "u")["reason"], "split");
+}
+
+#[test]
+fn an_attachment_to_a_group_that_is_gone_counts_for_nothing() {
+    let api = Api::new();
+    let (first, [a, b]) = api.ready("first", json!({"context_key": "c"}));
+    let (second, [c, _]) = api.running("second", json!({"context_key": "c"}));
+    api.post(&format!("{first}/users/u"), &json!({"group_id": b})).is(200);
+    api.post(&format!("{second}/users/u"), &json!({"group_id": c})).is(409);
+    api.delete(&format!("{first}/groups/{b}")).is(204);
+    api.post(&format!("{second}/users/u"), &json!({"group_id": c})).is(200);
+    api.delete(&format!("{second}/users/u")).is(204);
+    api.status(&second, "finished").ok();
+    // One that was attached and is drawn now is a member like any other.
+    let third = api.group(&first, json!({"weight": 1}));
+    api.status(&first, "active").ok();
+    api.post(&format!("{first}/users/u"), &json!({"group_id": third})).is(200);
+    api.status(&first, "paused").ok();
+    api.group(&first, json!({"weight": 1}));
+    api.delete(&format!("{first}/groups/{third}")).is(204);
+    api.status(&first, "active").ok();
+    assert_eq!(api.ask("c", "u")["reason"], "split");
+    api.status(&first, "paused").ok();
+    assert_eq!(api.ask("c", "u")["reason"], "kept");
+    let summary = api.get("/v4/experiments/summary?filter[experiment_uid][]=first").ok();
+    assert_eq!(summary["data"][0]["users"], 1);
+    assert!(summary["data"][0]["groups"].to_string().contains(&a));
+}
+
+#[test]
+fn a_group_that_is_new_takes_users_from_the_resumption_on() {
+    let api = Api::new();
+    let (path, _) = api.running("a", json!({"segment_percent": 0}));
+    api.status(&path, "paused").ok();
+    let group = api.group(&path, json!({"weight": 1}));
+    api.post(&format!("{path}/users/u"), &json!({"group_id": group})).is(200);
+    assert_eq!(api.ask("", "u")["in_experiment"], false);
+    api.status(&path, "active").ok();
+    assert_eq!(api.ask("", "u")["variation_id"], json!(group));
+}
+
+#[test]
+fn an_experiment_takes_no_context_in_which_its_users_are_attached() {
+    let api = Api::new();
+    let (first, [a, _]) = api.running("first", json!({"context_key": "c"}));
+    let (second, [b, _]) = api.ready("second", json!({"context_key": "d"}));
+    api.post(&format!("{first}/users/u"), &json!({"group_id": a})).is(200);
+    api.post(&format!("{second}/users/u"), &json!({"group_id": b})).is(200);
+    api.patch(&second, &json!({"context_key": "c"})).conflict(&["context_key"]);
+    api.delete(&format!("{first}/users/u")).is(204);
+    api.patch(&second, &json!({"context_key": "c"})).ok();
+}
+
+#[test]
+fn users_are_of_the_kind_that_the_experiment_goes_by() {
+    let api = Api::new();
+    let (path, [group, other]) = api.ready("a", json!({}));
+    let devices = variate::NewExperiment::by_percentage("Devices", api.held("a").flag_id().clone())
+        .key("devices")
+        .weights(variate::Weights::Relative)
+        .allocation(
+            variate::Allocation::share(group.parse().unwrap(), 1.try_into().unwrap()).control(),
+        )
+        .allocation(variate::Allocation::share(other.parse().unwrap(), 1.try_into().unwrap()));
+    api.commit(devices);
+    let body = json!({"group_id": group});
+    api.post("/v4/experiments/devices/users/u", &body).conflict(&[]).naming("device");
+    api.post(&format!("{path}/users/u"), &body).is(200);
 }
 
 /// What is done in a random history.

@@ -237,10 +237,14 @@ fn keep_names(experiment: &Experiment, fields: &mut Fields) {
 fn keep_weights(experiment: &Experiment, fields: &mut Fields, generation: Generation) {
     let Some(arms) = &mut fields.allocations else { return };
     let own = experiment.allocations().iter().zip(generation.percent(experiment));
-    let shown = own.clone().map(|(own, share)| (&own.variation_id, share));
-    if arms.iter().map(|arm| (&arm.variation_id, arm.weight)).eq(shown) {
-        for (arm, (own, _)) in arms.iter_mut().zip(own) {
-            arm.weight = own.weight;
+    // In whatever order, which makes no difference.
+    let shown = |arm: &Allocation| {
+        own.clone()
+            .find(|(own, share)| own.variation_id == arm.variation_id && *share == arm.weight)
+    };
+    if arms.len() == own.clone().count() && arms.iter().all(|arm| shown(arm).is_some()) {
+        for arm in arms {
+            arm.weight = shown(arm).and_then(|(own, _)| own.weight);
         }
     }
 }

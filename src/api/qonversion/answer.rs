@@ -4,22 +4,24 @@ use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-use super::input::status_name;
 use crate::api::answer::{Answer, to_json};
 use crate::api::call::BodyFault;
-use crate::change::Field;
 use crate::error::{Code, Error, Violation, ViolationCode};
 
 /// Tells that a list began anew, since there is no entity to go on from.
 const RESTARTED: HeaderName = HeaderName::from_static("x-qon-pagination-restarted");
 
-/// The field names that differ between Qonversion and this crate: ours and theirs.
-const FIELDS: [(&str, &str); 5] = [
-    ("annotations", "is_context_specific"),
+/// The fields that the engine can find at fault: ours and theirs.
+const FIELDS: [(&str, &str); 9] = [
     ("chain", "context_key"),
+    ("description", "description"),
     ("key", "alias_id"),
+    ("name", "name"),
+    ("status", "status"),
     ("subject_id", "user_id"),
     ("traffic", "segment_percent"),
+    ("variation_id", "group_id"),
+    ("weight", "weight"),
 ];
 
 /// A successful answer with what its headers say.
@@ -152,8 +154,10 @@ impl Refusal {
 
     /// These fields break a rule each.
     pub(super) fn faults(errors: &[Error]) -> Self {
-        let details = errors.iter().map(Detail::of).collect();
-        Self { details, ..Self::malformed("") }.told()
+        let details = errors
+            .iter()
+            .map(|error| Detail { field: error.path().to_owned(), message: worded(error) });
+        Self { details: details.collect(), ..Self::malformed("") }.told()
     }
 
     fn malformed(message: impl Into<String>) -> Self {
@@ -166,12 +170,9 @@ impl Refusal {
         self.told()
     }
 
-    /// The same refusal, naming this field where it names that one.
-    pub(super) fn renamed(mut self, from: &str, to: &str) -> Self {
-        for detail in self.details.iter_mut().filter(|detail| detail.field == from) {
-            to.clone_into(&mut detail.field);
-        }
-        self.told()
+    /// Whether it names a field.
+    pub(super) fn is_detailed(&self) -> bool {
+        !self.details.is_empty()
     }
 
     /// The same refusal, whose message tells of all fields that are at fault.
@@ -184,39 +185,25 @@ impl Refusal {
     }
 }
 
-impl Detail {
-    /// What an error says of the field that it names.
-    fn of(error: &Error) -> Self {
-        Self { field: wire_path(error.path()), message: worded(error) }
-    }
-}
-
 /// The rule that was broken, and by what.
 fn worded(error: &Error) -> String {
-    if let Some(rule) = frozen(error) {
-        return rule;
-    }
     match error.value() {
         Some(value) => format!("{}; got {value}", error.rule()),
         None => error.rule().to_owned(),
     }
 }
 
-/// Why a field does not change in the experiment's status, in Qonversion's words.
-fn frozen(error: &Error) -> Option<String> {
-    let name = error.path().rsplit('.').next()?;
-    let field = Field::ALL.iter().find(|field| field.as_str() == name)?;
-    if error.code() != Code::NotMutable || !error.rule().starts_with("changes only while") {
-        return None;
-    }
-    let states: Vec<_> = field.changes_in().iter().map(|own| status_name(*own)).collect();
-    Some(format!("changes only while the experiment is {}", states.join(" or ")))
-}
-
 impl From<BodyFault> for Refusal {
     fn from(fault: BodyFault) -> Self {
         match fault {
-            BodyFault::Unreadable(error) => error.into(),
+            BodyFault::Unreadable(error) if error.code() == Code::DuplicateKey => {
+                let field = error.value().unwrap_or_default().trim_matches('"');
+                Self::invalid(field, error.rule())
+            }
+            BodyFault::Unreadable(error) if error.path().is_empty() => {
+                Self::malformed(worded(&error))
+            }
+            BodyFault::Unreadable(error) => Self::faults(&[error]),
             BodyFault::MediaType(rule) => Self::malformed(rule),
         }
     }
@@ -249,19 +236,17 @@ impl From<Error> for Refusal {
                 return Self::exists("").of("alias_id", message);
             }
             Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => Self::exists(message),
-            Code::DuplicateKey => {
-                let field = error.value().unwrap_or_default().trim_matches('"');
-                return Self::invalid(field, error.rule());
-            }
             _ if error.is_conflict() || error.is_refused() => Self::conflict(message),
-            Code::LimitExceeded if wire_path(error.path()) == "allocations" => {
-                return Self::senseless("limit_exceeded", format!("the groups {message}"));
+            Code::LimitExceeded => {
+                let what =
+                    if error.path().ends_with("allocations") { "groups" } else { error.path() };
+                return Self::senseless("limit_exceeded", format!("the {what} {message}"));
             }
             _ => Self::malformed(message),
         };
-        match error.path() {
-            "" => refusal,
-            path => refusal.of(wire_path(path), worded(&error)),
+        match wire_field(error.path()) {
+            None => refusal,
+            Some(field) => refusal.of(field, worded(&error)),
         }
     }
 }
@@ -282,19 +267,10 @@ fn reason(violation: &Violation) -> &str {
     }
 }
 
-/// The path of a fault as the client wrote it.
-fn wire_path(path: &str) -> String {
-    let path = path.strip_prefix("patch.").unwrap_or(path);
-    if let Some((_, field)) = path.split_once("].").filter(|_| path.starts_with("allocations[")) {
-        return field.to_owned();
-    }
-    let path = path.strip_prefix("analysis.").unwrap_or(path);
-    let end = path.find(['.', '[']).unwrap_or(path.len());
-    let (field, rest) = path.split_at_checked(end).unwrap_or((path, ""));
-    match FIELDS.iter().find(|(ours, _)| *ours == field) {
-        Some((_, theirs)) => (*theirs).to_owned(),
-        None => format!("{field}{rest}"),
-    }
+/// The field that a client has for what is at fault, if it has one.
+fn wire_field(path: &str) -> Option<&'static str> {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    FIELDS.iter().find(|(ours, _)| *ours == name).map(|(_, theirs)| *theirs)
 }
 
 /// A refusal of the host's own in Qonversion's envelope, for what is decided before a request

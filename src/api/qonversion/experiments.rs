@@ -7,7 +7,7 @@ use super::list::{Query, page};
 use super::show::{REMOTE_CONFIG, ShownExperiment, context_of, notes, path_of, percent_of};
 use crate::api::call::Call;
 use crate::change::{
-    AnalysisPatch, Change, ExperimentPatch, NewExperiment, NewFlag, Patch, Transaction,
+    AnalysisPatch, Change, ExperimentPatch, Field, NewExperiment, NewFlag, Patch, Transaction,
 };
 use crate::id::{ExperimentId, FlagId};
 use crate::model::{Experiment, Flag, FlagStatus, Goal, Status, Weights};
@@ -74,13 +74,15 @@ impl Experiments {
                 return Err(ExperimentEdit::other_alias(alias_id));
             }
             let before = State::of(experiment);
-            let mut patch = before.after(&edit.facts).patch(&before);
+            let after = before.after(&edit.facts).respelled(&before, experiment.status());
+            let renamed = edit.name.as_ref().is_some_and(|name| name != experiment.name());
+            check_frozen(experiment.status(), renamed, &before, &after)?;
+            if after.chain() != before.chain() {
+                self.check_joins(snapshot, experiment, after.chain())?;
+            }
+            let mut patch = after.patch(&before, experiment);
             patch.name = edit.name.as_ref().map(ToString::to_string);
-            Ok::<_, Refusal>(Transaction::from(Change::patch_experiment(experiment.id(), patch)))
-        });
-        let commit = commit.map_err(|refusal| {
-            let refusal = refusal.renamed("goal", edit.facts.goal_field());
-            refusal.renamed("context_key", edit.facts.context_field())
+            Ok(Transaction::from(Change::patch_experiment(experiment.id(), patch)))
         })?;
         Ok(Reply::ok(&ShownExperiment::of(find(&commit.snapshot, id)?)))
     }
@@ -110,14 +112,14 @@ impl Experiments {
             check_transition(experiment.status(), target)?;
             let id = experiment.id();
             let mut changes = Vec::new();
+            if target == Status::Active && experiment.allocations().len() < 2 {
+                let message = "the experiment cannot start: it must have at least two groups";
+                return Err(Refusal::senseless("not_ready", message));
+            }
             if target == Status::Active
                 && let Some(flag) = own_flag(snapshot, experiment)
                 && flag.status() == FlagStatus::Draft
             {
-                if experiment.allocations().len() < 2 {
-                    let message = "the experiment cannot start: it must have at least two groups";
-                    return Err(Refusal::senseless("not_ready", message));
-                }
                 changes.push(Change::set_flag_status(flag.id(), FlagStatus::Active));
             }
             changes.push(match (experiment.status(), target) {
@@ -240,8 +242,19 @@ impl State {
         ]
     }
 
-    /// The patch that makes this of that.
-    fn patch(&self, before: &Self) -> ExperimentPatch {
+    /// The same where a metric that only differs in its hyphens is no other while it cannot change.
+    fn respelled(mut self, before: &Self, status: Status) -> Self {
+        if let (Some(own), Some(new)) = (&before.goal.metric, &self.goal.metric)
+            && !status.can_change(Field::Goal)
+            && own.as_str().replace('-', "_") == new.as_str()
+        {
+            self.goal.metric = Some(own.clone());
+        }
+        self
+    }
+
+    /// The patch that makes this of what that says of an experiment.
+    fn patch(&self, before: &Self, experiment: &Experiment) -> ExperimentPatch {
         let mut patch = ExperimentPatch::new();
         if self.description != before.description {
             patch = match &self.description {
@@ -258,31 +271,50 @@ impl State {
         if self.chain() != before.chain() {
             patch = patch.chain(self.chain());
         }
-        for ((note, after), (_, before)) in self.notes().into_iter().zip(before.notes()) {
-            patch = match after {
-                _ if after == before => patch,
-                Some(value) => patch.annotation(note, value),
-                None => patch.without_annotation(note),
-            };
+        if self.notes() != before.notes() || self.chain() != before.chain() {
+            // What others have changed since can have left a note that says nothing.
+            for (note, value) in self.notes() {
+                let noted = experiment.annotations().get(note).map(|text| text.as_str());
+                patch = match value {
+                    _ if value == noted => patch,
+                    Some(value) => patch.annotation(note, value),
+                    None => patch.without_annotation(note),
+                };
+            }
         }
         patch
     }
 }
 
-impl Facts {
-    /// The first field of the context that is named.
-    fn context_field(&self) -> &'static str {
-        if self.context_key.is_keep() { "is_context_specific" } else { "context_key" }
-    }
-
-    /// The first field of the goal that is named.
-    fn goal_field(&self) -> &'static str {
-        match (self.primary_metric.is_keep(), self.goal_value.is_keep()) {
-            (false, _) => "primary_metric",
-            (true, false) => "goal_value",
-            (true, true) => "goal_direction",
+/// Refuses what does not change in the experiment's status, naming every such field.
+fn check_frozen(
+    status: Status,
+    renamed: bool,
+    before: &State,
+    after: &State,
+) -> Result<(), Refusal> {
+    let (goal, new) = (&before.goal, &after.goal);
+    let edits = [
+        ("name", Field::Name, renamed),
+        ("description", Field::Description, after.description != before.description),
+        ("segment_percent", Field::Traffic, after.percent != before.percent),
+        ("primary_metric", Field::Goal, new.metric != goal.metric),
+        ("goal_value", Field::Goal, new.value != goal.value),
+        ("goal_direction", Field::Goal, new.direction != goal.direction),
+        ("context_key", Field::Chain, after.context_key != before.context_key),
+        ("is_context_specific", Field::Chain, after.is_specific != before.is_specific),
+    ];
+    let frozen = edits.iter().filter(|(_, field, edited)| *edited && !status.can_change(*field));
+    let details = frozen.map(|(name, field, _)| match status {
+        Status::Archived => (*name, "never changes, since the experiment is archived".to_owned()),
+        _ => {
+            let states: Vec<_> = field.changes_in().iter().map(|own| status_name(*own)).collect();
+            (*name, format!("changes only while the experiment is {}", states.join(" or ")))
         }
-    }
+    });
+    let refusal =
+        details.fold(Refusal::conflict(""), |refusal, (name, rule)| refusal.of(name, rule));
+    if refusal.is_detailed() { Err(refusal) } else { Ok(()) }
 }
 
 /// What there is after a patch, when that was there before.

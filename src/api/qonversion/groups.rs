@@ -1,5 +1,7 @@
 //! The operations on groups.
 
+use std::collections::BTreeSet;
+
 use super::Experiments;
 use super::answer::{Refusal, Reply};
 use super::experiments::find;
@@ -9,7 +11,7 @@ use super::show::{REMOTE_CONFIG, ShownGroup, path_of, takes_uid, uid_of};
 use crate::api::call::Call;
 use crate::change::{Change, ExperimentPatch, NewVariation, Patch, Transaction, VariationPatch};
 use crate::id::VariationId;
-use crate::model::{Allocation, Experiment, Status};
+use crate::model::{Allocation, Experiment, Status, Strategy};
 use crate::snapshot::Snapshot;
 
 impl Experiments {
@@ -19,7 +21,10 @@ impl Experiments {
         let experiment = find(&snapshot, id)?;
         let shown = experiment.allocations().iter();
         let shown = shown.filter_map(|arm| ShownGroup::of(&snapshot, experiment, arm));
-        let shown: Vec<ShownGroup<'_>> = shown.collect();
+        let mut shown: Vec<ShownGroup<'_>> = shown.collect();
+        // By segment, a variation can be served to several.
+        let mut seen = BTreeSet::new();
+        shown.retain(|group| seen.insert(group.id));
         let path = format!("{}/groups", path_of(experiment));
         page(query, &shown, &path, |own| own.id, |own| own)
     }
@@ -161,6 +166,10 @@ fn shown<'s>(snapshot: &'s Snapshot, id: &str, group: &str) -> Result<ShownGroup
 
 /// Checks that the groups of an experiment can be others.
 fn check_halted(experiment: &Experiment) -> Result<(), Refusal> {
+    if experiment.strategy() != Strategy::Percentage {
+        let message = "the experiment assigns by segment, and its groups do not change here";
+        return Err(Refusal::conflict(message));
+    }
     match experiment.status() {
         Status::Draft | Status::Paused => Ok(()),
         status => {

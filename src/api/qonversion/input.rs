@@ -8,8 +8,8 @@ use crate::json::{Cursor, FromJson, Object};
 use crate::model::{ChainName, Description, Key, Name, Number, Status, Text};
 use crate::number::{Percentage, Weight};
 
-/// The most characters of an alias id that a PATCH gives.
-const MAX_ALIAS: usize = 64;
+/// The most characters of an alias id that a PATCH gives, and of the id of a group.
+const MAX_WORD: usize = 64;
 
 /// The body that creates an experiment.
 pub(super) struct ExperimentInput {
@@ -88,18 +88,13 @@ impl ExperimentEdit {
 
     /// The refusal of an alias id that is not the experiment's.
     pub(super) fn other_alias(alias_id: &str) -> Refusal {
-        let fault = match alias_id.parse::<Key>() {
-            Err(error) => error,
-            Ok(_) if alias_id.len() > MAX_ALIAS => {
-                Error::invalid(format!("must have 1 to {MAX_ALIAS} characters"))
-                    .with_value(alias_id)
-            }
-            Ok(_) => {
+        match check_word(alias_id) {
+            Err(error) => Refusal::faults(&[error.at("alias_id")]),
+            Ok(()) => {
                 let rule = "never changes once the experiment is created";
-                Error::new(Code::NotMutable, rule).with_value(alias_id)
+                Refusal::conflict("").of("alias_id", rule)
             }
-        };
-        fault.at("alias_id").into()
+        }
     }
 }
 
@@ -159,8 +154,29 @@ pub(super) fn status_name(status: Status) -> &'static str {
 }
 
 /// Reads the body that attaches a user, which names a group.
-pub(super) fn read_attachment(call: Call<'_>) -> Result<Key, Refusal> {
-    read(call, &["group_id"], |fields| fields.required("group_id"))
+pub(super) fn read_attachment(call: Call<'_>) -> Result<String, Refusal> {
+    struct GroupId(String);
+
+    impl FromJson for GroupId {
+        fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+            let id = cursor.str()?;
+            check_word(id).map(|()| Self(id.to_owned())).map_err(|error| cursor.locate(error))
+        }
+    }
+
+    read(call, &["group_id"], |fields| fields.required("group_id").map(|GroupId(id)| id))
+}
+
+/// Checks the characters of an alias id or a group's id, and that it is as short as a request must
+/// write it.
+fn check_word(word: &str) -> Result<(), Error> {
+    word.parse::<Key>()?;
+    match word.len() > MAX_WORD {
+        true => {
+            Err(Error::invalid(format!("must have 1 to {MAX_WORD} characters")).with_value(word))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Reads a body that has no members but these; the refusal tells of all that are at fault.

@@ -66,7 +66,7 @@
 //! # A PATCH, field by field
 //!
 //! What is left out stays as it is. A value that the field has already is no edit, whatever the
-//! status.
+//! status; one that it cannot have in this status is a 409 that names every such field.
 //!
 //! | field | value | `null` | changes while |
 //! |---|---|---|---|
@@ -80,7 +80,8 @@
 //! | `context_key` | at most 255 characters | reads back as `""` | `draft`, `paused` |
 //! | `is_context_specific` | `true` or `false` | reads back as `false` | `draft`, `paused` |
 //!
-//! A hyphen in a metric that the program has written otherwise is shown as it is.
+//! A metric that the program has written with hyphens is shown as it is, and becomes one with
+//! underscores when it is sent back while it can change.
 //!
 //! # What is what
 //!
@@ -97,14 +98,16 @@
 //! | user | a subject of the kind `user` |
 //!
 //! An experiment that is created here gets a flag of its own, whose key is the experiment's id, and
-//! takes it along when it is deleted.
+//! takes it along when it is deleted here. What Qonversion says beyond that, such as a context that an
+//! experiment is not restricted to, stands in its [annotations](crate::Experiment::annotations).
 //!
 //! # Who gets what
 //!
 //! For each context key, the experiments that run are asked in the order of their start; each draws
 //! for itself whom it includes, and the first that does has the user. Whoever it does not include
 //! falls through to the next. So behind an experiment of 70 %, one of 30 % has 9 % of all users. A user
-//! is in at most one experiment of a context key. That is a [`Chain`](crate::Chain).
+//! is in at most one of the experiments that are restricted to a context key. That is a
+//! [`Chain`](crate::Chain). Several that start at one moment are asked in the order in which they did.
 //!
 //! A paused experiment keeps the users that were in when they last asked, and admits nobody; a
 //! finished one has nobody. A user who is attached is in that group, while the experiment is active or
@@ -115,23 +118,33 @@
 //! - **Errors.** Every fault of a body is told at once, in `details`, with 400 and `invalid_data`. What
 //!   exists already is a 409 with `already_exists`; what the present state forbids one with
 //!   `conflict`. What a body names and does not exist is a 422 with `relation_not_found`, an
-//!   experiment that cannot start one with `not_ready`. A path that there is not is a 404 with
-//!   `invalid_request`, a method that a path does not have a 405 with `not_implemented`.
+//!   experiment that cannot start one with `not_ready`, a group too many one with `limit_exceeded`. A
+//!   path that there is not is a 404 with `invalid_request`, a method that a path does not have a 405
+//!   with `not_implemented`. A store that fails is a 500 with `storage_error`, any other fault of the
+//!   program's one with `unknown_error`.
 //! - **Status.** `draft` leads to `active`, that to `paused` and back, and both to `finished`, which is
-//!   the end. Anything else is a 409, so `draft` is never a target. To start, an experiment needs two
-//!   groups, one of them the control. Archived ones show as `finished`.
+//!   the end. Anything else is a 409, so `draft` is never a target. To start, and to go on, an
+//!   experiment needs two groups, one of them the control. Archived ones show as `finished`, and never
+//!   change.
 //! - **Alias ids** have at most 256 characters when created, as that page has it, and 64 in a PATCH
-//!   unless it is the experiment's own.
+//!   unless it is the experiment's own. Where a path means something else, as with `summary`, an
+//!   experiment is found by its id.
 //! - **Context.** An experiment that is created with a `context_key` is restricted to it unless it says
-//!   otherwise. One that is not restricted, or to no key, stands in the chain of the empty key.
+//!   otherwise. One that is made here and not restricted, or to no key, stands in the chain of the
+//!   empty key, whatever key it shows. One that others have made without a chain shows the empty key
+//!   too, and is in none.
 //! - **Metrics.** The words for metrics and directions are not published, so any will do.
 //! - **Groups** are created, edited and deleted while the experiment is a draft or paused, at most 20
 //!   of them. A weight is more than 0 and at most 1,000,000,000, with at most 6 decimals, and counts
-//!   exactly. A second control is a 409. What is edited while paused counts from the resumption on. A
-//!   group's `updated_at` is never before the experiment's.
-//! - **Users.** An attachment needs an experiment that is not finished. Attaching to another group
-//!   of the experiment moves the user; it is a 409 while the user is attached to another experiment of
-//!   the context key that is not finished. Detaching whom nothing attaches is a 204 as well.
+//!   exactly. A second control is a 409. What is edited while paused counts from the resumption here
+//!   on; a remote config is not taken up by one elsewhere. A group's `updated_at` is never before the
+//!   experiment's.
+//! - **Users.** An attachment needs an experiment that is not finished and goes by users. Attaching to
+//!   another group of the experiment moves the user; it is a 409 while the user is attached to another
+//!   experiment of the context key that is not finished, and so is a PATCH that would bring two such
+//!   experiments together. It takes effect when the experiment starts, or is resumed with a group that
+//!   is new, and ends with the group. Attaching forgets that the user was a member. Detaching whom
+//!   nothing attaches is a 204 as well. The id of a group has at most 64 characters.
 //! - **Deleting** an active experiment, or one that a layer or holdout has, is a 409.
 //! - **Lists** begin with the latest experiment and the first group. `limit` is from 1 to 100, by
 //!   default 20. `starting_after` is an id; if it is not there any more, the list begins anew and a
@@ -139,8 +152,8 @@
 //! - **The summary** has no results, which are not held here. It has the share of each group and how
 //!   many users are remembered in it.
 //! - **Names** of groups and remote configs have 1 to 255 characters.
-//! - **What Qonversion does not have.** An experiment that assigns by segment shows the arms it has,
-//!   those without a weight with 0. One whose flag has no text parameter `remote_config_uid` shows
+//! - **What Qonversion does not have.** An experiment that assigns by segment shows each variation as
+//!   a group, without a weight with 0, and no request changes these. One whose flag has no text parameter `remote_config_uid` shows
 //!   `null` there, and no request sets it.
 //!
 //! Who may call, and how often, is the host's to check: there is no 401, 403 or 429 here, but

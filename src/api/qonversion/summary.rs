@@ -65,17 +65,20 @@ impl Experiments {
         let kept = self.keeper().list(experiment.id())?;
         let arms = experiment.allocations();
         let all: u64 = arms.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
-        let groups = arms.iter().map(|arm| {
-            let own = || kept.iter().filter(|(_, kept)| kept.variation_id == arm.variation_id);
-            ShownGroup {
-                group_id: arm.variation_id.as_str(),
-                name: arm.name.as_ref().map(|name| name.as_str()),
-                is_control: arm.is_control,
-                percent: percent(arm, all),
-                users: own().count(),
-                attached_users: own().filter(|(_, kept)| kept.attached).count(),
-            }
-        });
+        let groups: Vec<_> = arms
+            .iter()
+            .map(|arm| {
+                let own = || kept.iter().filter(|(_, kept)| kept.variation_id == arm.variation_id);
+                ShownGroup {
+                    group_id: arm.variation_id.as_str(),
+                    name: arm.name.as_ref().map(|name| name.as_str()),
+                    is_control: arm.is_control,
+                    percent: percent(arm, all),
+                    users: own().count(),
+                    attached_users: own().filter(|(_, kept)| kept.attached).count(),
+                }
+            })
+            .collect();
         let run = experiment.iteration();
         Ok(ShownSummary {
             object: "experiment_summary",
@@ -83,8 +86,8 @@ impl Experiments {
             status: status_name(experiment.status()),
             started_at: run.started_at(),
             finished_at: run.ended_at(),
-            users: kept.len(),
-            groups: groups.collect(),
+            users: groups.iter().map(|group| group.users).sum(),
+            groups,
         })
     }
 }

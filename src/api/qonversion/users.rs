@@ -9,7 +9,8 @@ use super::input::{read_attachment, status_name};
 use super::show::path_of;
 use crate::api::call::Call;
 use crate::error::Code;
-use crate::model::Key;
+use crate::model::{Experiment, Key};
+use crate::snapshot::Snapshot;
 
 /// A user in a group, as it is answered.
 #[derive(Serialize)]
@@ -22,6 +23,24 @@ struct ShownUser<'s> {
 }
 
 impl Experiments {
+    /// Checks that no user who is attached to an experiment is so to another of this chain.
+    pub(super) fn check_joins(
+        &self,
+        snapshot: &Snapshot,
+        experiment: &Experiment,
+        chain: &str,
+    ) -> Result<(), Refusal> {
+        let joins = self.keeper().check_joins(snapshot, experiment, chain);
+        joins.map_err(|error| match error.code() {
+            Code::AlreadyAttached => {
+                let user = error.value().unwrap_or_default();
+                let message = format!("has another experiment that user {user} is attached to");
+                Refusal::conflict("").of("context_key", message)
+            }
+            _ => error.into(),
+        })
+    }
+
     pub(super) fn attach_user(
         &self,
         id: &str,
@@ -32,11 +51,16 @@ impl Experiments {
         let group = read_attachment(call)?;
         let snapshot = self.engine().snapshot();
         let experiment = find(&snapshot, id)?;
-        let arm = experiment.allocations().iter().find(|arm| arm.variation_id == *group.as_str());
+        let arm = experiment.allocations().iter().find(|arm| arm.variation_id == *group);
         let Some(arm) = arm else {
             let message = format!("there is no such group of the experiment; got {group:?}");
             return Err(Refusal::senseless("relation_not_found", "").of("group_id", message));
         };
+        let kind = experiment.subject_kind();
+        if kind.as_str() != &*self.subject_kind {
+            let message = format!("the experiment goes by ids of the kind {kind}, not by users");
+            return Err(Refusal::conflict(message));
+        }
         if status_name(experiment.status()) == "finished" {
             return Err(Refusal::conflict("the experiment is finished, and takes nobody any more"));
         }
@@ -65,5 +89,5 @@ impl Experiments {
 
 /// Checks that this can be the id of a user: by the same rule as a key.
 fn check_user(user: &str) -> Result<(), Refusal> {
-    user.parse::<Key>().map(drop).map_err(|error| Refusal::from(error.at("user_id")))
+    user.parse::<Key>().map(drop).map_err(|error| Refusal::faults(&[error.at("user_id")]))
 }
