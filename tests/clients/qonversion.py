@@ -549,10 +549,10 @@ def groups(server):
 
     # While it is active, the groups stand; while it is paused, they do not.
     server.status(place, "active")
-    server.conflict("POST", at, {"weight": 1}, "allocations")
-    server.conflict("PATCH", short["url"], {"weight": 7}, "allocations")
-    server.conflict("PATCH", short["url"], {"remote_config_uid": "rc"}, "remote_config_uid")
-    server.conflict("DELETE", short["url"], None, "allocations")
+    server.conflict("POST", at, {"weight": 1})
+    server.conflict("PATCH", short["url"], {"weight": 7})
+    server.conflict("PATCH", short["url"], {"remote_config_uid": "rc"})
+    server.conflict("DELETE", short["url"], None)
     server.patch(short["url"], {"weight": 3})
     server.status(place, "paused")
     equal(edit(weight=7)["weight"], 7)
@@ -710,7 +710,7 @@ def lifecycle(server):
     for status in STATUSES:
         place, _ = server.in_status(f"gone-{status}", status)
         if status == "active":
-            server.conflict("DELETE", place, None, "status")
+            server.conflict("DELETE", place, None)
             continue
         server.delete(place)
         server.missing("DELETE", place)
@@ -860,7 +860,7 @@ def users(server):
     equal([own["attached_users"] for own in summary["data"][0]["groups"]], [1, 0])
     server.status(second, "finished")
     equal(placed("paywall"), (None, "not_sampled"))
-    server.conflict("POST", at(second), body, "status")
+    server.conflict("POST", at(second), body)
     attach(first, ids[0])
     server.delete(at(second))
     equal(placed("paywall"), (ids[0], "attached"))
