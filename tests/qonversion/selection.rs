@@ -29,11 +29,27 @@ fn count(api: &Api, context: &str, users: usize) -> BTreeMap<String, usize> {
     counts
 }
 
+/// A hundred percent, in millionths.
+const WHOLE: u128 = 100_000_000;
+
+/// The share of all users that each experiment of a chain gets and, last, the share of those whom
+/// none does: the numerators over `WHOLE` to the power of how many experiments there are, exactly.
+fn exact_shares(millionths: &[u64]) -> Vec<u128> {
+    let (mut shares, mut left) = (Vec::new(), 1);
+    for (index, own) in (1..).zip(millionths) {
+        let below = WHOLE.pow(u32::try_from(millionths.len()).unwrap() - index);
+        shares.push(left * u128::from(*own) * below);
+        left *= WHOLE - u128::from(*own);
+    }
+    shares.push(left);
+    shares
+}
+
 /// Checks that a count is what a share of all leads one to expect, to 5 standard deviations.
 #[track_caller]
-fn check_share(count: usize, users: usize, share: f64) {
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let (count, users) = (count as f64, users as f64);
+fn check_share(count: usize, users: usize, share: u128, whole: u128) {
+    #[expect(clippy::cast_precision_loss, reason = "a bound, not a value")]
+    let (count, users, share) = (count as f64, users as f64, share as f64 / whole as f64);
     let deviation = (users * share * (1.0 - share)).sqrt();
     assert!(
         (count - users * share).abs() <= 5.0 * deviation + 1.0,
@@ -46,10 +62,12 @@ fn thirty_percent_behind_seventy_are_nine() {
     let api = Api::new();
     api.running("first", json!({"context_key": "paywall", "segment_percent": 70}));
     api.running("second", json!({"context_key": "paywall", "segment_percent": 30}));
+    let shares = exact_shares(&[70_000_000, 30_000_000]);
+    assert_eq!(shares, [70, 9, 21].map(|percent| percent * WHOLE * WHOLE / 100));
     let counts = count(&api, "paywall", 200_000);
-    check_share(counts["first"], 200_000, 0.7);
-    check_share(counts["second"], 200_000, 0.09);
-    check_share(counts[""], 200_000, 0.21);
+    for (alias, share) in ["first", "second", ""].into_iter().zip(shares) {
+        check_share(counts[alias], 200_000, share, WHOLE * WHOLE);
+    }
 }
 
 #[test]
@@ -88,7 +106,7 @@ proptest! {
     /// Of random chains, every user is where the draws of the experiments say, one after the other, and
     /// the share of each is the product of the shares that its users fell through and its own.
     #[test]
-    fn random_chains(shares in prop::collection::vec(0..=100_000_000_u64, 1..6)) {
+    fn random_chains(shares in prop::collection::vec(0..=100_000_000_u64, 1..5)) {
         const USERS: usize = 4_000;
         let api = Api::new();
         let mut ids = Vec::new();
@@ -99,7 +117,7 @@ proptest! {
             let (path, _) = api.running(&format!("e{index}"), facts);
             ids.push(api.get(&path).ok()["id"].as_str().unwrap().to_owned());
         }
-        let mut counts = vec![0; shares.len()];
+        let mut counts = vec![0; shares.len() + 1];
         for user in 0..USERS {
             let user = format!("user-{user}");
             let expected = ids.iter().zip(&shares).position(|(id, share)| includes(id, *share, &user));
@@ -108,16 +126,12 @@ proptest! {
             let got = got.experiment_id().filter(|_| got.in_experiment());
             let place = got.map(|id| ids.iter().position(|own| own == id.as_str()).unwrap());
             prop_assert_eq!(place, expected);
-            if let Some(place) = place {
-                counts[place] += 1;
-            }
+            counts[place.unwrap_or(shares.len())] += 1;
         }
-        let mut left = 1.0;
-        for (count, share) in counts.into_iter().zip(&shares) {
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-            let own = *share as f64 / 1e8;
-            check_share(count, USERS, left * own);
-            left *= 1.0 - own;
+        let (exact, whole) = (exact_shares(&shares), WHOLE.pow(u32::try_from(shares.len()).unwrap()));
+        prop_assert_eq!(exact.iter().sum::<u128>(), whole);
+        for (count, share) in counts.into_iter().zip(exact) {
+            check_share(count, USERS, share, whole);
         }
     }
 }

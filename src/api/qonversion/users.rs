@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::Experiments;
 use super::answer::{Refusal, Reply};
 use super::experiments::find;
-use super::input::{read_attachment, status_name};
+use super::input::read_attachment;
 use super::show::path_of;
 use crate::api::call::Call;
 use crate::error::Code;
-use crate::model::{Experiment, Key};
+use crate::model::{Experiment, Key, Status};
 use crate::snapshot::Snapshot;
 
 /// A user in a group, as it is answered.
@@ -61,7 +61,7 @@ impl Experiments {
             let message = format!("the experiment goes by ids of the kind {kind}, not by users");
             return Err(Refusal::conflict(message));
         }
-        if status_name(experiment.status()) == "finished" {
+        if matches!(experiment.status(), Status::Completed | Status::Archived) {
             return Err(Refusal::conflict("the experiment is finished, and takes nobody any more"));
         }
         let attached = self.keeper().attach(experiment.id(), user, &arm.variation_id);
