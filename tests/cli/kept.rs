@@ -7,6 +7,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use variate::{AssignmentStore, Engine, Keeper, KeptAssignment, MemoryStore, Snapshot};
+
+use super::common::p;
 use super::server::{Server, refused};
 use super::{Directory, run};
 
@@ -230,6 +233,126 @@ fn the_file_says_what_is_remembered_line_by_line() {
     assert_eq!(fs::read_to_string(&files.kept).unwrap(), HEADER);
 }
 
+/// What a keeper's document says of who got what, in these entries: experiment, user and group, and
+/// whether by hand.
+fn document_with(snapshot: &Snapshot, entries: &[(&str, &str, &str, bool)]) -> String {
+    let store = MemoryStore::new();
+    for (experiment, user, group, attached) in entries {
+        store.put(&p(experiment), user, &KeptAssignment::new(p(group), *attached)).unwrap();
+    }
+    let keeper = Keeper::with_store(Engine::from_snapshot(snapshot.clone()), store).unwrap();
+    keeper.to_json().unwrap()
+}
+
+#[test]
+fn what_a_document_remembers_moves_into_the_file() {
+    let files = Files::new();
+    let server = files.serve();
+    let (first, [today, short]) = running(&server, "first");
+    let (second, [other, _]) = running(&server, "second");
+    set_status(&server, "first", "paused");
+    server.end("TERM");
+    let plain = fs::read_to_string(&files.config).unwrap();
+    let snapshot = Snapshot::from_json(&plain).unwrap();
+    let remembering = document_with(
+        &snapshot,
+        &[
+            (&first, "by-hand", &short, true),
+            (&first, "member", &short, false),
+            (&first, "both", &short, true),
+            (&second, "both", &other, true),
+        ],
+    );
+    assert_ne!(remembering, plain);
+
+    let with = |lines: &[Value]| {
+        let lines = lines.iter().map(|line| format!("{line}\n"));
+        fs::write(&files.kept, format!("{HEADER}{}", lines.collect::<String>())).unwrap();
+        fs::write(&files.config, &remembering).unwrap();
+    };
+    let in_order = |mut lines: Vec<Value>| {
+        lines.sort_by_key(|line| {
+            let own = |member: &str| line["put"][member].as_str().unwrap().to_owned();
+            (own("experiment_id"), own("subject_id"))
+        });
+        lines
+    };
+    // The file goes first, entry by entry.
+    let own = put(&first, "both", &today, false);
+    let another = put(&second, "another", &other, false);
+    let brought = [
+        put(&first, "by-hand", &short, true),
+        put(&first, "member", &short, false),
+        put(&second, "both", &other, true),
+    ];
+    let alone = [put(&first, "both", &short, true)].into_iter().chain(brought.clone());
+    let merged = [own.clone(), another.clone()].into_iter().chain(brought);
+    for (before, after) in
+        [(vec![], in_order(alone.collect())), (vec![own, another], in_order(merged.collect()))]
+    {
+        with(&before);
+        // One end that is orderly, and one that is not.
+        files.serve().end("TERM");
+        for _ in 0..2 {
+            assert_eq!(files.lines(), after);
+            assert_eq!(fs::read_to_string(&files.config).unwrap(), plain);
+            drop(files.serve());
+        }
+        // As after an end between the two files.
+        fs::write(&files.config, &remembering).unwrap();
+        let server = files.serve();
+        assert_eq!(files.lines(), after);
+        assert_eq!(fs::read_to_string(&files.config).unwrap(), plain);
+        let reason = |server: &Server, user: &str| ask(server, user).1["reason"].clone();
+        assert_eq!(reason(&server, "by-hand"), "attached");
+        assert_eq!(reason(&server, "member"), "kept");
+        assert_eq!(server.create_segment("Germany").0, 201);
+        server.end("TERM");
+
+        let server = files.serve();
+        assert_eq!(files.lines(), after);
+        assert_eq!(reason(&server, "by-hand"), "attached");
+        assert_eq!(reason(&server, "member"), "kept");
+        // Whoever is detached stays so.
+        assert_eq!(delete(&server, "first/users/by-hand"), 204);
+        server.end("TERM");
+        assert_eq!(reason(&files.serve(), "by-hand"), OUTSIDE);
+    }
+    assert_eq!(files.directory.names(), ["experiments.json", "kept.jsonl"]);
+}
+
+#[test]
+fn what_a_document_remembers_has_a_place_or_there_is_no_server() {
+    let files = Files::new();
+    let server = files.serve();
+    let (id, [today, short]) = running(&server, "a");
+    server.end("TERM");
+    let plain = fs::read_to_string(&files.config).unwrap();
+    let snapshot = Snapshot::from_json(&plain).unwrap();
+    let [config, path, ..] = files.options();
+    let (one, two) = ((&*id, "u-1", &*short, true), (&*id, "u-2", &*today, false));
+    for (entries, said) in [(vec![one], "1 assignment:"), (vec![one, two], "2 assignments:")] {
+        let remembering = document_with(&snapshot, &entries);
+        fs::write(path, &remembering).unwrap();
+        let message = refused(&[config, path, "--active-limit", "one"]);
+        let words = format!("variate: {path}: remembers {said} say with --kept FILE");
+        assert!(message.starts_with(&words), "{message}");
+        assert_eq!(message.lines().count(), 1);
+        assert_eq!(fs::read_to_string(path).unwrap(), remembering);
+    }
+
+    // Nor is there one that cannot write it down: nothing is lost.
+    let remembering = fs::read_to_string(path).unwrap();
+    fs::write(&files.kept, "x").unwrap();
+    refused(&files.options());
+    assert_eq!(fs::read_to_string(path).unwrap(), remembering);
+    // An empty memory is none.
+    let nothing = plain.replacen('{', "{\"kept_assignments\": [],", 1);
+    fs::write(path, &nothing).unwrap();
+    drop(Server::start(&[config, path]));
+    assert_eq!(fs::read_to_string(path).unwrap(), nothing);
+}
+
 #[test]
 fn a_last_line_that_is_cut_short_is_passed_over() {
     let files = Files::new();
@@ -270,8 +393,10 @@ fn any_other_fault_is_named_with_its_line_and_nothing_is_rewritten() {
         assert_eq!(fs::read_to_string(&files.kept).unwrap(), content);
         assert_eq!(files.directory.names(), ["kept.jsonl"]);
     };
-    for strange in ["x", "\n", "{\"format\":\"variate/1\"}\n", HEADER.trim_end(), &entry] {
-        check(strange, &["line 1", "variate-kept/1"]);
+    let document = Keeper::from_json("{\"format\":\"variate/1\"}").unwrap().to_json().unwrap();
+    for strange in ["x", "\n", &document, HEADER.trim_end(), &entry] {
+        let words = ["line 1", "variate-kept/1", "that serve has made for --kept", "--config"];
+        check(strange, &words);
     }
     let faults = [
         ("", "EOF"),

@@ -415,6 +415,7 @@ fn a_question_is_an_object_of_known_members() {
         (r#"{"flow": "login", "chain": "paywall", "ids": {}}"#, "one of flow and chain"),
         (r#"{"chain": 7, "ids": {}}"#, "7"),
         (r#"{"chain": "paywall"}"#, "ids"),
+        (r#"{"flow": "login"}"#, "missing field `ids` at line 1 column 17"),
         (r#"{"chain": "paywall", "ids": {}, "experiment_id": "exp_a"}"#, "experiment_id"),
         (r#"{"chain": "paywall", "ids": {}, "variation_id": "var_a"}"#, "variation_id"),
         (r#"{"chain": "paywall", "ids": {}, "segment_id": "seg_a"}"#, "segment_id"),

@@ -28,7 +28,7 @@ pub struct KeptFile {
 }
 
 /// Entries by experiment and by the id of the subject.
-type Entries = BTreeMap<ExperimentId, BTreeMap<String, KeptAssignment>>;
+pub type Entries = BTreeMap<ExperimentId, BTreeMap<String, KeptAssignment>>;
 
 /// What a line says.
 #[derive(Serialize, Deserialize)]
@@ -40,16 +40,27 @@ enum Step {
 }
 
 impl KeptFile {
-    /// What is remembered in this file, of the experiments that there are. The file, which is
-    /// created if it is not there, then has a line for each entry and no more.
+    /// What is remembered in this file, of the experiments that there are, and of other subjects
+    /// what is brought. The file, which is created if it is not there, then has a line for each entry
+    /// and no more, and is on the disk.
     ///
     /// # Errors
     /// When another server has the file, or a line is faulty. A last line without an end was cut
     /// short, and is none.
-    pub fn open(path: &Path, snapshot: &Snapshot) -> Result<Self, Box<dyn Error>> {
+    pub fn open(
+        path: &Path,
+        snapshot: &Snapshot,
+        brought: Entries,
+    ) -> Result<Self, Box<dyn Error>> {
         let file = OwnedFile::open(path)?;
         let mut entries = read(&file.read()?.unwrap_or_default())?;
         entries.retain(|experiment_id, _| snapshot.experiment(experiment_id).is_some());
+        for (experiment_id, subjects) in brought {
+            let own = entries.entry(experiment_id).or_default();
+            for (subject_id, kept) in subjects {
+                own.entry(subject_id).or_insert(kept);
+            }
+        }
 
         let memory = MemoryStore::new();
         let mut compact = format!("{FORMAT}\n").into_bytes();
@@ -176,7 +187,10 @@ fn read(content: &[u8]) -> Result<Entries, String> {
         // Never cut short: the file began with this line.
         if place == 0 {
             if whole != Some(FORMAT.as_bytes()) {
-                return Err(fault(&format!("must be {FORMAT}")));
+                return Err(fault(&format!(
+                    "must be {FORMAT}, with which every file begins that serve has made for \
+                     --kept; a document goes with --config, and what it remembers is taken from there"
+                )));
             }
             continue;
         }

@@ -1,9 +1,10 @@
 //! `serve`: the surfaces, to programs on this machine.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -15,7 +16,7 @@ use variate::{ActiveLimit, Change, Engine, Keeper, Key, SettingsPatch};
 
 use crate::kept::KeptFile;
 use crate::server::{self, Surfaces};
-use crate::store::Store;
+use crate::store::{Opened, Store};
 
 /// How long the end waits for a change that is still being saved after the requests have had their
 /// time.
@@ -46,8 +47,9 @@ const LAST_WRITES: Duration = Duration::from_millis(500);
 pub struct Serve {
     /// Snapshot document to begin with and to save every change to; created at the first change if
     /// it is not there. No other server can use it meanwhile, and when another program has changed it,
-    /// changes are refused until the server is started again. Without it, everything is gone when the
-    /// server stops
+    /// changes are refused until the server is started again. One that says itself who is in which
+    /// experiment, in `kept_assignments`, is only taken with --kept. Without it, everything is gone
+    /// when the server stops
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Port to listen on; 0 takes a free one
@@ -71,8 +73,10 @@ pub struct Serve {
     /// File to keep in who is attached by hand and who is in which experiment; created if it is not
     /// there. No other server can use it meanwhile. Attaching and detaching is on the disk before it
     /// is answered; where subjects were drawn to can be lost in a power cut. At the start, all of
-    /// experiments that the document does not have is dropped. What cannot be written is not
-    /// remembered, and the request is refused. Without it, all this is gone when the server stops
+    /// experiments that the document does not have is dropped, and the `kept_assignments` of the
+    /// document move into the file, which goes first where it has the same subject in the same
+    /// experiment. What cannot be written is not remembered, and the request is refused. Without it,
+    /// all this is gone when the server stops
     #[arg(long, value_name = "FILE", requires = "config")]
     kept: Option<PathBuf>,
 }
@@ -110,12 +114,7 @@ enum Limit {
 impl Serve {
     /// Serves until the process is told to stop.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let engine = match &self.config {
-            Some(file) => {
-                Store::open(file).map_err(|fault| format!("{}: {fault}", file.display()))?
-            }
-            None => Engine::new(),
-        };
+        let opened = self.config.as_deref().map(|file| self.open(file)).transpose()?;
         let runtime = runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -126,7 +125,7 @@ impl Serve {
                 .await
                 .map_err(|error| cannot_listen(self.port, &error))?;
             // After the port is ours: a server that cannot start changes nothing.
-            let keeper = self.keeper(engine)?;
+            let keeper = self.keeper(opened)?;
             if let Some(limit) = self.active_limit {
                 let patch = SettingsPatch::new().active_limit(limit.into());
                 keeper.engine().commit(Change::patch_settings(patch))?;
@@ -138,10 +137,34 @@ impl Serve {
         served
     }
 
-    fn keeper(&self, engine: Engine) -> Result<Keeper, Box<dyn Error>> {
-        let Some(file) = &self.kept else { return Ok(Keeper::new(engine)?) };
-        let kept = KeptFile::open(file, &engine.snapshot());
-        let kept = kept.map_err(|fault| format!("{}: {fault}", file.display()))?;
+    fn open(&self, file: &Path) -> Result<Opened, String> {
+        let opened = Store::open(file).map_err(|fault| at(file, &fault))?;
+        let count = opened.kept.values().map(|subjects| subjects.len()).sum::<usize>();
+        if count > 0 && self.kept.is_none() {
+            let assignments = if count == 1 { "assignment" } else { "assignments" };
+            let fault = format!(
+                "remembers {count} {assignments}: say with --kept FILE where to keep what is remembered"
+            );
+            return Err(at(file, &fault));
+        }
+        Ok(opened)
+    }
+
+    fn keeper(&self, opened: Option<Opened>) -> Result<Keeper, Box<dyn Error>> {
+        let Some(Opened { engine, kept, store }) = opened else {
+            return Ok(Keeper::new(Engine::new())?);
+        };
+        let (Some(config), Some(file)) = (&self.config, &self.kept) else {
+            return Ok(Keeper::new(engine)?);
+        };
+        let is_moving = !kept.is_empty();
+        let kept = KeptFile::open(file, &engine.snapshot(), kept);
+        let kept = kept.map_err(|fault| at(file, &fault))?;
+        if is_moving {
+            // Only now that it stands in the other file. If it stayed here, whoever is detached would
+            // be attached again at the next start.
+            store.save(&engine.to_json()).map_err(|fault| at(config, &fault))?;
+        }
         Ok(Keeper::with_store(engine, kept)?)
     }
 
@@ -156,6 +179,11 @@ impl Serve {
             qonversion: Experiments::with_keeper(keeper),
         }
     }
+}
+
+/// That there is something wrong with a file.
+fn at(file: &Path, fault: &dyn Display) -> String {
+    format!("{}: {fault}", file.display())
 }
 
 fn cannot_listen(port: u16, error: &io::Error) -> String {
