@@ -210,7 +210,8 @@ fn subjects_bring_variations() {
                 "kept": {"exp_segments": "var_b"}}),
             "var_c\tforced",
         ),
-        (json!({"kept": {"exp_weights": "var_b", "other": ""}}), "\tpaused"),
+        (json!({"kept": {"exp_weights": "var_b"}}), "\tpaused"),
+        (json!({"kept": {"exp_segments": ""}}), "\tpaused"),
     ];
     let json = [&assign[..], &["--input", "json"]].concat();
     for (mut line, printed) in lines {
@@ -266,6 +267,9 @@ fn what_is_wrong_with_a_line_is_said_with_its_number() {
         (r#"{"ids": {}, "kept": {"exp_segments": ["var_b"]}}"#, "sequence"),
         (r#"{"ids": {}, "kept": {"exp_segments": "var_b", "exp_segments": "var_b"}}"#, "twice"),
         (r#"{"ids": {}, "kept": {}, "kept": {}}"#, "`kept`"),
+        (r#"{"ids": {}, "kept": {"other": "var_b"}}"#, "kept: there is no experiment \"other\""),
+        (r#"{"ids": {}, "attached": {"exp_s": "var_b"}}"#, "attached: there is no experiment"),
+        (r#"{"ids": {}, "forced": {"exp_weights": "var_b", "": "var_b"}}"#, "forced: there is no"),
         (r#"{"ids": {}, "attributes": null}"#, "null"),
         (r#"{"ids": {}} {}"#, "trailing"),
         (r#"{"ids": {}"#, "EOF"),

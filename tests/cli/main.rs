@@ -7,6 +7,7 @@
 mod common;
 
 mod assign;
+mod chain;
 mod explain;
 mod kept;
 mod lint;

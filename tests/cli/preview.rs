@@ -173,13 +173,19 @@ exp_segments
     let segments = table("exp_segments", &preview.counts("exp_segments", [kept]), lines);
     let line = br#"{"ids": {"device": "a"}, "kept": {"exp_segments": "var_c"}}"#;
     assert_eq!(count(&[&json[..], &["exp_segments"]].concat(), line).done(), segments);
-    let line = br#"{"ids": {"device": "a"}, "kept": {"exp_segments": 1}}"#;
-    count(&[&json[..], &["exp_segments"]].concat(), line).refused(3, "standard input: line 1: ");
+    for (kept, said) in [
+        (json!({"exp_segments": 1}), ""),
+        (json!({"exp_gone": "var_c"}), "kept: there is no experiment \"exp_gone\""),
+    ] {
+        let line = json!({"ids": {"device": "a"}, "kept": kept}).to_string();
+        let said = format!("standard input: line 1: {said}");
+        count(&[&json[..], &["exp_segments"]].concat(), line.as_bytes()).refused(3, &said);
+    }
 }
 
 #[test]
 fn counts_are_the_library_s() {
-    const STARTS: &str = r#"{"change": "create_experiment", "id": "exp_new", "name": "New",
+    const STARTS: &str = r#"{"change": "create_experiment", "id": "exp_new", "key": "new", "name": "New",
         "flag_id": "flg_a", "subject_kind": "user", "strategy": "segment", "allocations": [
             {"variation_id": "var_c", "segment_id": "seg_ios", "priority": 1},
             {"variation_id": "var_a", "is_fallback": true, "is_control": true}]},
@@ -221,6 +227,19 @@ exp_new
   nothing  var_a      2  100.0000 %  moves
 ";
     assert_eq!(new, table("exp_new", &preview.counts("exp_new", subjects), lines));
+    // Also by what a subject brings to it, by id or key.
+    for name in ["exp_new", "new"] {
+        let line = json!({"ids": {"user": "u-1"}, "forced": {name: "var_c"}}).to_string();
+        let forced = ["--experiment", "exp_new", "--ids", "-", "--input", "json"];
+        let forced = files.preview(&forced, line.as_bytes()).done();
+        let subject = Subject::of("user", "u-1").forced("exp_new", "var_c");
+        let lines = "\
+exp_new
+  from     to               count  share
+  nothing  var_c (outside)      1  100.0000 %  moves
+";
+        assert_eq!(forced, table("exp_new", &preview.counts("exp_new", [subject]), lines));
+    }
 }
 
 #[test]

@@ -9,22 +9,24 @@ use variate::Explanation;
 
 use crate::shared::{Document, Fault, Output};
 use crate::subjects::{Asked, Entry};
+use crate::target::Named;
 
-/// Say why subjects get what they get from an experiment.
+/// Say why subjects get what they get from an experiment, or from the experiments of a chain.
 ///
-/// Prints for each subject every gate that was asked, in order: what went in and what came out. With
-/// several subjects, an empty line stands between them.
+/// Prints for each subject every gate that was asked, in order: what went in and what came out; with
+/// --chain of each experiment, in the order of the chain, under its id. With several subjects, an
+/// empty line stands between them.
 #[derive(Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Explain {
     #[command(flatten)]
     document: Document,
-    /// The experiment, by its id or key
-    #[arg(long, value_name = "ID")]
-    experiment: String,
+    #[command(flatten)]
+    named: Named,
     #[command(flatten)]
     subjects: Asked,
-    /// Print an object a line: `id`, the members of the decision, and `steps`
+    /// Print an object a line: `id`, the members of the decision, and `steps`; with --chain a list of
+    /// them a line
     #[arg(long)]
     json: bool,
     /// The subjects; if left out, read from standard input or from --ids, one a line
@@ -35,6 +37,7 @@ pub struct Explain {
 const EXAMPLE: &str = "\
 Examples:
   variate explain --config experiments.json --experiment exp_signin device-42
+  variate explain --config experiments.json --chain paywall user-42
   echo '{\"ids\": {\"device\": \"device-42\"}, \"attributes\": {\"age\": 36}}' |
       variate explain --config experiments.json --experiment exp_signin --input json";
 
@@ -50,21 +53,34 @@ impl Explain {
         self.subjects.check()?;
         self.subjects.check_arguments(&self.arguments)?;
         let snapshot = self.document.read()?;
-        let experiment = self.document.experiment(&snapshot, &self.experiment)?;
-        let own_kind = experiment.subject_kind().as_str();
+        let target = self.named.find(&self.document, &snapshot)?;
+        self.subjects.check_kind(&target)?;
         let moment = self.document.moment();
 
         let mut output = Output::new();
         let mut first = true;
         let mut explain = |entry: &Entry<'_>, output: &mut Output| {
-            let subject = self.subjects.subject(experiment, entry).with_clock(&moment);
-            let explanation = snapshot.explain(experiment.id(), &subject);
+            let subject = self.subjects.subject(&target, entry).with_clock(&moment);
+            let explanations = target.explain(&subject);
             if self.json {
-                return output.json(&Row { id: entry.id(own_kind), explanation });
+                let id = entry.id(target.kinds());
+                let row = |explanation| Row { id, explanation };
+                let rows: Vec<Row<'_>> = explanations.into_iter().map(row).collect();
+                return match (target.experiment(), &*rows) {
+                    (Some(_), [row]) => output.json(row),
+                    _ => output.json(&rows),
+                };
             }
-            let gap = if mem::take(&mut first) { "" } else { "\n" };
-            let text = explanation.to_string();
-            Ok(writeln!(output, "{gap}{}", text.trim_end())?)
+            if !mem::take(&mut first) {
+                writeln!(output)?;
+            }
+            if explanations.is_empty() {
+                writeln!(output, "no experiment of the chain runs")?;
+            }
+            for explanation in explanations {
+                writeln!(output, "{}", explanation.to_string().trim_end())?;
+            }
+            Ok(())
         };
         for id in &self.arguments {
             explain(&Entry::Id(id), &mut output)?;
@@ -72,7 +88,7 @@ impl Explain {
         if self.arguments.is_empty() {
             let mut lines = self.subjects.lines()?.without_progress();
             while let Some(line) = lines.next(&mut output)? {
-                let entry = match self.subjects.understand(line) {
+                let entry = match self.subjects.understand(line, &snapshot) {
                     Ok(entry) => entry,
                     Err(fault) => return Err(lines.fault(fault)),
                 };

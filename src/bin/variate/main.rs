@@ -17,6 +17,7 @@ mod sql;
 mod store;
 mod strict;
 mod subjects;
+mod target;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -46,7 +47,7 @@ Exit codes:
   1  lint has findings; serve cannot start or go on
   2  the command line is wrong
   3  what was given cannot be used: a file that cannot be read, an invalid document or line,
-     an unknown experiment, a change that is refused";
+     an unknown experiment or chain, a change that is refused";
 
 #[derive(Subcommand)]
 enum Command {

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use variate::{Change, Counter, ExperimentId, Moves, SystemEntropy, Timestamp, Transaction};
+use variate::{
+    Change, Counter, Experiment, ExperimentId, Moves, SystemEntropy, Timestamp, Transaction,
+};
 
-use crate::shared::{Document, Fault, Lines, Output, read};
+use crate::shared::{Document, Fault, Lines, Output, experiment, read};
 use crate::subjects::SubjectOptions;
 
 /// Say whom changes would move, without making them.
@@ -81,7 +83,8 @@ impl Preview {
                     kind: kind(id),
                     counter: preview.counter(id),
                 });
-                self.count(counted.collect(), ids, moment)?
+                let find = |id: &str| experiment(&before, id).or_else(|| experiment(after, id));
+                self.count(counted.collect(), ids, find, moment)?
             }
         };
         self.print(&rows)
@@ -96,6 +99,7 @@ impl Preview {
         &self,
         mut counted: Vec<Counted<'_, 's>>,
         ids: &Path,
+        find: impl Fn(&str) -> Option<&'s Experiment>,
         now: Timestamp,
     ) -> Result<Vec<Row<'s>>, Fault> {
         let mut lines = Lines::open(ids)?;
@@ -103,7 +107,7 @@ impl Preview {
             return Ok(Vec::new());
         }
         while let Some(line) = lines.next(&mut io::sink())? {
-            let entry = match self.subjects.understand(line) {
+            let entry = match self.subjects.understand(line, &find) {
                 Ok(entry) => entry,
                 Err(fault) => return Err(lines.fault(fault)),
             };

@@ -47,9 +47,9 @@ const LAST_WRITES: Duration = Duration::from_millis(500);
 pub struct Serve {
     /// Snapshot document to begin with and to save every change to; created at the first change if
     /// it is not there. No other server can use it meanwhile, and when another program has changed it,
-    /// changes are refused until the server is started again. One that says itself who is in which
-    /// experiment, in `kept_assignments`, is only taken with --kept. Without it, everything is gone
-    /// when the server stops
+    /// changes are refused until the server is started again. Without it, everything is gone when the
+    /// server stops. One with `kept_assignments`, which say who is in which experiment, is only taken
+    /// with --kept
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Port to listen on; 0 takes a free one

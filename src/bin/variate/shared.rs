@@ -74,13 +74,22 @@ impl Document {
         snapshot: &'s Snapshot,
         id: &str,
     ) -> Result<&'s Experiment, Fault> {
-        let found = snapshot.experiment(id).or_else(|| snapshot.experiment_by_key(id));
-        found.ok_or_else(|| self.no_experiment(id))
+        experiment(snapshot, id).ok_or_else(|| self.no_experiment(id))
     }
 
     pub fn no_experiment(&self, id: &str) -> Fault {
-        Fault::input(self.config.display(), format_args!("there is no experiment {id:?}"))
+        self.fault(format_args!("there is no experiment {id:?}"))
     }
+
+    /// That something is wrong with the document, or is not in it.
+    pub fn fault(&self, cause: impl Display) -> Fault {
+        Fault::input(self.config.display(), cause)
+    }
+}
+
+/// An experiment by id or key.
+pub fn experiment<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s Experiment> {
+    snapshot.experiment(id).or_else(|| snapshot.experiment_by_key(id))
 }
 
 pub fn read(file: &Path) -> Result<Vec<u8>, Fault> {
@@ -96,11 +105,14 @@ impl Output {
     }
 
     /// One line with these columns.
-    pub fn row(&mut self, columns: [&str; 3]) -> Result<(), Fault> {
-        let [first, second, third] = columns;
-        for part in [first, "\t", second, "\t", third, "\n"] {
-            self.0.write_all(part.as_bytes())?;
+    pub fn row<const N: usize>(&mut self, columns: [&str; N]) -> Result<(), Fault> {
+        for (index, column) in columns.into_iter().enumerate() {
+            if index > 0 {
+                self.0.write_all(b"\t")?;
+            }
+            self.0.write_all(column.as_bytes())?;
         }
+        self.0.write_all(b"\n")?;
         Ok(())
     }
 

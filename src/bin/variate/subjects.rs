@@ -1,15 +1,17 @@
 //! Subjects, as the command line and lines of input describe them.
 
+use std::mem;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use variate::{Experiment, Subject};
+use variate::{Experiment, Snapshot, Subject};
 
-use crate::shared::{Fault, Lines};
+use crate::shared::{Fault, Lines, experiment};
 use crate::strict::{Members, Strict, WholeObject};
+use crate::target::Target;
 
-/// The subjects of whom one experiment is asked.
+/// The subjects of whom one experiment or chain is asked.
 #[derive(Args)]
 pub struct Asked {
     /// File to read instead of standard input
@@ -19,15 +21,15 @@ pub struct Asked {
     options: SubjectOptions,
     /// Variation that every subject is forced into, as by a tester's link; passed over if it is no
     /// arm of the experiment
-    #[arg(long, value_name = "VARIATION")]
+    #[arg(long, value_name = "VARIATION", conflicts_with = "chain")]
     forced: Option<String>,
     /// Variation that every subject is attached to by hand; passed over if it is no arm of the
     /// experiment
-    #[arg(long, value_name = "VARIATION")]
+    #[arg(long, value_name = "VARIATION", conflicts_with = "chain")]
     attached: Option<String>,
     /// Variation that every subject once got, as from a cookie; passed over if it is no arm of the
     /// experiment
-    #[arg(long, value_name = "VARIATION")]
+    #[arg(long, value_name = "VARIATION", conflicts_with = "chain")]
     kept: Option<String>,
 }
 
@@ -56,24 +58,41 @@ impl Asked {
         Lines::open(&self.ids)
     }
 
-    /// # Errors
-    /// What is wrong with the line.
-    pub fn understand<'l>(&self, line: &'l str) -> Result<Entry<'l>, String> {
-        self.options.understand(line)
+    /// Refuses ids whose kind nobody says, where there is more than one.
+    pub fn check_kind(&self, target: &Target<'_>) -> Result<(), Fault> {
+        let is_open = self.options.input == Form::Id && self.options.common.kind.is_none();
+        match target.kinds() {
+            kinds @ [_, _, ..] if is_open => Err(Fault::Usage(format!(
+                "--kind is missing: the experiments of the chain go by {}",
+                kinds.join(" and ")
+            ))),
+            _ => Ok(()),
+        }
     }
 
-    /// What there is to say when the ids are of another kind than the experiment goes by.
-    pub fn other_kind(&self, experiment: &Experiment) -> Option<String> {
-        let own = experiment.subject_kind().as_str();
-        let kind = self.options.common.kind(own);
-        (kind != own).then(|| format!("--kind {kind}: {} goes by {own}", experiment.id()))
+    /// The subject that a line is, of whom is asked about experiments of this snapshot.
+    ///
+    /// # Errors
+    /// What is wrong with the line.
+    pub fn understand<'l>(&self, line: &'l str, snapshot: &Snapshot) -> Result<Entry<'l>, String> {
+        self.options.understand(line, |id| experiment(snapshot, id))
+    }
+
+    /// What there is to say when the ids are of another kind than an experiment goes by.
+    pub fn other_kinds(&self, target: &Target<'_>) -> Vec<String> {
+        let other = |experiment: &&Experiment| {
+            let own = experiment.subject_kind().as_str();
+            let kind = self.options.common.kind(own);
+            (kind != own).then(|| format!("--kind {kind}: {} goes by {own}", experiment.id()))
+        };
+        target.experiments().iter().filter_map(other).collect()
     }
 
     /// The subject of an entry, with what it brings to the experiment.
-    pub fn subject<'a>(&'a self, experiment: &'a Experiment, entry: &'a Entry<'_>) -> Subject<'a> {
-        let kind = self.options.common.kind(experiment.subject_kind().as_str());
+    pub fn subject<'a>(&'a self, target: &Target<'a>, entry: &'a Entry<'_>) -> Subject<'a> {
+        let kind = self.options.common.kind(target.kinds().first().copied().unwrap_or_default());
         let mut subject = self.options.subject(kind, entry);
-        let id = experiment.id().as_str();
+        let Some(id) = target.experiment().map(|own| own.id().as_str()) else { return subject };
         if let Some(variation) = &self.forced {
             subject = subject.forced(id, variation);
         }
@@ -102,9 +121,9 @@ enum Form {
     /// An id as it stands; an empty line is an empty id
     Id,
     /// An object: `{"ids": {"device": "d-1"}, "attributes": {"country": "DE"}}`; the attributes, of
-    /// any type, can be left out. What the subject brings, by experiment, can be added: `"forced":
-    /// {"exp_a": "var_a"}`, and in the same way `"attached"` and `"kept"`. Goes without the options
-    /// that say these things of all ids
+    /// any type, can be left out. What the subject brings, by the id or key of the experiment, can be
+    /// added: `"forced": {"exp_a": "var_a"}`, and in the same way `"attached"` and `"kept"`. Goes
+    /// without the options that say these things of all ids
     Json,
 }
 
@@ -160,13 +179,14 @@ pub enum Entry<'l> {
 }
 
 impl Entry<'_> {
-    /// The id that an answer names: what the line is, or the one of this kind; `None` if it is
-    /// missing or empty.
-    pub fn id(&self, kind: &str) -> Option<&str> {
+    /// The id that an answer names: what the line is, or the one of the first of these kinds; `None`
+    /// if all are missing or empty.
+    pub fn id(&self, kinds: &[&str]) -> Option<&str> {
         match self {
             Self::Id(id) => Some(id),
             Self::Described(described) => {
-                described.ids.0.get(kind).map(String::as_str).filter(|id| !id.is_empty())
+                let mut ids = kinds.iter().filter_map(|kind| described.ids.0.get(*kind));
+                ids.find(|id| !id.is_empty()).map(String::as_str)
             }
         }
     }
@@ -189,6 +209,32 @@ pub struct Described {
     kept: Members<String>,
 }
 
+impl Described {
+    /// Names the experiments that something is brought to by their ids.
+    ///
+    /// # Errors
+    /// When there is no such experiment, or one is named by its id and its key.
+    fn resolve<'s>(&mut self, find: impl Fn(&str) -> Option<&'s Experiment>) -> Result<(), String> {
+        let brought = [
+            ("forced", &mut self.forced.0),
+            ("attached", &mut self.attached.0),
+            ("kept", &mut self.kept.0),
+        ];
+        for (member, variations) in brought {
+            for (name, variation) in mem::take(variations) {
+                let Some(experiment) = find(&name) else {
+                    return Err(format!("{member}: there is no experiment {name:?}"));
+                };
+                let id = experiment.id().to_string();
+                if variations.insert(id, variation).is_some() {
+                    return Err(format!("{member}: {} stands there twice", experiment.id()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl SubjectOptions {
     pub fn check(&self) -> Result<(), Fault> {
         if self.input == Form::Json
@@ -205,15 +251,23 @@ impl SubjectOptions {
         &self.common
     }
 
+    /// The subject that a line is; `find` finds experiments by id or key.
+    ///
     /// # Errors
     /// What is wrong with the line.
-    pub fn understand<'l>(&self, line: &'l str) -> Result<Entry<'l>, String> {
+    pub fn understand<'l, 's>(
+        &self,
+        line: &'l str,
+        find: impl Fn(&str) -> Option<&'s Experiment>,
+    ) -> Result<Entry<'l>, String> {
         match self.input {
             Form::Id => Ok(Entry::Id(line)),
-            Form::Json => match serde_json::from_str(line) {
-                Ok(WholeObject(described)) => Ok(Entry::Described(described)),
-                Err(error) => Err(without_line(&error)),
-            },
+            Form::Json => {
+                let WholeObject::<Described>(mut described) =
+                    serde_json::from_str(line).map_err(|error| without_line(&error))?;
+                described.resolve(find)?;
+                Ok(Entry::Described(described))
+            }
         }
     }
 
