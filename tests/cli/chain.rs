@@ -82,7 +82,8 @@ fn a_chain_is_explained_experiment_by_experiment() {
     let trees = explained.each_ref().map(|own| {
         let heads = own.iter().map(|own| own.decision().experiment_id().unwrap().as_str());
         assert_eq!(heads.collect::<Vec<_>>(), ["exp_first", "exp_second"]);
-        own.iter().map(|own| format!("{}\n", own.to_string().trim_end())).collect::<String>()
+        let trees = own.iter().map(|own| format!("{}\n", own.to_string().trim_end()));
+        trees.collect::<Vec<_>>().concat()
     });
     assert!(trees.iter().all(|tree| tree.contains("\nexp_second → ")));
     let texts = trees.join("\n");

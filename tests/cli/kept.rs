@@ -266,8 +266,8 @@ fn what_a_document_remembers_moves_into_the_file() {
     assert_ne!(remembering, plain);
 
     let with = |lines: &[Value]| {
-        let lines = lines.iter().map(|line| format!("{line}\n"));
-        fs::write(&files.kept, format!("{HEADER}{}", lines.collect::<String>())).unwrap();
+        let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(&files.kept, [HEADER, &lines.concat()].concat()).unwrap();
         fs::write(&files.config, &remembering).unwrap();
     };
     let in_order = |mut lines: Vec<Value>| {
