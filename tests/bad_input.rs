@@ -883,6 +883,7 @@ experiments[].iteration: {}=invalid_value@revisions.flags[0] absent=invalid_valu
 experiments[].iteration.number: 7
 experiments[].iteration.started_at: "x"=invalid_value
 experiments[].iteration.ended_at: "x"=invalid_value
+experiments[].iteration.turn: 7
 experiments[].iteration.flag_version: 7=unknown_reference absent=invalid_value@experiments[0].iteration.allocations
 experiments[].iteration.allocations: []=not_ready absent=invalid_value@experiments[0].iteration.partition
 experiments[].iteration.allocations[]: {}=missing_key

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Attributes;
 use super::hash::subject_hash;
+use super::{Attributes, Plan};
 use crate::model::SubjectKind;
 use crate::time::{Clock, Timestamp};
 
@@ -178,9 +178,10 @@ impl<'a> Subject<'a> {
         self.clock.now()
     }
 
-    /// Whether it is forced into an arm of this experiment, if it has such an arm.
-    pub(crate) fn is_forced_into(&self, experiment_id: &str) -> bool {
-        self.brought(experiment_id, BroughtBy::Forced).next().is_some()
+    /// Whether it is forced into an arm of this experiment.
+    pub(crate) fn is_forced_into(&self, plan: &Plan) -> bool {
+        let mut forced = self.brought(plan.experiment_id().as_str(), BroughtBy::Forced);
+        forced.any(|id| plan.arms.iter().any(|arm| arm.variation_id == *id))
     }
 
     #[inline]

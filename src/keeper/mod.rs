@@ -233,9 +233,8 @@ impl Keeper {
         let writes = matches!(plan.gate, Gate::Open(_)) && plan.keep != Keep::Never;
         let subject_id = subject.id(plan.subject_kind().as_str());
         let Some(subject_id) = subject_id.filter(|_| writes) else { return Ok(decision) };
-        let forced = |plan: &Plan| subject.is_forced_into(plan.experiment_id().as_str());
         let mut members = plan.members().into_iter().flat_map(|members| &members.plans);
-        if forced(plan) || members.any(|plan| forced(plan)) {
+        if subject.is_forced_into(plan) || members.any(|plan| subject.is_forced_into(plan)) {
             return Ok(decision);
         }
         if matches!(update(plan, &decision, kept), Update::Nothing) {

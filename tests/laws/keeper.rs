@@ -160,7 +160,8 @@ fn model_ask(
         Some((reason, arm)) => (*reason, Some(arm.as_str())),
         None => (drawn.reason().as_str(), assigned),
     };
-    let writes = runs && is_active && own.keep() != Keep::Never && stored(true).is_none();
+    let by_hand = stored(true).filter(is_arm).is_some();
+    let writes = runs && is_active && own.keep() != Keep::Never && !by_hand;
     match (reason, arm) {
         ("split" | "kept", Some(arm)) if writes => {
             model.insert(id, (arm.to_owned(), false));
@@ -181,11 +182,12 @@ fn model_attach(
     variation: &str,
 ) -> Result<(), Code> {
     let own = snapshot.experiment("exp_t").unwrap();
-    let arms = own.iteration().allocations().unwrap_or(own.allocations());
+    let mut arms =
+        own.iteration().allocations().unwrap_or_default().iter().chain(own.allocations());
     if matches!(own.status(), Status::Completed | Status::Archived) {
         return Err(Code::NotMutable);
     }
-    if !arms.iter().any(|arm| arm.variation_id == *variation) {
+    if !arms.any(|arm| arm.variation_id == *variation) {
         return Err(Code::UnknownReference);
     }
     model.insert(id, (variation.to_owned(), true));
@@ -479,18 +481,21 @@ fn who_can_be_attached_to_what() {
         check(&keeper, ["exp_none", "a", "var_a"], Some((Code::NotFound, "experiment_id")));
         assert_eq!(keeper.engine().snapshot().sequence(), sequence, "it is no commit");
     }
-    // The arms are those of the run, and before it those of the design.
+    // The arms are those of the run, and those that it gets when it is resumed.
     let keeper = keeper(active("0"));
     let arms = [share("var_a", "50").control(), share("var_c", "50")];
     change(&keeper, status(Status::Paused));
     change(&keeper, patch(ExperimentPatch::new().allocations(arms)));
-    check(&keeper, ["exp_t", "device-1", "var_c"], no_arm);
-    check(&keeper, ["exp_t", "device-1", "var_b"], None);
-    change(&keeper, status(Status::Active));
     check(&keeper, ["exp_t", "device-2", "var_c"], None);
-    // An arm that is gone is passed over, and the attachment stays.
+    check(&keeper, ["exp_t", "device-1", "var_b"], None);
+    assert_eq!(ask(&keeper, &Subject::new("device-1")), got("attached", Some("var_b")));
+    assert_eq!(ask(&keeper, &Subject::new("device-2")), got("paused", None));
+    change(&keeper, status(Status::Active));
+    assert_eq!(ask(&keeper, &Subject::new("device-2")), got("attached", Some("var_c")));
+    // An arm that is gone is passed over, and the attachment is over with it.
+    check(&keeper, ["exp_t", "device-3", "var_b"], no_arm);
     assert_eq!(ask(&keeper, &Subject::new("device-1")), got("not_sampled", None));
-    assert_eq!(kept(&keeper, "device-1"), Some(("var_b".to_owned(), true)));
+    assert_eq!(kept(&keeper, "device-1"), None);
 }
 
 #[test]
