@@ -160,7 +160,7 @@ fn model_ask(
         Some((reason, arm)) => (*reason, Some(arm.as_str())),
         None => (drawn.reason().as_str(), assigned),
     };
-    let by_hand = stored(true).filter(is_arm).is_some();
+    let by_hand = stored(true).as_ref().is_some_and(is_arm);
     let writes = runs && is_active && own.keep() != Keep::Never && !by_hand;
     match (reason, arm) {
         ("split" | "kept", Some(arm)) if writes => {
