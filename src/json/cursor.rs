@@ -108,7 +108,7 @@ impl<'n> Cursor<'n> {
     }
 
     /// Reads an object that may have any other keys beside those that are asked for.
-    #[cfg(feature = "launchdarkly")]
+    #[cfg(any(feature = "launchdarkly", feature = "qonversion"))]
     pub(crate) fn open_object(self) -> Result<Object<'n>, Error> {
         let Node::Object(members) = self.node else { return Err(self.wrong_type("an object")) };
         Ok(Object { members, path: self.path })

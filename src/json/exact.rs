@@ -1,5 +1,7 @@
 //! Numbers that JSON can write and 64 bits cannot hold.
 
+use serde_json::Number;
+
 use super::node::Node;
 use crate::error::{Error, shorten};
 
@@ -54,11 +56,15 @@ fn is_inexact(literal: &str) -> bool {
         return literal.parse::<u64>().is_err() && literal.parse::<i64>().is_err();
     }
     let written = significant(literal);
-    // A double tells any two numbers of 15 digits apart; with more, it must print as written.
+    // A double tells any two numbers of 15 digits apart; with more, it must print as written. Of two
+    // texts that are as short and as near, this library and the one that prints JSON can choose
+    // another each.
     if written.len() > 15 {
-        return literal
-            .parse::<f64>()
-            .is_ok_and(|value| significant(&value.to_string()) != written);
+        return literal.parse::<f64>().is_ok_and(|value| {
+            let printed = Number::from_f64(value).map(|number| number.to_string());
+            let mut texts = printed.into_iter().chain([value.to_string()]);
+            texts.all(|text| significant(&text) != written)
+        });
     }
     !written.is_empty() && literal.parse::<f64>().is_ok_and(|value| value == 0.0)
 }

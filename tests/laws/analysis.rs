@@ -540,6 +540,23 @@ proptest! {
     }
 }
 
+/// Rust writes the one text and `serde_json` the other; both are as short as can be.
+#[test]
+fn both_texts_of_a_number_that_lies_between_are_read() {
+    for (text, is_read) in [
+        ("2191378547211897.2", true),
+        ("2191378547211897.3", true),
+        ("2191378547211897.25", false),
+        ("2191378547211897.4", false),
+    ] {
+        let change = format!(
+            r#"{{"change": "patch_experiment", "id": "exp_weights",
+                "patch": {{"analysis": {{"goal": {{"value": {text}}}}}}}}}"#
+        );
+        assert_eq!(Change::from_json(change).is_ok(), is_read, "{text}");
+    }
+}
+
 #[test]
 fn a_goal_that_says_nothing_is_none() {
     for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
