@@ -3824,8 +3824,13 @@ fn a_run_rests_on_what_the_document_has() {
         d["experiments"][0]["iteration"].as_object_mut().unwrap().remove("started_at");
     };
     check(not_begun, invalid, &format!("{by_weight}.flag_version"));
-    let ended = json!("2026-11-20T17:00:00.000Z");
-    check(|d| run(d, 0, "ended_at", ended), invalid, &format!("{by_weight}.ended_at"));
+    let has_turn = |d: &mut Value| {
+        draft(d);
+        d["experiments"][0]["iteration"] = json!({"turn": 1});
+    };
+    check(has_turn, invalid, &format!("{by_weight}.turn"));
+    let ended = |d: &mut Value| run(d, 0, "ended_at", json!("2026-11-20T17:00:00.000Z"));
+    check(ended, invalid, &format!("{by_weight}.ended_at"));
     // Each revision is one that something rests on, and stands once.
     for (list, id) in [("flags", "flg_x"), ("segments", "seg_x")] {
         let add = |key: &'static str, value: Value| {

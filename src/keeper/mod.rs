@@ -28,7 +28,8 @@ use memory::{Memory, Update};
 /// reshuffles and iterations, until the subject is found outside, or [`forget`](Self::forget) is
 /// called. With a deleted experiment it forgets its subjects, so that they do not come back with a
 /// new experiment of the same id: if the store fails then, it tries again before it next reads or
-/// writes anything of that experiment, and says so for as long as that fails.
+/// writes anything of that experiment, and says so for as long as that fails. It learns of deletions as
+/// a [listener](Engine::listen) does, and so not if one before it panics.
 ///
 /// A clone is another handle on the same memory.
 ///
@@ -228,8 +229,8 @@ impl Keeper {
         remembered: &[Remembered<'_>],
     ) -> Result<Decision<'s>, Error> {
         let id = plan.experiment_id();
-        let kept = remembered.iter().find(|(own, _)| *own == id).map(|(_, kept)| kept);
-        let decision = plan.assign(&bring(subject, remembered));
+        let mut kept = remembered.iter().find(|(own, _)| *own == id).map(|(_, kept)| kept.clone());
+        let mut decision = plan.assign(&bring(subject, remembered));
         let writes = matches!(plan.gate, Gate::Open(_)) && plan.keep != Keep::Never;
         let subject_id = subject.id(plan.subject_kind().as_str());
         let Some(subject_id) = subject_id.filter(|_| writes) else { return Ok(decision) };
@@ -237,19 +238,27 @@ impl Keeper {
         if subject.is_forced_into(plan) || members.any(|plan| subject.is_forced_into(plan)) {
             return Ok(decision);
         }
-        if matches!(update(plan, &decision, kept), Update::Nothing) {
-            return Ok(decision);
-        }
-        let others = || remembered.iter().filter(|(own, _)| *own != id).cloned();
-        self.memory.update(id, subject_id, |kept| {
-            let own = kept.clone().map(|kept| (id, kept));
-            let present: Vec<_> = others().chain(own).collect();
-            let decision = plan.assign(&bring(subject, &present));
-            match self.holds(snapshot, id) {
-                true => (update(plan, &decision, kept.as_ref()), decision),
-                false => (Update::Nothing, decision),
+        let others: Vec<_> = remembered.iter().filter(|(own, _)| *own != id).cloned().collect();
+        // It is decided without a lock, since the subject's attributes and clock are the caller's; and
+        // anew if something else has been remembered meanwhile.
+        loop {
+            let (update, before) = (update(snapshot, &decision, kept.as_ref()), kept);
+            if matches!(update, Update::Nothing) {
+                return Ok(decision);
             }
-        })
+            let present = self.memory.update(id, subject_id, |kept| {
+                let same = kept == before;
+                let writes = same && self.holds(snapshot, id, before.as_ref());
+                (if writes { update } else { Update::Nothing }, (same, kept))
+            })?;
+            match present {
+                (true, _) => return Ok(decision),
+                (false, present) => kept = present,
+            }
+            let own = kept.clone().map(|kept| (id, kept));
+            let all: Vec<_> = others.iter().cloned().chain(own).collect();
+            decision = plan.assign(&bring(subject, &all));
+        }
     }
 
     /// Attaches a subject to an arm of an experiment, by its id of the experiment's kind. One that
@@ -348,11 +357,15 @@ impl Keeper {
         self.memory.clear(experiment)
     }
 
-    /// Whether the engine still has the experiment of a snapshot, which may have been deleted since
-    /// and another created under its id.
-    fn holds(&self, snapshot: &Snapshot, id: &ExperimentId) -> bool {
-        let created_at = |snapshot: &Snapshot| snapshot.experiment(id).map(Experiment::created_at);
-        created_at(&self.engine.snapshot()) == created_at(snapshot)
+    /// Whether what a snapshot leads to can be written: the engine still has its experiment, which may
+    /// have been deleted since and another created under its id, and what was remembered is not an
+    /// attachment to an arm that the experiment has been given since.
+    fn holds(&self, snapshot: &Snapshot, id: &ExperimentId, kept: Option<&KeptAssignment>) -> bool {
+        let present = self.engine.snapshot();
+        let (Some(own), Some(then)) = (present.experiment(id), snapshot.experiment(id)) else {
+            return false;
+        };
+        own.created_at() == then.created_at() && !kept.is_some_and(|kept| holds_by_hand(own, kept))
     }
 }
 
@@ -371,9 +384,9 @@ fn bring<'a>(subject: &Subject<'a>, remembered: &'a [Remembered<'_>]) -> Subject
 }
 
 /// What a decision of an active experiment makes of what is remembered.
-fn update(plan: &Plan, decision: &Decision<'_>, kept: Option<&KeptAssignment>) -> Update {
-    let has_arm = |id: &VariationId| plan.arms.iter().any(|arm| arm.variation_id == *id);
-    let by_hand = kept.is_some_and(|kept| kept.attached && has_arm(&kept.variation_id));
+fn update(snapshot: &Snapshot, decision: &Decision<'_>, kept: Option<&KeptAssignment>) -> Update {
+    let experiment = decision.experiment_id().and_then(|id| snapshot.experiment(id));
+    let by_hand = experiment.zip(kept).is_some_and(|(own, kept)| holds_by_hand(own, kept));
     if by_hand || decision.reason() == Reason::Attached {
         return Update::Nothing;
     }

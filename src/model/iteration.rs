@@ -53,8 +53,9 @@ impl Iteration {
         self.started_at
     }
 
-    /// How many of its [chain](crate::Chain) had started before it at the very moment when it did; 0
-    /// for almost all. It tells their order where the moment does not.
+    /// How many experiments that were in some [chain](crate::Chain) had started before it at the very
+    /// moment when it did; 0 for almost all, and for those that were in no chain. It tells their order
+    /// where the moment does not.
     pub fn turn(&self) -> u32 {
         self.turn
     }

@@ -11,8 +11,8 @@ use crate::time::Timestamp;
 
 /// The experiments with one [`chain`](Experiment::chain) that are active or paused, and whose flag
 /// is on, in the order in which their present iteration [started](crate::Iteration::started_at);
-/// those that started at one moment, [in turn](crate::Iteration::turn), and where a document written by
-/// hand says nothing of that, in the order of their ids.
+/// those that started at one moment, [in turn](crate::Iteration::turn), and where nothing is known of
+/// that, as in a document written by hand, in the order of their ids.
 ///
 /// **A subject is in at most one experiment of a chain**, whichever way one asks. Of the members,
 /// each judged for itself as if there were no chain, it is in
@@ -139,10 +139,12 @@ fn order(experiment: &Experiment) -> (bool, Option<Timestamp>, u32, &ExperimentI
 }
 
 impl Snapshot {
-    /// How many of an experiment's chain have started before it at the moment when it starts.
+    /// How many experiments of any chain have started before one at the moment when it starts.
     pub(crate) fn turn_of(&self, experiment: &Experiment, now: Timestamp) -> u32 {
-        let name = experiment.chain().map(|name| name.as_str());
-        let ids = name.and_then(|name| self.chained.get(name)).into_iter().flat_map(Table::iter);
+        if experiment.chain().is_none() {
+            return 0;
+        }
+        let ids = self.chained.values().flat_map(Table::iter);
         let others = ids.filter(|(id, ())| **id != *experiment.id());
         let others = others.filter_map(|(id, ())| self.experiment(id));
         let at_once = others.filter(|other| other.iteration.started_at == Some(now));

@@ -446,6 +446,7 @@ fn check_times(iteration: &Iteration, status: Status) -> Result<(), Error> {
     };
     match iteration {
         Iteration { started_at: Some(_), .. } if !begun => too_early("started_at"),
+        Iteration { turn: 1.., .. } if !begun => too_early("turn"),
         Iteration { ended_at: Some(_), .. } if !ended => too_early("ended_at"),
         Iteration { winner: Some(_), .. } if !ended => too_early("winner"),
         Iteration { layer: Some(_), .. } if !ended => too_early("layer"),

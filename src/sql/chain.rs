@@ -14,7 +14,9 @@ impl Printer<'_> {
         let Gate::Open(open) = &other.gate else { return Ok(None) };
         let here = |error: Error| error.at_key(other.experiment_id().as_str()).at("chain");
         let guards = open.guards.as_deref();
-        let Some(staged) = guards.map_or(Ok(Some(0)), |guards| self.staged(guards))? else {
+        let Some(staged) =
+            guards.map_or(Ok(Some(0)), |guards| self.staged(guards)).map_err(here)?
+        else {
             return Ok(None);
         };
         let (kind, own) = (other.subject_kind(), self.plan.subject_kind());

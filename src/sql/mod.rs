@@ -79,8 +79,9 @@ impl Snapshot {
     /// active; when it has a schedule and [`SqlColumns::at`] names no moment, or one at which it
     /// assigns nobody; when an attribute that a rule asks for has no column, or the dialect has no
     /// exact words for what a rule asks: then the path leads there, from the segment's id on. All this
-    /// holds of the active experiments before it in its [chain](crate::Chain) too, and when one of
-    /// them goes by another kind of subject: then the path begins with `chain` and its id.
+    /// holds of the active experiments before it in its [chain](crate::Chain) too, but that one whose
+    /// schedule is closed then has nobody; and so it is when one of them goes by another kind of
+    /// subject: then the path begins with `chain` and its id.
     /// [`Code::InvalidValue`] when the name of a column cannot be quoted.
     pub fn sql(
         &self,

@@ -500,6 +500,22 @@ fn the_order_is_that_of_the_start_even_at_one_moment() {
     let resumed = apply_at(&paused, vec![set("exp_d", Status::Active)]);
     assert_eq!(order(&resumed), IDS);
     assert_eq!(order(&Snapshot::from_json(resumed.to_json()).unwrap()), IDS);
+    // Also of those that come from another chain.
+    let mut moved = resumed.clone();
+    for id in ["exp_c", "exp_d"] {
+        let patch = ExperimentPatch::new().chain("other");
+        moved = apply_at(
+            &moved,
+            vec![
+                set(id, Status::Paused),
+                Change::patch_experiment(&p(id), patch),
+                set(id, Status::Active),
+            ],
+        );
+    }
+    let others: Vec<String> =
+        moved.chain("other").experiments().map(|own| own.id().to_string()).collect();
+    assert_eq!(others, ["exp_d", "exp_c"]);
     // A new iteration goes last.
     let change = Change::start_iteration(&p("exp_b"));
     let anew = apply_at(&resumed, vec![change]);

@@ -138,7 +138,8 @@ fn sql_leaves_out_whom_an_earlier_member_has() {
     let closed = columns.clone().at(at(1_000));
     assert_eq!(sql("exp_m4", &closed), Ok(all(&[&first])));
     let error = sql("exp_m4", &columns).unwrap_err();
-    assert_eq!((error.code(), error.path()), (Code::NotExpressible, "columns.at"));
+    let path = "chain.exp_m3.columns.at";
+    assert_eq!((error.code(), error.path()), (Code::NotExpressible, path));
     // The first prints as it does without a chain.
     let apart = set(&snapshot, "exp_m1", Status::Paused);
     let apart =

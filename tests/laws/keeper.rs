@@ -498,6 +498,57 @@ fn who_can_be_attached_to_what() {
     assert_eq!(kept(&keeper, "device-1"), None);
 }
 
+/// A request that is under way reads the snapshot from before; what was attached since is none of its
+/// business.
+#[test]
+fn an_older_snapshot_forgets_nothing_that_was_attached_since() {
+    let keeper = keeper(active("50"));
+    let old = keeper.engine().snapshot();
+    change(&keeper, status(Status::Paused));
+    let arms = [share("var_a", "40").control(), share("var_b", "30"), share("var_c", "30")];
+    change(&keeper, patch(ExperimentPatch::new().allocations(arms)));
+    for id in IDS {
+        attach(&keeper, id, "var_c").unwrap();
+        let decision = keeper.assign(&old, "exp_t", &Subject::new(id)).unwrap();
+        assert_eq!(decision, old.assign("exp_t", &Subject::new(id)));
+    }
+    change(&keeper, status(Status::Active));
+    for id in IDS {
+        assert_eq!(ask(&keeper, &Subject::new(id)), got("attached", Some("var_c")));
+    }
+}
+
+/// What a subject is asked for can call the keeper and commit: nothing is locked meanwhile.
+#[test]
+fn attributes_can_do_what_they_like() {
+    struct Busy(Keeper);
+
+    impl variate::Attributes for Busy {
+        fn attribute(&self, _: &str) -> Option<variate::Attribute<'_>> {
+            self.0.detach(&p("exp_t"), "device-1").unwrap();
+            change(
+                &self.0,
+                Change::patch_experiment(&p("exp_weights"), ExperimentPatch::new().name("N")),
+            );
+            None
+        }
+    }
+
+    let new = NewExperiment::by_percentage("Kept", p("flg_a"))
+        .id(p("exp_t"))
+        .audience(p("seg_germany"))
+        .allocation(share("var_a", "50").control())
+        .allocation(share("var_b", "50"));
+    let keeper = keeper(brought_to(&ok(&world(), new), "exp_t", Status::Active));
+    let german = [("country", "DE")];
+    let subject = || Subject::new("device-1").with_attributes(&german);
+    assert_eq!(ask(&keeper, &subject()).0, "split");
+    let busy = Busy(keeper.clone());
+    let subject = Subject::new("device-1").with_attributes(&busy);
+    assert_eq!(ask(&keeper, &subject), got("not_targeted", None));
+    assert_eq!(kept(&keeper, "device-1"), None);
+}
+
 #[test]
 fn what_is_attached_in_a_draft_takes_effect_when_it_starts() {
     let keeper = keeper(draft("0"));

@@ -351,6 +351,16 @@ fn every_field_that_cannot_change_is_named() {
 
 #[test]
 fn what_others_change_leaves_no_stale_facts() {
+    // The share alone.
+    let (api, path) = with(&worlds()[2], "active");
+    let id = api.held("alias.v1").id().clone();
+    let patch = variate::ExperimentPatch::new().traffic("50".parse().unwrap());
+    api.commit(variate::Change::patch_experiment(&id, patch));
+    assert_eq!(
+        api.patch(&path, &json!({"segment_percent": null})).ok()["segment_percent"],
+        Value::Null
+    );
+
     let (api, path) = with(&worlds()[2], "draft");
     let id = api.held("alias.v1").id().clone();
     let patch = variate::ExperimentPatch::new().chain("native").traffic("50".parse().unwrap());

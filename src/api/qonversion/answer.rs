@@ -236,10 +236,18 @@ impl From<Error> for Refusal {
                 return Self::exists("").of("alias_id", message);
             }
             Code::AlreadyAttached | Code::AlreadyExists | Code::NameTaken => Self::exists(message),
+            Code::InUse => {
+                let message = "something else in the engine still names it, such as a draft of the next \
+                               iteration, a layer or a holdout";
+                return Self::conflict(message);
+            }
             _ if error.is_conflict() || error.is_refused() => Self::conflict(message),
             Code::LimitExceeded => {
-                let what =
-                    if error.path().ends_with("allocations") { "groups" } else { error.path() };
+                let what = match error.path().rsplit('.').next() {
+                    Some("allocations") => "groups",
+                    Some("variations") => "variations of the experiment's flag",
+                    other => other.unwrap_or_default(),
+                };
                 return Self::senseless("limit_exceeded", format!("the {what} {message}"));
             }
             _ => Self::malformed(message),

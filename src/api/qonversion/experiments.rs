@@ -271,7 +271,8 @@ impl State {
         if self.chain() != before.chain() {
             patch = patch.chain(self.chain());
         }
-        if self.notes() != before.notes() || self.chain() != before.chain() {
+        let context = |own: &Self| (own.percent, own.context_key.clone(), own.is_specific);
+        if context(self) != context(before) {
             // What others have changed since can have left a note that says nothing.
             for (note, value) in self.notes() {
                 let noted = experiment.annotations().get(note).map(|text| text.as_str());

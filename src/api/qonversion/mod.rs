@@ -74,14 +74,15 @@
 //! | `alias_id` | that of the experiment; any other is refused | refused | never |
 //! | `description` | a [`Description`](crate::Description); the empty text clears | reads back as `""` | `draft`, `active`, `paused`, `finished` |
 //! | `segment_percent` | 0 to 100, at most 6 decimals | includes everybody, reads back as `null` | `draft`, `active`, `paused` |
-//! | `primary_metric` | any text; hyphens become underscores | cleared | `draft`, `active`, `paused` |
+//! | `primary_metric` | 1 to 2048 characters; hyphens become underscores | cleared | `draft`, `active`, `paused` |
 //! | `goal_value` | a number | cleared | `draft`, `active`, `paused` |
-//! | `goal_direction` | any text | cleared | `draft`, `active`, `paused` |
+//! | `goal_direction` | 1 to 2048 characters | cleared | `draft`, `active`, `paused` |
 //! | `context_key` | at most 255 characters | reads back as `""` | `draft`, `paused` |
 //! | `is_context_specific` | `true` or `false` | reads back as `false` | `draft`, `paused` |
 //!
 //! A metric that the program has written with hyphens is shown as it is, and becomes one with
-//! underscores when it is sent back while it can change.
+//! underscores when it is sent back while it can change; while it cannot, one that differs by that alone
+//! is no edit.
 //!
 //! # What is what
 //!
@@ -134,6 +135,8 @@
 //!   empty key, whatever key it shows. One that others have made without a chain shows the empty key
 //!   too, and is in none.
 //! - **Metrics.** The words for metrics and directions are not published, so any will do.
+//! - **Iterations.** A draft of a next iteration, which only others open, brings its own goal and share
+//!   with it when it starts, and keeps the groups that it names from being deleted.
 //! - **Groups** are created, edited and deleted while the experiment is a draft or paused, at most 20
 //!   of them. A weight is more than 0 and at most 1,000,000,000, with at most 6 decimals, and counts
 //!   exactly. A second control is a 409. What is edited while paused counts from the resumption here
@@ -144,7 +147,8 @@
 //!   experiment of the context key that is not finished, and so is a PATCH that would bring two such
 //!   experiments together. It takes effect when the experiment starts, or is resumed with a group that
 //!   is new, and ends with the group. Attaching forgets that the user was a member. Detaching whom
-//!   nothing attaches is a 204 as well. The id of a group has at most 64 characters.
+//!   nothing attaches is a 204 as well. The id of a user is written like an alias id, in at most 256
+//!   characters, that of a group in at most 64.
 //! - **Deleting** an active experiment, or one that a layer or holdout has, is a 409.
 //! - **Lists** begin with the latest experiment and the first group. `limit` is from 1 to 100, by
 //!   default 20. `starting_after` is an id; if it is not there any more, the list begins anew and a
