@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+#[cfg(any(feature = "launchdarkly", feature = "qonversion"))]
+use http::Method;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
 use percent_encoding::percent_decode_str;
@@ -39,6 +41,29 @@ impl From<Error> for BodyFault {
 /// The parts of a path between slashes, decoded.
 pub(super) fn parts(path: &str) -> Vec<Cow<'_, str>> {
     path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect()
+}
+
+/// Why nothing answers a request.
+#[cfg(any(feature = "launchdarkly", feature = "qonversion"))]
+pub(super) enum Stray {
+    NoSuchPath,
+    /// The path has these methods only.
+    NotAllowed(&'static str),
+}
+
+/// The methods of a path, if there is such a path and it has this one.
+#[cfg(any(feature = "launchdarkly", feature = "qonversion"))]
+pub(super) fn check_route(
+    segments: &[&str],
+    method: &Method,
+    methods: fn(&[&str]) -> Option<&'static str>,
+) -> Result<&'static str, Stray> {
+    let allow = methods(segments).filter(|_| !segments.contains(&""));
+    let allow = allow.ok_or(Stray::NoSuchPath)?;
+    match allow.split(", ").any(|known| known == method.as_str()) {
+        true => Ok(allow),
+        false => Err(Stray::NotAllowed(allow)),
+    }
 }
 
 impl<'r> Call<'r> {

@@ -151,7 +151,8 @@ impl Keeper {
             Some(members) => self.remembered(members.plans.iter().map(|plan| &**plan), subject)?,
             None => self.remembered([plan], subject)?,
         };
-        self.remember(snapshot, plan, subject, &remembered)
+        let decision = plan.assign(&bring(subject, &remembered));
+        self.remember(snapshot, plan, subject, &remembered, decision)
     }
 
     /// What a subject gets from the member of a chain that has it, as [`Chain::assign`] says, with
@@ -193,13 +194,16 @@ impl Keeper {
     ) -> Result<Decision<'s>, Error> {
         let chain = snapshot.chain(chain);
         let remembered = self.remembered(chain.plans(), subject)?;
-        let decision = chain.assign(&bring(subject, &remembered));
+        let brought = bring(subject, &remembered);
+        let decision = chain.assign(&brought);
         for alone in chain.plans() {
             let id = alone.experiment_id();
-            let holds = decision.experiment_id() == Some(id) && decision.in_experiment();
-            if holds || remembered.iter().any(|(own, _)| *own == id) {
-                let linked = snapshot.plan(id).unwrap_or(alone);
-                self.remember(snapshot, linked, subject, &remembered)?;
+            let linked = snapshot.plan(id).unwrap_or(alone);
+            if decision.experiment_id() == Some(id) {
+                self.remember(snapshot, linked, subject, &remembered, decision)?;
+            } else if remembered.iter().any(|(own, _)| *own == id) {
+                let elsewhere = linked.assign(&brought);
+                self.remember(snapshot, linked, subject, &remembered, elsewhere)?;
             }
         }
         Ok(decision)
@@ -220,17 +224,18 @@ impl Keeper {
         Ok(remembered)
     }
 
-    /// What a subject gets, with what is remembered of it; and remembers what it got.
+    /// Remembers what a subject gets by what is remembered of it, or what it gets instead if that has
+    /// changed meanwhile.
     fn remember<'s>(
         &self,
         snapshot: &Snapshot,
         plan: &'s Plan,
         subject: &Subject<'_>,
         remembered: &[Remembered<'_>],
+        mut decision: Decision<'s>,
     ) -> Result<Decision<'s>, Error> {
         let id = plan.experiment_id();
         let mut kept = remembered.iter().find(|(own, _)| *own == id).map(|(_, kept)| kept.clone());
-        let mut decision = plan.assign(&bring(subject, remembered));
         let writes = matches!(plan.gate, Gate::Open(_)) && plan.keep != Keep::Never;
         let subject_id = subject.id(plan.subject_kind().as_str());
         let Some(subject_id) = subject_id.filter(|_| writes) else { return Ok(decision) };

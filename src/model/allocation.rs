@@ -9,6 +9,8 @@ use super::{Name, Strategy, Weights, check_count};
 use crate::error::Error;
 use crate::id::{SegmentId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
+#[cfg(any(feature = "auth0", feature = "qonversion"))]
+use crate::number::Percentage;
 use crate::number::Weight;
 
 /// The most allocations of an experiment.
@@ -226,6 +228,27 @@ impl Target<'_> {
             (true, true) => Weight::ZERO,
         })
     }
+}
+
+/// What each arm has of the weights of all in percent, in steps of so many millionths, cut so that they
+/// sum to exactly 100; nothing for one without a weight.
+#[cfg(any(feature = "auth0", feature = "qonversion"))]
+pub(crate) fn percentages(
+    arms: &[Allocation],
+    step: u64,
+) -> impl Iterator<Item = Option<Percentage>> {
+    let millionths = |weight: Weight| u128::from(weight.millionths());
+    let total: u128 = arms.iter().filter_map(|arm| arm.weight).map(millionths).sum();
+    let steps = u128::from(Percentage::MAX.millionths() / step);
+    let (mut sum, mut start) = (0, 0);
+    arms.iter().map(move |arm| {
+        sum += millionths(arm.weight?);
+        let end = (sum * steps).checked_div(total).and_then(|end| u64::try_from(end).ok());
+        let end = end.unwrap_or_default();
+        let share = (end - start) * step;
+        start = end;
+        Percentage::from_millionths(share).ok()
+    })
 }
 
 /// Whether no arm has a weight.

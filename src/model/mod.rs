@@ -58,6 +58,8 @@ pub use text::{
 
 #[cfg(feature = "auth0")]
 pub(crate) use allocation::check_strategy;
+#[cfg(any(feature = "auth0", feature = "qonversion"))]
+pub(crate) use allocation::percentages;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use analysis::{adds_none_primary, check_analysis, extends};
 pub(crate) use annotations::annotated;

@@ -16,9 +16,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use variate::{
-    Allocation, AssignmentStore, Change, Code, Engine, ExperimentId, ExperimentPatch, Expression,
-    FlagPatch, HoldoutPatch, Keep, Keeper, KeptAssignment, LayerPatch, MemoryStore, NewExperiment,
-    NewHoldout, NewLayer, NewSegment, Percentage, Rule, Snapshot, Status, Subject, VariationId,
+    Allocation, AssignmentStore, Change, Code, Effect, EffectKind, Engine, ExperimentId,
+    ExperimentPatch, Expression, FlagPatch, HoldoutPatch, Keep, Keeper, KeptAssignment, LayerPatch,
+    MemoryStore, NewExperiment, NewHoldout, NewLayer, NewSegment, Percentage, Rule, Snapshot,
+    Status, Subject, VariationId,
 };
 
 fn keeper(snapshot: Snapshot) -> Keeper {
@@ -515,6 +516,30 @@ fn an_older_snapshot_forgets_nothing_that_was_attached_since() {
     change(&keeper, status(Status::Active));
     for id in IDS {
         assert_eq!(ask(&keeper, &Subject::new(id)), got("attached", Some("var_c")));
+    }
+}
+
+/// As any listener, it hears nothing after one that panics.
+#[test]
+fn a_deletion_behind_a_listener_that_panics_is_not_heard() {
+    for panics in [false, true] {
+        let engine = Engine::from_snapshot(active("100"));
+        engine
+            .listen(move |event, _| {
+                let deletes = |own: &Effect| own.effect == EffectKind::Deleted;
+                assert!(!(panics && event.effects.iter().any(deletes)), "as it is to");
+            })
+            .unwrap();
+        let keeper = Keeper::new(engine).unwrap();
+        assert_eq!(ask(&keeper, &Subject::new("device-1")).0, "split");
+        change(&keeper, status(Status::Paused));
+        let delete = || keeper.engine().commit(Change::delete_experiment(&p("exp_t")));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(delete));
+        assert_eq!(outcome.is_err(), panics);
+        assert_eq!(kept(&keeper, "device-1").is_some(), panics);
+        // Whoever knows of it can have it forgotten.
+        keeper.forget(&p("exp_t")).unwrap();
+        assert_eq!(kept(&keeper, "device-1"), None);
     }
 }
 

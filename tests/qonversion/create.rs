@@ -184,3 +184,30 @@ fn what_others_have_made_is_shown() {
     api.commit(Change::set_experiment_status(&"exp_b".parse().unwrap(), Status::Archived));
     assert_eq!(api.get(&format!("{EXPERIMENTS}/exp_b")).ok()["status"], "finished");
 }
+
+#[test]
+fn an_alias_that_is_a_path_of_its_own_is_found_by_its_id() {
+    let api = Api::new();
+    let body = json!({"name": "Summary", "alias_id": "summary"});
+    let id = api.post(EXPERIMENTS, &body).is(201).body["id"].as_str().unwrap().to_owned();
+    api.get(&format!("{EXPERIMENTS}/summary")).is(400);
+    assert_eq!(api.get(&format!("{EXPERIMENTS}/{id}")).ok()["alias_id"], "summary");
+}
+
+#[test]
+fn a_draft_of_a_next_iteration_brings_its_own_goal_and_share() {
+    let api = Api::new();
+    let facts = json!({"primary_metric": "one", "segment_percent": 100});
+    let (path, [_, other]) = api.running("a", facts);
+    let id = api.held("a").id().clone();
+    api.commit(Change::draft_iteration(&id, variate::DraftPatch::new()));
+    api.patch(&path, &json!({"primary_metric": "two", "segment_percent": 60})).ok();
+    api.status(&path, "paused").ok();
+    api.delete(&format!("{path}/groups/{other}")).conflict(&[]).naming("draft");
+    api.commit(Change::start_iteration(&id));
+    let shown = api.get(&path).ok();
+    assert_eq!(
+        (&shown["primary_metric"], &shown["segment_percent"]),
+        (&json!("one"), &Value::Null)
+    );
+}

@@ -116,7 +116,7 @@ fn the_summary_counts_whom_it_remembers() {
             "groups": [
                 {"group_id": control, "name": null, "is_control": true, "percent": 33.333_333,
                  "users": counts[0] + 1, "attached_users": 1},
-                {"group_id": other, "name": "Short", "is_control": false, "percent": 66.666_666,
+                {"group_id": other, "name": "Short", "is_control": false, "percent": 66.666_667,
                  "users": counts[1], "attached_users": 0},
             ],
         }],

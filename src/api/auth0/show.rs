@@ -12,7 +12,7 @@ use crate::change::Field;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
 use crate::model::{
     Allocation, Description, Experiment, Flag, FlagStatus, Flow, Iteration, Name, Parameter, Rule,
-    Segment, SegmentStatus, Status, Strategy, Variation, Weights,
+    Segment, SegmentStatus, Status, Strategy, Variation, Weights, percentages,
 };
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -264,20 +264,8 @@ impl Generation {
             return own.collect();
         }
         let step = if self.is_early_access() { Percentage::ONE.millionths() } else { 1 };
-        let steps = u128::from(Percentage::MAX.millionths() / step);
-        let millionths =
-            |weight: Option<Weight>| weight.map_or(0, |own| u128::from(own.millionths()));
-        let total: u128 = own.clone().map(millionths).sum();
-        let (mut sum, mut start) = (0, 0);
-        let shares = own.map(|weight| {
-            sum += millionths(weight);
-            let end = (sum * steps).checked_div(total).and_then(|end| u64::try_from(end).ok());
-            let end = end.unwrap_or_default();
-            let share = (end - start) * step;
-            start = end;
-            weight.map(|_| Weight::from_millionths(share).unwrap_or_default())
-        });
-        shares.collect()
+        let shares = percentages(experiment.allocations(), step);
+        shares.map(|share| share.map(Weight::from)).collect()
     }
 
     pub(super) fn variation<'s>(

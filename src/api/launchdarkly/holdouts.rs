@@ -194,7 +194,7 @@ impl Experimentation {
     /// An experiment as a list shows it.
     fn related<'s>(&'s self, experiment: &'s Experiment) -> Related<'s> {
         Related {
-            key: super::show::key_of(experiment),
+            key: crate::api::key_of(experiment),
             name: experiment.name().as_str(),
             environment: &self.environment,
         }

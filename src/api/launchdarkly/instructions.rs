@@ -262,7 +262,7 @@ impl Experimentation {
         if let Some(other) = rivals.find(|own| running(own) && same_rule(own)) {
             return Err(Refusal::conflict(format!(
                 "the rule of the flag has a running experiment: {}",
-                super::show::key_of(other)
+                crate::api::key_of(other)
             )));
         }
         let flag = snapshot.flag(&design.flag_id);

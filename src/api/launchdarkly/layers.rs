@@ -147,7 +147,7 @@ impl Experimentation {
                 let experiment = snapshot.experiment(id)?;
                 let flag = snapshot.flag(experiment.flag_id());
                 Some(ShownReservation {
-                    experiment_key: super::show::key_of(experiment),
+                    experiment_key: crate::api::key_of(experiment),
                     flag_key: flag
                         .map_or(experiment.flag_id().as_str(), |flag| super::flags::key_of(flag)),
                     reservation_percent: share.millionths() / Percentage::ONE.millionths(),

@@ -218,7 +218,7 @@ use list::Query;
 
 pub use answer::refusal;
 
-use crate::api::call::{Call, parts};
+use crate::api::call::{Call, Stray, check_route, parts};
 use crate::engine::Engine;
 use crate::error::codes;
 use crate::model::{Carryover, HashVersion};
@@ -330,12 +330,10 @@ impl Experimentation {
         };
         let parts = parts(rest);
         let segments: Vec<&str> = parts.iter().map(|part| &**part).collect();
-        let Some(allow) = methods(&segments).filter(|_| !segments.contains(&"")) else {
-            return Err(Refusal::no_such_path(path));
-        };
-        if !allow.split(", ").any(|known| known == method.as_str()) {
-            return Err(Refusal::method_not_allowed(allow));
-        }
+        let allow = check_route(&segments, method, methods).map_err(|stray| match stray {
+            Stray::NoSuchPath => Refusal::no_such_path(path),
+            Stray::NotAllowed(allow) => Refusal::method_not_allowed(allow),
+        })?;
         let (scope, segments) = match segments.as_slice() {
             ["projects", project, "environments", environment, rest @ ..] => {
                 self.check_environment(environment)?;

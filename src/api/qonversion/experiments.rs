@@ -6,11 +6,12 @@ use super::input::{ExperimentEdit, ExperimentInput, Facts, read_status, status_n
 use super::list::{Query, page};
 use super::show::{REMOTE_CONFIG, ShownExperiment, context_of, notes, path_of, percent_of};
 use crate::api::call::Call;
+use crate::api::key_of;
 use crate::change::{
     AnalysisPatch, Change, ExperimentPatch, Field, NewExperiment, NewFlag, Patch, Transaction,
 };
 use crate::id::{ExperimentId, FlagId};
-use crate::model::{Experiment, Flag, FlagStatus, Goal, Status, Weights};
+use crate::model::{Description, Experiment, Flag, FlagStatus, Goal, Status, Weights};
 use crate::number::Percentage;
 use crate::snapshot::Snapshot;
 
@@ -57,7 +58,7 @@ impl Experiments {
             }
         }
         new.traffic = state.percent;
-        new.description = state.description;
+        new.description = state.description.map(|text| text.to_string());
         new.analysis.goal = Some(state.goal);
         let commit = self.engine().commit([flag.into(), Change::from(new)])?;
         let experiment = find(&commit.snapshot, id.as_str())?;
@@ -69,7 +70,7 @@ impl Experiments {
         let commit = self.engine().commit_with(|snapshot| {
             let experiment = find(snapshot, id)?;
             if let Some(alias_id) = &edit.alias_id
-                && experiment.key().map_or(experiment.id().as_str(), |key| key.as_str()) != alias_id
+                && key_of(experiment) != alias_id
             {
                 return Err(ExperimentEdit::other_alias(alias_id));
             }
@@ -169,7 +170,7 @@ fn check_transition(from: Status, to: Status) -> Result<(), Refusal> {
 /// What an experiment says beside its names, as far as a request can.
 #[derive(Default, PartialEq)]
 struct State {
-    description: Option<String>,
+    description: Option<Description>,
     /// Nothing if everybody is included without that having been said.
     percent: Option<Percentage>,
     goal: Goal,
@@ -181,7 +182,7 @@ impl State {
     fn of(experiment: &Experiment) -> Self {
         let (context_key, is_specific) = context_of(experiment);
         Self {
-            description: experiment.description().map(ToString::to_string),
+            description: experiment.description().cloned(),
             percent: percent_of(experiment),
             goal: experiment.analysis().goal.clone().unwrap_or_default(),
             context_key: context_key.to_owned(),
@@ -191,11 +192,6 @@ impl State {
 
     /// The same with what a request says.
     fn after(&self, facts: &Facts) -> Self {
-        let description = match &facts.description {
-            Patch::Keep => self.description.clone(),
-            Patch::Clear => None,
-            Patch::Set(text) => Some(text.to_string()),
-        };
         let context_key = match &facts.context_key {
             Patch::Keep => self.context_key.clone(),
             Patch::Clear => String::new(),
@@ -208,7 +204,7 @@ impl State {
         };
         let is_specific = settled(&facts.is_context_specific, Some(self.is_specific));
         Self {
-            description,
+            description: settled(&facts.description, self.description.clone()),
             percent: settled(&facts.segment_percent, self.percent),
             goal,
             context_key,
@@ -258,7 +254,7 @@ impl State {
         let mut patch = ExperimentPatch::new();
         if self.description != before.description {
             patch = match &self.description {
-                Some(description) => patch.description(description),
+                Some(description) => patch.description(description.as_str()),
                 None => patch.clear_description(),
             };
         }

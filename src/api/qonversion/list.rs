@@ -41,6 +41,11 @@ fn limit(query: &Query) -> Result<usize, Refusal> {
     })
 }
 
+/// All of these, on one page.
+pub(super) fn whole<S: Serialize>(data: Vec<S>, url: &str) -> Reply {
+    Reply::ok(&List { object: "list", url, data, has_more: false, next_cursor: None })
+}
+
 /// A page of entities.
 #[derive(Serialize)]
 struct List<'l, S> {

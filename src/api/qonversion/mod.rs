@@ -153,8 +153,8 @@
 //! - **Lists** begin with the latest experiment and the first group. `limit` is from 1 to 100, by
 //!   default 20. `starting_after` is an id; if it is not there any more, the list begins anew and a
 //!   header `X-Qon-Pagination-Restarted: true` says so. Parameters that nobody knows are passed over.
-//! - **The summary** has no results, which are not held here. It has the share of each group and how
-//!   many users are remembered in it.
+//! - **The summary** has no results, which are not held here. It has the share of each group in
+//!   percent, cut so that they sum to 100, and how many users are remembered in it.
 //! - **Names** of groups and remote configs have 1 to 255 characters.
 //! - **What Qonversion does not have.** An experiment that assigns by segment shows each variation as
 //!   a group, without a weight with 0, and no request changes these. One whose flag has no text parameter `remote_config_uid` shows
@@ -181,7 +181,7 @@ use list::Query;
 
 pub use answer::{ErrorType, refusal};
 
-use crate::api::call::{Call, parts};
+use crate::api::call::{Call, Stray, check_route, parts};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::keeper::Keeper;
@@ -234,12 +234,10 @@ impl Experiments {
         };
         let parts = parts(rest);
         let segments: Vec<&str> = parts.iter().map(|part| &**part).collect();
-        let Some(allow) = methods(&segments).filter(|_| !segments.contains(&"")) else {
-            return Err(Refusal::no_such_path(path));
-        };
-        if !allow.split(", ").any(|known| known == method.as_str()) {
-            return Err(Refusal::method_not_allowed(allow));
-        }
+        let allow = check_route(&segments, method, methods).map_err(|stray| match stray {
+            Stray::NoSuchPath => Refusal::no_such_path(path),
+            Stray::NotAllowed(allow) => Refusal::method_not_allowed(allow),
+        })?;
         let query = || Query::read(call.query);
         match (segments.as_slice(), method.as_str()) {
             (["experiments"], "GET") => self.list_experiments(&query()),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::input::status_name;
+use crate::api::key_of;
 use crate::model::{Allocation, Experiment, Flag, Number, Variation};
 use crate::number::{Percentage, Weight};
 use crate::snapshot::Snapshot;
@@ -67,7 +68,7 @@ impl<'s> ShownExperiment<'s> {
             id: experiment.id().as_str(),
             url: path_of(experiment),
             name: experiment.name().as_str(),
-            alias_id: experiment.key().map_or(experiment.id().as_str(), |key| key.as_str()),
+            alias_id: key_of(experiment),
             description: experiment.description().map_or("", |text| text.as_str()),
             status: status_name(experiment.status()),
             started_at: run.started_at(),

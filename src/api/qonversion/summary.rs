@@ -6,9 +6,9 @@ use super::Experiments;
 use super::answer::{Refusal, Reply};
 use super::experiments::find;
 use super::input::status_name;
-use super::list::Query;
-use crate::model::{Allocation, Experiment};
-use crate::number::{Percentage, Weight};
+use super::list::{Query, whole};
+use crate::model::{Experiment, percentages};
+use crate::number::Percentage;
 use crate::time::Timestamp;
 
 /// The parameter that names the experiments.
@@ -16,14 +16,6 @@ const ASKED: &str = "filter[experiment_uid][]";
 
 /// The most experiments of one summary.
 const MAX_ASKED: usize = 50;
-
-#[derive(Serialize)]
-struct Summary<'s> {
-    object: &'static str,
-    url: &'static str,
-    data: Vec<ShownSummary<'s>>,
-    has_more: bool,
-}
 
 #[derive(Serialize)]
 struct ShownSummary<'s> {
@@ -55,25 +47,23 @@ impl Experiments {
         }
         let snapshot = self.engine().snapshot();
         let data = asked.into_iter().map(|id| self.summary(find(&snapshot, id)?));
-        let data = data.collect::<Result<_, _>>()?;
-        let url = "/v4/experiments/summary";
-        Ok(Reply::ok(&Summary { object: "list", url, data, has_more: false }))
+        Ok(whole(data.collect::<Result<_, _>>()?, "/v4/experiments/summary"))
     }
 
     /// How the users of an experiment are divided, as far as they are remembered.
     fn summary<'s>(&self, experiment: &'s Experiment) -> Result<ShownSummary<'s>, Refusal> {
         let kept = self.keeper().list(experiment.id())?;
         let arms = experiment.allocations();
-        let all: u64 = arms.iter().filter_map(|arm| arm.weight).map(Weight::millionths).sum();
         let groups: Vec<_> = arms
             .iter()
-            .map(|arm| {
+            .zip(percentages(arms, 1))
+            .map(|(arm, percent)| {
                 let own = || kept.iter().filter(|(_, kept)| kept.variation_id == arm.variation_id);
                 ShownGroup {
                     group_id: arm.variation_id.as_str(),
                     name: arm.name.as_ref().map(|name| name.as_str()),
                     is_control: arm.is_control,
-                    percent: percent(arm, all),
+                    percent: percent.unwrap_or_default(),
                     users: own().count(),
                     attached_users: own().filter(|(_, kept)| kept.attached).count(),
                 }
@@ -90,12 +80,4 @@ impl Experiments {
             groups,
         })
     }
-}
-
-/// The share of a group in percent, rounded down to a millionth.
-fn percent(arm: &Allocation, all: u64) -> Percentage {
-    let weight = u128::from(arm.weight.map_or(0, Weight::millionths));
-    let share = (weight * u128::from(Percentage::MAX.millionths())).checked_div(u128::from(all));
-    let share = share.and_then(|share| u64::try_from(share).ok()).unwrap_or_default();
-    Percentage::from_millionths(share).unwrap_or(Percentage::ZERO)
 }

@@ -13,6 +13,7 @@ use super::analysis::hyphened;
 use super::design::share_of;
 use super::fields::{Operation, mutable_fields};
 use super::list::Links;
+use crate::api::key_of;
 use crate::id::{SegmentId, VariationId};
 use crate::model::{
     Allocation, Analysis, Draft, Experiment, Flag, Iteration, PastIteration, Status, SubjectKind,
@@ -195,11 +196,6 @@ pub(super) fn state(experiment: &Experiment) -> &'static str {
         Status::Archived if experiment.iteration().started_at().is_none() => "not_started",
         Status::Completed | Status::Archived => "stopped",
     }
-}
-
-/// What programs call an experiment by.
-pub(super) fn key_of(experiment: &Experiment) -> &str {
-    experiment.key().map_or(experiment.id().as_str(), |key| key.as_str())
 }
 
 impl<'s> Run<'s> {
