@@ -767,7 +767,8 @@ def who_gets_what(server):
     equal([own["users"] for own in summary["data"]], [of(first), of(second)])
     shown = {own["group_id"]: own for own in summary["data"][0]["groups"]}
     equal({id: own["users"] for id, own in shown.items()}, {id: counts[(first, id)] for id in ids})
-    equal([shown[id]["percent"] for id in ids], [66.666666, 33.333333])
+    # Shares in percent, cut so that they sum to exactly 100.
+    equal([shown[id]["percent"] for id in ids], [66.666666, 33.333334])
 
     # All users of the first, once it is finished, fall through; those of the second stay.
     server.status(f"{EXPERIMENTS}/first", "finished")
