@@ -2,7 +2,8 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use crate::error::{Code, Error};
 
@@ -76,6 +77,11 @@ pub(crate) fn spell(bits: u128) -> String {
     digits.iter().copied().map(char::from).collect()
 }
 
+/// An id as a key among ids of all kinds, which their prefixes keep apart.
+pub(crate) trait Shared {
+    fn shared(&self) -> ArcStr;
+}
+
 fn check(text: &str, prefix: &str) -> Result<(), Error> {
     let rule = |rule: String| Err(Error::invalid(rule).with_value(text));
     let Some(digits) = text.strip_prefix(prefix) else {
@@ -112,7 +118,7 @@ macro_rules! ids {
         /// # Ok::<(), variate::Error>(())
         /// ```
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             #[doc = concat!("What each of these ids begins with: `", $prefix, "`.")]
@@ -135,9 +141,11 @@ macro_rules! ids {
                 &self.0
             }
 
-            /// The id as a key among ids of all kinds, which their prefixes keep apart.
-            pub(crate) fn shared(&self) -> Arc<str> {
-                Arc::clone(&self.0)
+        }
+
+        impl Shared for $name {
+            fn shared(&self) -> ArcStr {
+                ArcStr::clone(&self.0)
             }
         }
 
@@ -164,13 +172,13 @@ macro_rules! ids {
 
         impl PartialEq<str> for $name {
             fn eq(&self, other: &str) -> bool {
-                *self.0 == *other
+                self.as_str() == other
             }
         }
 
         impl PartialEq<&str> for $name {
             fn eq(&self, other: &&str) -> bool {
-                *self.0 == **other
+                self.as_str() == *other
             }
         }
 

@@ -37,9 +37,43 @@ use crate::number::Weight;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Ascending by start; the first starts at 0, and neighbours have different owners.
-    slices: Box<[Slice]>,
+    slices: Slices,
 }
+
+/// Ascending by start; the first starts at 0, and neighbours have different owners.
+#[derive(Debug, Clone)]
+enum Slices {
+    /// What most partitions are is at hand without another look into memory.
+    Two([Slice; 2]),
+    Many(Box<[Slice]>),
+}
+
+impl Slices {
+    #[inline]
+    fn as_slice(&self) -> &[Slice] {
+        match self {
+            Self::Two(slices) => slices,
+            Self::Many(slices) => slices,
+        }
+    }
+}
+
+impl From<Vec<Slice>> for Slices {
+    fn from(slices: Vec<Slice>) -> Self {
+        match <[Slice; 2]>::try_from(slices) {
+            Ok(two) => Self::Two(two),
+            Err(slices) => Self::Many(slices.into()),
+        }
+    }
+}
+
+impl PartialEq for Slices {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Slices {}
 
 /// A run of points with one owner; it ends where the next begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +88,9 @@ impl Partition {
 
     /// The most arms there can be.
     pub const MAX_ARMS: usize = 255;
+
+    /// Up to so many slices, counting those that start early enough is quicker than halving.
+    const FEW: usize = 16;
 
     /// Lays the arms out in order.
     ///
@@ -108,7 +145,7 @@ impl Partition {
 
     /// One arm that owns everything.
     pub(crate) fn whole() -> Self {
-        Self { slices: [Slice { start: 0, arm: 0 }].into() }
+        Self { slices: vec![Slice { start: 0, arm: 0 }].into() }
     }
 
     /// The partition among `heirs`, each with the points that it is due, all in all 2^32, that
@@ -136,16 +173,32 @@ impl Partition {
     /// The arm that owns a point.
     #[inline]
     pub fn owner(&self, point: u32) -> usize {
+        let slice = match &self.slices {
+            // Half of all points lie on either side, so that no branch could foresee which: the
+            // comparison is made an index.
+            Slices::Two(slices @ [_, second]) => slices.get(usize::from(second.start <= point)),
+            Slices::Many(slices) => slices.get(Self::starts(slices, point).wrapping_sub(1)),
+        };
         // The first slice starts at 0, so one is always found.
-        let after = self.slices.partition_point(|slice| slice.start <= point);
-        self.slices.get(after.wrapping_sub(1)).map_or(0, |slice| usize::from(slice.arm))
+        slice.map_or(0, |slice| usize::from(slice.arm))
+    }
+
+    /// How many slices start at a point or before it.
+    #[inline]
+    fn starts(slices: &[Slice], point: u32) -> usize {
+        match slices.len() {
+            // Without a branch that depends on the point, which none could foresee.
+            ..=Self::FEW => slices.iter().filter(|slice| slice.start <= point).count(),
+            _ => slices.partition_point(|slice| slice.start <= point),
+        }
     }
 
     /// The slice in which a point lies: its first point, and the one after its last.
     pub(crate) fn slice(&self, point: u32) -> Range<u64> {
-        let after = self.slices.partition_point(|slice| slice.start <= point);
-        let start = self.slices.get(after.wrapping_sub(1)).map_or(0, |slice| slice.start.into());
-        let end = self.slices.get(after).map_or(Self::POINTS, |slice| slice.start.into());
+        let slices = self.slices.as_slice();
+        let after = Self::starts(slices, point);
+        let start = slices.get(after.wrapping_sub(1)).map_or(0, |slice| slice.start.into());
+        let end = slices.get(after).map_or(Self::POINTS, |slice| slice.start.into());
         start..end
     }
 
@@ -175,9 +228,9 @@ impl Partition {
 
     /// The slices in order: the first point, the point after the last, and the arm.
     pub fn slices(&self) -> impl Iterator<Item = (u64, u64, usize)> {
-        let ends =
-            self.slices.iter().skip(1).map(|slice| u64::from(slice.start)).chain([Self::POINTS]);
-        self.slices
+        let slices = self.slices.as_slice();
+        let ends = slices.iter().skip(1).map(|slice| u64::from(slice.start)).chain([Self::POINTS]);
+        slices
             .iter()
             .zip(ends)
             .map(|(slice, end)| (u64::from(slice.start), end, usize::from(slice.arm)))
@@ -185,13 +238,15 @@ impl Partition {
 
     /// The same slices with other numbers for the arms.
     pub(crate) fn renumber(&self, mut number: impl FnMut(u8) -> u8) -> Self {
-        let slices = self.slices.iter();
-        Self { slices: slices.map(|s| Slice { start: s.start, arm: number(s.arm) }).collect() }
+        let slices = self.slices.as_slice().iter();
+        let slices: Vec<_> =
+            slices.map(|slice| Slice { start: slice.start, arm: number(slice.arm) }).collect();
+        Self { slices: slices.into() }
     }
 
     fn pieces(&self) -> Vec<Piece> {
         let ends = self.slices();
-        ends.zip(&self.slices)
+        ends.zip(self.slices.as_slice())
             .map(|((start, end, _), slice)| Piece { points: end - start, arm: slice.arm })
             .collect()
     }
@@ -204,7 +259,7 @@ impl Partition {
             next += piece.points;
             Some(Slice { start, arm: piece.arm })
         });
-        Self { slices: slices.collect() }
+        Self { slices: slices.collect::<Vec<_>>().into() }
     }
 }
 

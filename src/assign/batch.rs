@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::hash::point;
 use super::plan::{Arm, Share};
 use super::{Attribute, Attributes, Decision, Plan, Reason, Subject, ToAttribute};
 use crate::time::Clock;
@@ -159,6 +160,20 @@ pub struct Outcome {
     reason: u8,
 }
 
+impl Outcome {
+    fn of(decision: Decision<'_>) -> Self {
+        let arm = decision.served.map_or(Arm::NONE, |arm| arm.number);
+        Self { arm, reason: code(decision.reason) }
+    }
+
+    /// That of an arm drawn by weight.
+    #[inline]
+    fn split(arm: usize) -> Self {
+        // No experiment has more arms than fit.
+        Self { arm: u8::try_from(arm).unwrap_or(Arm::NONE), reason: code(Reason::Split) }
+    }
+}
+
 impl Default for Outcome {
     fn default() -> Self {
         Self { arm: Arm::NONE, reason: code(Reason::Draft) }
@@ -224,10 +239,19 @@ impl Plan {
     /// subject i. There are as many as `outcomes` has room for; one beyond the batch is that of a
     /// subject without an id. Allocates nothing.
     pub fn assign_batch(&self, batch: &Batch<'_>, outcomes: &mut [Outcome]) {
-        for (row, outcome) in outcomes.iter_mut().enumerate() {
-            let decision = self.assign_row(batch, row);
-            let arm = decision.served.map_or(Arm::NONE, |arm| arm.number);
-            *outcome = Outcome { arm, reason: code(decision.reason) };
+        let mut done = 0;
+        if let (Some((open, partition)), Ids::Hashes(hashes)) = (self.lot(), &batch.ids) {
+            let outside = Outcome::of(self.pass_by(open));
+            for (hash, outcome) in hashes.iter().zip(&mut *outcomes) {
+                *outcome = match open.samples(*hash, open.traffic_end, &mut ()) {
+                    true => Outcome::split(partition.owner(point(*hash, open.variation_seed))),
+                    false => outside,
+                };
+            }
+            done = hashes.len();
+        }
+        for (row, outcome) in outcomes.iter_mut().enumerate().skip(done) {
+            *outcome = Outcome::of(self.assign_row(batch, row));
         }
     }
 
@@ -255,13 +279,13 @@ impl Plan {
     }
 
     fn assign_row(&self, batch: &Batch<'_>, row: usize) -> Decision<'_> {
-        let kind = self.subject_kind().as_str();
+        let kind = self.subject_kind();
         let attributes = Row { columns: &batch.columns, row };
         let subject = match &batch.ids {
             Ids::Hashes(hashes) => hashes.get(row).map(|hash| Subject::hashed(kind, *hash)),
-            Ids::Texts(ids) => ids.text(row).map(|id| Subject::of(kind, id)),
+            Ids::Texts(ids) => ids.text(row).map(|id| Subject::of(kind.as_str(), id)),
         };
-        let subject = subject.unwrap_or_else(|| Subject::of(kind, ""));
+        let subject = subject.unwrap_or_else(|| Subject::of(kind.as_str(), ""));
         let subject = subject.with_attributes(&attributes);
         self.assign(&match batch.clock {
             Some(clock) => subject.with_clock(clock),

@@ -1,13 +1,12 @@
 //! What a subject brings: assignments by force, those by hand, and those that it keeps.
 
-use std::sync::Arc;
-
+use super::ask::{Ask, Once};
 use super::explain::{Step, Trace};
 use super::gate::Gate;
 use super::plan::Arm;
 use super::subject::BroughtBy;
-use super::{Attributes, Decision, Plan, Reason, Subject};
-use crate::model::{Keep, Segment};
+use super::{Decision, Plan, Reason, Subject};
+use crate::model::Keep;
 use crate::time::Timestamp;
 
 impl Plan {
@@ -17,7 +16,7 @@ impl Plan {
         &'s self,
         subject: &Subject<'_>,
         now: Option<Timestamp>,
-        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         if let Some(forced) = self.brought(subject, now, BroughtBy::Forced, trace) {
@@ -28,8 +27,7 @@ impl Plan {
             let guards = self.gate.open().and_then(|open| open.guards.as_ref());
             let link = guards.and_then(|guards| guards.chain.as_ref());
             // It can be attached to an earlier one of the chain as well.
-            let elsewhere =
-                link.and_then(|link| link.elsewhere(subject, now, &mut contains, &mut ()));
+            let elsewhere = link.and_then(|link| link.elsewhere(subject, now, ask, &mut ()));
             if elsewhere.is_none() && self.takes_attached(now, trace) {
                 trace.note(|| Step::Attached { variation_id: arm.variation_id.clone() });
                 return self.serve(Some(arm), Reason::Attached);
@@ -46,7 +44,7 @@ impl Plan {
         if let Some(arm) = kept.take_if(|_| !keeps) {
             trace.note(|| Step::passed_over(arm.variation_id.as_str(), BroughtBy::Kept, true));
         }
-        self.proceed(subject, || now, kept, contains, trace)
+        self.proceed(subject, now, kept, ask, trace)
     }
 
     /// Whether those who are attached are in: the experiment is active or paused, its flag on and its
@@ -89,9 +87,7 @@ impl Plan {
         let same = |arm: &&Arm| arm.variation_id == *variation;
         let first = self.arms.iter().find(same)?;
         let Some(open) = self.gate.open() else { return Some(first) };
-        let contains =
-            |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        let drawn = self.draw(open, subject, || now, None, contains, &mut ());
+        let drawn = self.draw(open, subject, now, None, &mut Once, &mut ());
         let drawn = drawn.served.filter(|_| drawn.in_experiment()).filter(same);
         Some(drawn.unwrap_or(first))
     }

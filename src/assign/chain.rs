@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::ask::{Ask, Once};
 use super::explain::{Step, Trace};
-use super::{Attributes, Decision, Plan, Reason, Subject};
+use super::{Decision, Plan, Reason, Subject};
 use crate::id::ExperimentId;
-use crate::model::{ChainName, Segment};
+use crate::model::ChainName;
 use crate::time::Timestamp;
 
 /// The members of a chain in order, each compiled as if it stood alone.
@@ -46,9 +47,7 @@ impl Hold {
 impl Members {
     /// The member that has the subject, and what it gives it.
     pub(crate) fn assign(&self, subject: &Subject<'_>) -> Option<Decision<'_>> {
-        let contains =
-            &mut |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        holder(&self.plans, usize::MAX, subject, None, contains)
+        holder(&self.plans, usize::MAX, subject, None, &mut Once)
     }
 }
 
@@ -73,11 +72,11 @@ impl Link {
         &self,
         subject: &Subject<'_>,
         now: Option<Timestamp>,
-        contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Option<&ExperimentId> {
         let plans = &self.members.plans;
-        let holder = holder(plans, self.place, subject, now, contains);
+        let holder = holder(plans, self.place, subject, now, ask);
         let own = plans.get(self.place).map(|plan| &plan.experiment_id);
         let other =
             holder.and_then(|decision| decision.experiment_id).filter(|id| Some(*id) != own);
@@ -96,7 +95,7 @@ fn holder<'p>(
     drawing: usize,
     subject: &Subject<'_>,
     mut now: Option<Timestamp>,
-    contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+    ask: &mut (impl Ask + ?Sized),
 ) -> Option<Decision<'p>> {
     // Whoever brings nothing can only be drawn.
     let (strongest, asked) = match subject.brings_assignments() {
@@ -106,7 +105,7 @@ fn holder<'p>(
     let mut best: Option<(Hold, Decision<'p>)> = None;
     for (place, plan) in plans.iter().enumerate().take(asked) {
         let now = plan.reads_clock().then(|| *now.get_or_insert_with(|| subject.now()));
-        let decision = plan.decide_at(subject, now, &mut *contains);
+        let decision = plan.decide_at(subject, now, ask, &mut ());
         let Some(hold) = Hold::of(&decision) else { continue };
         if hold == Hold::Drawn && place >= drawing {
             continue;

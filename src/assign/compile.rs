@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gate::Gate;
 use super::guards::{Guards, Surroundings};
 use super::hash::{Draw, draw_seed};
-use super::plan::{Arm, Open, Route, Share};
+use super::plan::{Arm, Beside, Open, Route, Share, Targets};
 #[cfg(feature = "launchdarkly")]
 use super::rollout::Buckets;
 use super::shipped::Shipped;
@@ -41,22 +41,26 @@ impl Plan {
             None => (around.flag, &experiment.allocations, &experiment.outside_variation_id),
         };
         let arm = |id: &VariationId, is_control, number| Arm::new(flag?, id, is_control, number);
-        let off = around.flag.filter(|_| gate.serves_off()).and_then(|flag| {
-            Arm::new(flag, flag.off_variation_id.as_ref()?, false, Arm::OFF).map(Box::new)
-        });
+        let off = around
+            .flag
+            .filter(|_| gate.serves_off())
+            .and_then(|flag| Arm::new(flag, flag.off_variation_id.as_ref()?, false, Arm::OFF));
         let arms = allocations.iter().zip(0..);
         let arms = arms.filter_map(|(own, number)| arm(&own.variation_id, own.is_control, number));
         let others = design.map(others).unwrap_or_default().into_iter().zip(allocations.len()..);
         let others = others.filter_map(|(id, number)| arm(id, false, u8::try_from(number).ok()?));
+        let beside = Beside {
+            outside: outside.as_ref().and_then(|id| arm(id, false, Arm::OUTSIDE)),
+            off,
+            others: others.collect(),
+        };
         Self {
             experiment_id: experiment.id.clone(),
             subject_kind: experiment.subject_kind.clone(),
             keep: experiment.keep,
             gate,
             arms: arms.collect(),
-            outside: outside.as_ref().and_then(|id| arm(id, false, Arm::OUTSIDE)).map(Box::new),
-            off,
-            others: others.collect(),
+            beside: Some(beside).filter(|own| *own != Beside::default()).map(Box::new),
         }
     }
 }
@@ -136,7 +140,7 @@ fn segments(design: &Design) -> Route {
             Some(id) => by_segment.extend(design.segment(id).cloned().map(|own| (own, share))),
         }
     }
-    Route::Segments { targets: by_segment.into(), fallback }
+    Route::Segments(Box::new(Targets { list: by_segment.into(), fallback }))
 }
 
 impl Arm {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::explain::{Step, Trace};
 use super::hash::{Draw, draw_seed, point};
 use super::{Link, Reason, Subject};
-use crate::model::{Closed, Design, Experiment, Flag, Holdout, Layer, Schedule, Segment};
+use crate::model::{
+    Closed, Design, Experiment, Flag, Holdout, Layer, Schedule, Segment, SubjectKind,
+};
 use crate::time::Timestamp;
 
 /// What a plan depends on besides its experiment.
@@ -155,7 +157,7 @@ impl Guards {
     /// in by the schedule alone, or the reason why the subject is not let in.
     pub(crate) fn admit(
         &self,
-        kind: &str,
+        kind: &SubjectKind,
         subject: &Subject<'_>,
         now: Option<Timestamp>,
         trace: &mut impl Trace,
@@ -172,7 +174,7 @@ impl Guards {
         if !self.hash() {
             return Ok(staged);
         }
-        trace.note(|| Step::subject_id(kind, subject));
+        trace.note(|| Step::subject_id(kind.as_str(), subject));
         let hash = subject.hash(kind).ok_or(Reason::MissingSubjectId)?;
         for gate in &self.holdouts {
             let point = point(hash, gate.seed);

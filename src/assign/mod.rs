@@ -1,5 +1,6 @@
 //! How subjects are mapped: hash, rule, plan, decision.
 
+mod ask;
 mod attributes;
 mod batch;
 mod brought;

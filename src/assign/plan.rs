@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::ask::{Ask, Once};
 use super::explain::{Asked, Step, Trace};
 use super::gate::Gate;
 use super::guards::Guards;
 use super::hash::point;
 #[cfg(feature = "launchdarkly")]
 use super::rollout::Buckets;
-use super::{Attributes, Decision, Explanation, Reason, Scratch, Subject};
+use super::{Decision, Explanation, Reason, Scratch, Subject};
 use crate::id::{ExperimentId, VariationId};
 use crate::model::{Config, Keep, Segment, Status, SubjectKind};
 use crate::partition::Partition;
@@ -21,15 +22,22 @@ use crate::time::Timestamp;
 /// to one experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    // What nearly every decision needs stands together, and what few need elsewhere.
     pub(super) experiment_id: ExperimentId,
     pub(super) subject_kind: SubjectKind,
-    pub(crate) keep: Keep,
     pub(crate) gate: Gate,
     /// As the run froze them, whatever the status; those of the present design if it never ran.
     pub(crate) arms: Box<[Arm]>,
-    pub(crate) outside: Option<Box<Arm>>,
+    pub(crate) keep: Keep,
+    pub(super) beside: Option<Box<Beside>>,
+}
+
+/// What a plan can serve beside its arms.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Beside {
+    pub(super) outside: Option<Arm>,
     /// The flag's off variation as it is now; nothing while nobody can get it.
-    pub(super) off: Option<Box<Arm>>,
+    pub(super) off: Option<Arm>,
     /// What else the slices of a rollout serve, numbered on from the arms.
     pub(super) others: Box<[Arm]>,
 }
@@ -69,6 +77,17 @@ pub(crate) struct Open {
     pub(crate) route: Route,
 }
 
+impl Open {
+    /// Whether a subject is within the traffic.
+    #[inline]
+    pub(super) fn samples(&self, hash: u64, traffic_end: u64, trace: &mut impl Trace) -> bool {
+        // Nothing is drawn when everyone enters.
+        let point = (traffic_end < Partition::POINTS).then(|| point(hash, self.traffic_seed));
+        trace.note(|| Step::Traffic { point, end: traffic_end });
+        point.is_none_or(|point| u64::from(point) < traffic_end)
+    }
+}
+
 impl PartialEq for Open {
     fn eq(&self, other: &Self) -> bool {
         let Self { guards, traffic_seed, traffic_end, rest, variation_seed, route } = self;
@@ -83,10 +102,7 @@ impl PartialEq for Open {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Route {
     Percentage(Partition),
-    Segments {
-        targets: Box<[(Arc<Segment>, Share)]>,
-        fallback: Share,
-    },
+    Segments(Box<Targets>),
     /// One draw decides both whether a subject enters and what it is served.
     #[cfg(feature = "launchdarkly")]
     Rollout(Box<Buckets>),
@@ -98,9 +114,18 @@ impl Route {
         match self {
             #[cfg(feature = "launchdarkly")]
             Self::Rollout(buckets) => Some(buckets.first()),
-            Self::Percentage(_) | Self::Segments { .. } => None,
+            Self::Percentage(_) | Self::Segments(_) => None,
         }
     }
+}
+
+/// Segments and what those get who are in them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Targets {
+    /// In the order in which they are asked.
+    pub(crate) list: Box<[(Arc<Segment>, Share)]>,
+    /// What those get who are in none.
+    pub(crate) fallback: Share,
 }
 
 /// The arms of a target.
@@ -108,6 +133,13 @@ impl Route {
 pub(crate) enum Share {
     Whole(u8),
     Split(Partition),
+}
+
+impl Share {
+    #[cfg(feature = "auth0")]
+    fn is_split(&self) -> bool {
+        matches!(self, Self::Split(_))
+    }
 }
 
 impl Plan {
@@ -124,7 +156,7 @@ impl Plan {
     /// What a subject gets, and why. Never fails, allocates or takes a lock.
     #[inline]
     pub fn assign<'s>(&'s self, subject: &Subject<'_>) -> Decision<'s> {
-        self.decide(subject, |segment, attributes| segment.contains(attributes), &mut ())
+        self.decide(subject, &mut Once, &mut ())
     }
 
     #[inline]
@@ -133,7 +165,7 @@ impl Plan {
         subject: &Subject<'_>,
         scratch: &mut Scratch,
     ) -> Decision<'s> {
-        self.decide(subject, |segment, attributes| scratch.contains(segment, attributes), &mut ())
+        self.decide(subject, scratch, &mut ())
     }
 
     /// What a subject gets, and the whole way there: each gate that was asked, with what went in and
@@ -142,10 +174,19 @@ impl Plan {
     /// The same code decides as in [`assign`](Self::assign), so the two always agree.
     pub fn explain<'s>(&'s self, subject: &Subject<'_>) -> Explanation<'s> {
         let mut steps = Vec::new();
-        let contains =
-            |segment: &Arc<Segment>, attributes: &dyn Attributes| segment.contains(attributes);
-        let decision = self.decide(subject, contains, &mut steps);
+        let decision = self.decide(subject, &mut Once, &mut steps);
         Explanation::new(decision, steps)
+    }
+
+    /// Whether this plan can go on in place of another that was compiled later. One with guards never
+    /// can: they are told apart by whom they let in alone, and an explanation says more.
+    pub(crate) fn stands_for(&self, other: &Self) -> bool {
+        let plain = match &self.gate {
+            Gate::Closed(_) => true,
+            Gate::Open(open) | Gate::Paused(open) => open.guards.is_none(),
+            Gate::Off(_) | Gate::Shipped(_) => false,
+        };
+        plain && self == other
     }
 
     /// Whether it hashes an id: if not, a subject without one gets an arm as any other.
@@ -161,37 +202,57 @@ impl Plan {
                 Route::Percentage(_) => true,
                 #[cfg(feature = "launchdarkly")]
                 Route::Rollout(_) => true,
-                Route::Segments { targets, fallback } => {
-                    let shares = targets.iter().map(|(_, share)| share).chain([fallback]);
-                    shares.into_iter().any(|share| matches!(share, Share::Split(_)))
+                Route::Segments(targets) => {
+                    let mut shares = targets.list.iter().map(|(_, share)| share);
+                    shares.any(Share::is_split) || targets.fallback.is_split()
                 }
             }
     }
 
+    /// Weights alone decide for most experiments; whatever else there is, is out of their way.
     #[inline]
     fn decide<'s>(
         &'s self,
         subject: &Subject<'_>,
-        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut impl Ask,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        if subject.brings_assignments() {
-            return self.honour(subject, self.now(subject), contains, trace);
+        match self.lot() {
+            Some((open, partition)) if !subject.brings_assignments() => {
+                trace.note(|| Step::Status { status: Status::Active });
+                match self.identify(subject, trace) {
+                    Some(hash) => self.weigh(open, partition, hash, open.traffic_end, trace),
+                    None => self.unidentified(open),
+                }
+            }
+            _ => self.decide_at(subject, self.now(subject), ask, trace),
         }
-        self.proceed(subject, || self.now(subject), None, contains, trace)
+    }
+
+    /// What decides if nothing but weights does.
+    #[inline]
+    pub(super) fn lot(&self) -> Option<(&Open, &Partition)> {
+        match &self.gate {
+            Gate::Open(open @ Open { guards: None, route: Route::Percentage(partition), .. }) => {
+                Some((open, partition))
+            }
+            _ => None,
+        }
     }
 
     /// Decides at this moment, which is needed only if it [reads the clock](Self::reads_clock).
+    #[inline(never)]
     pub(super) fn decide_at<'s>(
         &'s self,
         subject: &Subject<'_>,
         now: Option<Timestamp>,
-        contains: &mut dyn FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
+        trace: &mut impl Trace,
     ) -> Decision<'s> {
         if subject.brings_assignments() {
-            return self.honour(subject, now, contains, &mut ());
+            return self.honour(subject, now, ask, trace);
         }
-        self.proceed(subject, || now, None, contains, &mut ())
+        self.proceed(subject, now, None, ask, trace)
     }
 
     /// Decides about a subject that nothing is forced on and that keeps at most this.
@@ -199,15 +260,15 @@ impl Plan {
     pub(super) fn proceed<'s>(
         &'s self,
         subject: &Subject<'_>,
-        now: impl FnOnce() -> Option<Timestamp>,
+        now: Option<Timestamp>,
         kept: Option<&'s Arm>,
-        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         trace.note(|| Step::Status { status: self.status() });
         match &self.gate {
-            Gate::Open(open) => self.draw(open, subject, now, kept, contains, trace),
-            Gate::Paused(open) => self.stay(open, subject, now(), kept, contains, trace),
+            Gate::Open(open) => self.draw(open, subject, now, kept, ask, trace),
+            Gate::Paused(open) => self.stay(open, subject, now, kept, ask, trace),
             Gate::Closed(status) => self.serve(None, Reason::closed(*status)),
             Gate::Off(off) => {
                 trace.note(|| Step::FlagOff {
@@ -216,7 +277,7 @@ impl Plan {
                 });
                 self.serve(self.off(), Reason::FlagOff)
             }
-            Gate::Shipped(shipped) => self.ship(shipped, subject, contains, trace),
+            Gate::Shipped(shipped) => self.ship(shipped, subject, ask, trace),
         }
     }
 
@@ -238,16 +299,16 @@ impl Plan {
         &'s self,
         open: &'s Open,
         subject: &Subject<'_>,
-        now: impl FnOnce() -> Option<Timestamp>,
+        now: Option<Timestamp>,
         kept: Option<&'s Arm>,
-        contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         if open.guards.is_some() || kept.is_some() {
-            return self.pass(open, subject, now(), kept, contains, trace);
+            return self.pass(open, subject, now, kept, ask, trace);
         }
         match self.identify(subject, trace) {
-            Some(hash) => self.enter(open, hash, open.traffic_end, subject, contains, trace),
+            Some(hash) => self.enter(open, hash, open.traffic_end, subject, ask, trace),
             None => self.unidentified(open),
         }
     }
@@ -260,66 +321,78 @@ impl Plan {
         hash: u64,
         traffic_end: u64,
         subject: &Subject<'_>,
-        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         match &open.route {
+            Route::Percentage(partition) => self.weigh(open, partition, hash, traffic_end, trace),
+            Route::Segments(targets) => {
+                self.target(open, targets, hash, traffic_end, subject, ask, trace)
+            }
             #[cfg(feature = "launchdarkly")]
             Route::Rollout(buckets) => match subject.id(self.subject_kind.as_str()) {
                 Some(id) => self.roll(buckets, id, trace),
                 None => self.unidentified(open),
             },
-            Route::Percentage(partition) => {
-                if let Some(decision) = self.sample(open, hash, traffic_end, trace) {
-                    return decision;
-                }
-                let arm = self.split(partition, hash, open.variation_seed, trace);
-                self.serve(arm, Reason::Split)
-            }
-            Route::Segments { targets, fallback } => {
-                if let Some(decision) = self.sample(open, hash, traffic_end, trace) {
-                    return decision;
-                }
-                let attributes = subject.attributes();
-                let hit = targets.iter().find(|(segment, _)| {
-                    let matched = contains(segment, attributes);
-                    trace.note(|| Step::Segment(Asked::new(segment, attributes, matched)));
-                    matched
-                });
-                let (share, reason) = match hit {
-                    Some((segment, share)) => (share, Reason::Segment(segment.id())),
-                    None => (fallback, Reason::Fallback),
-                };
-                let arm = match share {
-                    Share::Whole(arm) => self.arms.get(usize::from(*arm)),
-                    Share::Split(partition) => {
-                        self.split(partition, hash, open.variation_seed, trace)
-                    }
-                };
-                self.serve(arm, reason)
-            }
         }
     }
 
-    /// Draws the traffic: what a subject outside it gets, or nothing for one within.
+    /// What weights alone give a subject.
     #[inline]
-    fn sample(
-        &self,
-        open: &Open,
+    fn weigh<'s>(
+        &'s self,
+        open: &'s Open,
+        partition: &Partition,
         hash: u64,
         traffic_end: u64,
         trace: &mut impl Trace,
-    ) -> Option<Decision<'_>> {
-        if traffic_end == Partition::POINTS {
-            trace.note(|| Step::Traffic { point: None, end: traffic_end });
-            return None;
+    ) -> Decision<'s> {
+        match open.samples(hash, traffic_end, trace) {
+            true => self.serve(self.split(open, partition, hash, trace), Reason::Split),
+            false => self.pass_by(open),
         }
-        let point = point(hash, open.traffic_seed);
-        trace.note(|| Step::Traffic { point: Some(point), end: traffic_end });
-        (u64::from(point) >= traffic_end).then(|| match open.rest {
+    }
+
+    /// What the first segment that contains a subject gives it.
+    #[inline]
+    fn target<'s>(
+        &'s self,
+        open: &'s Open,
+        targets: &'s Targets,
+        hash: u64,
+        traffic_end: u64,
+        subject: &Subject<'_>,
+        ask: &mut (impl Ask + ?Sized),
+        trace: &mut impl Trace,
+    ) -> Decision<'s> {
+        if !open.samples(hash, traffic_end, trace) {
+            return self.pass_by(open);
+        }
+        let attributes = subject.attributes();
+        let hit = ask.first(targets, attributes);
+        for (place, (segment, _)) in targets.list.iter().enumerate() {
+            if hit.is_none_or(|hit| place <= hit) {
+                let matched = hit == Some(place);
+                trace.note(|| Step::Segment(Asked::new(segment, attributes, matched)));
+            }
+        }
+        let (share, reason) = match hit.and_then(|place| targets.list.get(place)) {
+            Some((segment, share)) => (share, Reason::Segment(segment.id())),
+            None => (&targets.fallback, Reason::Fallback),
+        };
+        let arm = match share {
+            Share::Whole(arm) => self.arms.get(usize::from(*arm)),
+            Share::Split(partition) => self.split(open, partition, hash, trace),
+        };
+        self.serve(arm, reason)
+    }
+
+    /// What a subject outside the traffic gets.
+    pub(super) fn pass_by(&self, open: &Open) -> Decision<'_> {
+        match open.rest {
             Some(control) => self.serve(self.arms.get(usize::from(control)), Reason::Split),
-            None => self.serve(self.outside.as_deref(), Reason::NotSampled),
-        })
+            None => self.serve(self.outside(), Reason::NotSampled),
+        }
     }
 
     /// What a subject without an id gets.
@@ -333,18 +406,17 @@ impl Plan {
     pub(crate) fn numbered(&self, number: u8) -> Option<&Arm> {
         let place = usize::from(number);
         match self.arms.get(place) {
-            None if number == Arm::OUTSIDE => self.outside.as_deref(),
+            None if number == Arm::OUTSIDE => self.outside(),
             None if number == Arm::OFF => self.off(),
-            None => self.others.get(place - self.arms.len()),
+            None => self.beside.as_ref()?.others.get(place - self.arms.len()),
             arm => arm,
         }
     }
 
     #[inline]
     fn identify(&self, subject: &Subject<'_>, trace: &mut impl Trace) -> Option<u64> {
-        let kind = self.subject_kind.as_str();
-        trace.note(|| Step::subject_id(kind, subject));
-        subject.hash(kind)
+        trace.note(|| Step::subject_id(self.subject_kind.as_str(), subject));
+        subject.hash(&self.subject_kind)
     }
 
     /// Takes a subject through the guards and past what it keeps. Out of the way of those who have
@@ -356,14 +428,14 @@ impl Plan {
         subject: &Subject<'_>,
         now: Option<Timestamp>,
         kept: Option<&'s Arm>,
-        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        let outside = || self.outside.as_deref();
+        let outside = || self.outside();
         let guards = open.guards.as_deref();
         let mut traffic_end = open.traffic_end;
         if let Some(guards) = guards {
-            match guards.admit(self.subject_kind.as_str(), subject, now, trace) {
+            match guards.admit(&self.subject_kind, subject, now, trace) {
                 Ok(staged) => traffic_end = traffic_end.max(staged),
                 // Nobody without an id is held out, nor outside of a layer's slots.
                 Err(Reason::MissingSubjectId) if open.route.without_id().is_some() => {}
@@ -373,7 +445,7 @@ impl Plan {
         let chain = guards.and_then(|guards| guards.chain.as_ref());
         if let Some(arm) = kept {
             if let Some(link) = chain
-                && link.elsewhere(subject, now, &mut contains, trace).is_some()
+                && link.elsewhere(subject, now, ask, trace).is_some()
             {
                 return self.serve(outside(), Reason::Elsewhere);
             }
@@ -389,20 +461,20 @@ impl Plan {
             return self.unidentified(open);
         }
         if let Some(link) = chain
-            && link.elsewhere(subject, now, &mut contains, trace).is_some()
+            && link.elsewhere(subject, now, ask, trace).is_some()
         {
             return self.serve(outside(), Reason::Elsewhere);
         }
         let attributes = subject.attributes();
         if let Some(segment) = guards.and_then(|guards| guards.audience.as_ref()) {
-            let targeted = contains(segment, attributes);
+            let targeted = ask.contains(segment, attributes);
             trace.note(|| Step::Audience(Asked::new(segment, attributes, targeted)));
             if !targeted {
                 return self.serve(outside(), Reason::NotTargeted);
             }
         }
         match identified {
-            Some(hash) => self.enter(open, hash, traffic_end, subject, contains, trace),
+            Some(hash) => self.enter(open, hash, traffic_end, subject, ask, trace),
             None => self.unidentified(open),
         }
     }
@@ -411,12 +483,12 @@ impl Plan {
     #[inline]
     fn split(
         &self,
+        open: &Open,
         partition: &Partition,
         hash: u64,
-        seed: u64,
         trace: &mut impl Trace,
     ) -> Option<&Arm> {
-        let point = point(hash, seed);
+        let point = point(hash, open.variation_seed);
         let arm = self.arms.get(partition.owner(point));
         trace.note(|| Step::split(point, partition, arm));
         arm
@@ -430,17 +502,17 @@ impl Plan {
         subject: &Subject<'_>,
         now: Option<Timestamp>,
         kept: Option<&'s Arm>,
-        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
         let paused = self.serve(None, Reason::Paused);
         let Some(arm) = kept else { return paused };
         if let Some(guards) = &open.guards {
-            if guards.admit(self.subject_kind.as_str(), subject, now, trace).is_err() {
+            if guards.admit(&self.subject_kind, subject, now, trace).is_err() {
                 return paused;
             }
             if let Some(link) = &guards.chain
-                && link.elsewhere(subject, now, &mut contains, trace).is_some()
+                && link.elsewhere(subject, now, ask, trace).is_some()
             {
                 return paused;
             }
@@ -452,7 +524,7 @@ impl Plan {
     /// The segments that it asks, in order.
     pub(super) fn targets(&self) -> &[(Arc<Segment>, Share)] {
         match &self.gate {
-            Gate::Open(Open { route: Route::Segments { targets, .. }, .. }) => targets,
+            Gate::Open(Open { route: Route::Segments(targets), .. }) => &targets.list,
             _ => &[],
         }
     }
@@ -469,19 +541,24 @@ impl Plan {
 
     /// What the flag serves while it is off.
     pub(crate) fn off(&self) -> Option<&Arm> {
-        self.off.as_deref()
+        self.beside.as_ref()?.off.as_ref()
+    }
+
+    /// What those get who are no part of the experiment.
+    pub(crate) fn outside(&self) -> Option<&Arm> {
+        self.beside.as_ref()?.outside.as_ref()
     }
 
     /// What those get who are held out.
     pub(crate) fn held_out(&self) -> Option<&Arm> {
-        self.off().or(self.outside.as_deref())
+        self.off().or(self.outside())
     }
 
     /// What is served to those whom a guard does not let in.
     pub(super) fn left_out(&self, reason: Reason<'_>) -> Option<&Arm> {
         match reason {
             Reason::HeldOut => self.held_out(),
-            reason if reason.is_outside() => self.outside.as_deref(),
+            reason if reason.is_outside() => self.outside(),
             _ => None,
         }
     }

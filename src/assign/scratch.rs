@@ -37,7 +37,8 @@ impl Scratch {
         self.used = 0;
     }
 
-    pub(crate) fn contains(&mut self, segment: &Arc<Segment>, attributes: &dyn Attributes) -> bool {
+    /// Whether a segment matches this subject.
+    pub(super) fn recall(&mut self, segment: &Arc<Segment>, attributes: &dyn Attributes) -> bool {
         let address = Arc::as_ptr(segment).addr();
         let round = self.round;
         if let Some(known) = self.slot(address).filter(|slot| slot.round == round) {

@@ -1,12 +1,11 @@
 //! What a completed experiment serves that ships its winner.
 
-use std::sync::Arc;
-
+use super::ask::Ask;
 use super::explain::{Asked, Step, Trace};
 use super::guards::{Guards, Surroundings};
 use super::plan::{Arm, Plan};
-use super::{Attributes, Decision, Reason, Subject};
-use crate::model::{Design, Experiment, Segment, Status};
+use super::{Decision, Reason, Subject};
+use crate::model::{Design, Experiment, Status};
 
 /// What decides while a winner is shipped.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,17 +38,17 @@ impl Plan {
         &'s self,
         shipped: &'s Shipped,
         subject: &Subject<'_>,
-        mut contains: impl FnMut(&Arc<Segment>, &dyn Attributes) -> bool,
+        ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        let outside = || self.outside.as_deref();
+        let outside = || self.outside();
         if let Some(guards) = &shipped.guards {
-            if let Err(reason) = guards.admit(self.subject_kind().as_str(), subject, None, trace) {
+            if let Err(reason) = guards.admit(self.subject_kind(), subject, None, trace) {
                 return self.serve(self.left_out(reason), reason);
             }
             if let Some(segment) = &guards.audience {
                 let attributes = subject.attributes();
-                let targeted = contains(segment, attributes);
+                let targeted = ask.contains(segment, attributes);
                 trace.note(|| Step::Audience(Asked::new(segment, attributes, targeted)));
                 if !targeted {
                     return self.serve(outside(), Reason::NotTargeted);

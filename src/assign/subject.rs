@@ -39,10 +39,16 @@ use crate::time::{Clock, Timestamp};
 #[derive(Clone)]
 pub struct Subject<'a> {
     first: Id<'a>,
-    others: Vec<Id<'a>>,
+    more: Option<Box<More<'a>>>,
     attributes: &'a dyn Attributes,
-    brought: Vec<Brought<'a>>,
     clock: &'a dyn Clock,
+}
+
+/// What most subjects do without, so that those are made at little cost.
+#[derive(Clone, Default)]
+struct More<'a> {
+    ids: Vec<Id<'a>>,
+    brought: Vec<Brought<'a>>,
 }
 
 /// The clock of a subject that brings none.
@@ -66,7 +72,8 @@ pub(crate) enum BroughtBy {
 
 #[derive(Clone, Copy)]
 struct Id<'a> {
-    kind: &'a str,
+    /// Nothing for the default kind.
+    kind: Option<&'a str>,
     /// Nothing if only the hash is known.
     text: Option<&'a str>,
     hash: u64,
@@ -75,15 +82,30 @@ struct Id<'a> {
 impl<'a> Id<'a> {
     #[inline]
     fn new(kind: &'a str, id: &'a str) -> Self {
-        Self { kind, text: Some(id), hash: subject_hash(id) }
+        Self { kind: own(kind), text: Some(id), hash: subject_hash(id) }
     }
+
+    #[inline]
+    fn is_of(&self, kind: Option<&str>) -> bool {
+        match (self.kind, kind) {
+            (None, None) => true,
+            (Some(own), Some(kind)) => own == kind,
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+}
+
+/// A kind unless it is the default.
+#[inline]
+fn own(kind: &str) -> Option<&str> {
+    Some(kind).filter(|kind| *kind != SubjectKind::DEFAULT)
 }
 
 impl<'a> Subject<'a> {
     /// A subject with an id of the kind `device`.
     #[inline]
     pub fn new(id: &'a str) -> Self {
-        Self::of(SubjectKind::DEFAULT, id)
+        Self::identified(Id { kind: None, text: Some(id), hash: subject_hash(id) })
     }
 
     /// A subject with an id of another kind.
@@ -94,22 +116,22 @@ impl<'a> Subject<'a> {
 
     /// A subject whose id has been hashed elsewhere.
     #[inline]
-    pub(crate) fn hashed(kind: &'a str, hash: u64) -> Self {
-        Self::identified(Id { kind, text: None, hash })
+    pub(crate) fn hashed(kind: &'a SubjectKind, hash: u64) -> Self {
+        Self::identified(Id { kind: kind.own(), text: None, hash })
     }
 
     #[inline]
     fn identified(first: Id<'a>) -> Self {
-        Self { first, others: Vec::new(), attributes: &(), brought: Vec::new(), clock: &SYSTEM }
+        Self { first, more: None, attributes: &(), clock: &SYSTEM }
     }
 
     /// The same subject with an id of one more kind; a kind that it has already gets the new id.
     pub fn with_id(mut self, kind: &'a str, id: &'a str) -> Self {
         let id = Id::new(kind, id);
-        let known = std::iter::once(&mut self.first).chain(&mut self.others);
-        match known.into_iter().find(|known| known.kind == kind) {
+        let others = self.more.iter_mut().flat_map(|more| &mut more.ids);
+        match std::iter::once(&mut self.first).chain(others).find(|known| known.is_of(id.kind)) {
             Some(known) => *known = id,
-            None => self.others.push(id),
+            None => self.more.get_or_insert_default().ids.push(id),
         }
         self
     }
@@ -158,13 +180,13 @@ impl<'a> Subject<'a> {
     }
 
     fn bring(mut self, brought: Brought<'a>) -> Self {
-        self.brought.push(brought);
+        self.more.get_or_insert_default().brought.push(brought);
         self
     }
 
     /// The id of a kind; `None` if it is missing or empty.
     pub fn id(&self, kind: &str) -> Option<&'a str> {
-        self.find(kind).and_then(|id| id.text)
+        self.find(own(kind)).and_then(|id| id.text)
     }
 
     /// The attributes.
@@ -186,7 +208,7 @@ impl<'a> Subject<'a> {
 
     #[inline]
     pub(crate) fn brings_assignments(&self) -> bool {
-        !self.brought.is_empty()
+        self.more.as_ref().is_some_and(|more| !more.brought.is_empty())
     }
 
     /// The experiments that the subject is attached to, then those that once gave it an assignment,
@@ -195,7 +217,7 @@ impl<'a> Subject<'a> {
     pub(crate) fn kept_experiments(&self) -> impl Iterator<Item = &'a str> {
         let by = |by| {
             let own = move |brought: &&Brought<'a>| brought.by == by;
-            self.brought.iter().filter(own).map(|brought| brought.experiment_id)
+            self.all_brought().filter(own).map(|brought| brought.experiment_id)
         };
         by(BroughtBy::Attached).chain(by(BroughtBy::Kept))
     }
@@ -207,30 +229,39 @@ impl<'a> Subject<'a> {
         by: BroughtBy,
     ) -> impl Iterator<Item = &'a str> {
         let own = move |b: &&Brought<'a>| b.experiment_id == experiment_id && b.by == by;
-        self.brought.iter().filter(own).map(|brought| brought.variation_id)
+        self.all_brought().filter(own).map(|brought| brought.variation_id)
+    }
+
+    fn all_brought(&self) -> impl Iterator<Item = &Brought<'a>> {
+        self.more.iter().flat_map(|more| &more.brought)
+    }
+
+    /// The hash of its id of a kind.
+    #[inline]
+    pub(crate) fn hash(&self, kind: &SubjectKind) -> Option<u64> {
+        self.find(kind.own()).map(|id| id.hash)
     }
 
     #[inline]
-    pub(crate) fn hash(&self, kind: &str) -> Option<u64> {
-        self.find(kind).map(|id| id.hash)
-    }
-
-    #[inline]
-    fn find(&self, kind: &str) -> Option<&Id<'a>> {
-        let found = if self.first.kind == kind {
-            Some(&self.first)
-        } else {
-            self.others.iter().find(|id| id.kind == kind)
+    fn find(&self, kind: Option<&str>) -> Option<&Id<'a>> {
+        let found = match self.first.is_of(kind) {
+            true => Some(&self.first),
+            false => self.find_other(kind),
         };
-        found.filter(|id| id.text != Some(""))
+        found.filter(|id| id.text.is_none_or(|text| !text.is_empty()))
+    }
+
+    #[inline(never)]
+    fn find_other(&self, kind: Option<&str>) -> Option<&Id<'a>> {
+        self.more.as_ref()?.ids.iter().find(|id| id.is_of(kind))
     }
 }
 
 impl fmt::Debug for Subject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids = std::iter::once(&self.first)
-            .chain(&self.others)
-            .map(|id| (id.kind, id.text.unwrap_or_default()));
+            .chain(self.more.iter().flat_map(|more| &more.ids))
+            .map(|id| (id.kind.unwrap_or(SubjectKind::DEFAULT), id.text.unwrap_or_default()));
         f.debug_map().entries(ids).finish()
     }
 }

@@ -1,9 +1,10 @@
 //! Validated texts.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::{Serialize, Serializer};
 
 use super::{check_count, check_distinct, checked};
@@ -79,7 +80,7 @@ macro_rules! texts {
     ($($(#[$meta:meta])* $name:ident $min:literal..=$max:literal $check:ident;)+) => {$(
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// The text.
@@ -103,39 +104,46 @@ macro_rules! texts {
             }
         }
 
+        text!($name);
+    )+};
+}
+
+/// What every validated text does.
+macro_rules! text {
+    ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl PartialEq<str> for $name {
             fn eq(&self, other: &str) -> bool {
-                *self.0 == *other
+                self.as_str() == other
             }
         }
 
         impl PartialEq<&str> for $name {
             fn eq(&self, other: &&str) -> bool {
-                *self.0 == **other
+                self.as_str() == *other
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -146,7 +154,7 @@ macro_rules! texts {
         }
 
         deserialize!($name);
-    )+};
+    };
 }
 
 texts! {
@@ -169,9 +177,6 @@ texts! {
     /// A word to find experiments by: 1 to 255 characters on one line, neither beginning nor
     /// ending with a space.
     Tag 1..=255 check_line;
-
-    /// What is assigned, such as `device` or `user`: 1 to 64 letters, digits and `. _ -`.
-    SubjectKind 1..=64 check_word;
 
     /// What an experiment mixes into its hash, so that it splits subjects independently of all
     /// others: 1 to 255 characters.
@@ -204,16 +209,57 @@ texts! {
     AnnotationKey 1..=255 check_line;
 }
 
+/// What is assigned, such as `device` or `user`: 1 to 64 letters, digits and `. _ -`.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct SubjectKind(
+    /// Nothing for the kind of a subject that does not say, so that telling it from others takes no
+    /// look at the text.
+    Option<ArcStr>,
+);
+
 impl SubjectKind {
     /// The kind of a subject that does not say: `device`.
     pub const DEFAULT: &'static str = "device";
-}
 
-impl Default for SubjectKind {
-    fn default() -> Self {
-        Self(Self::DEFAULT.into())
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.own().unwrap_or(Self::DEFAULT)
+    }
+
+    /// The text unless it is [`DEFAULT`](Self::DEFAULT).
+    #[inline]
+    pub(crate) fn own(&self) -> Option<&str> {
+        self.0.as_deref()
     }
 }
+
+impl FromStr for SubjectKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let rule = match (check_length(text, 1, 64), check_word(text)) {
+            (Err(_), _) => "must have 1 to 64 characters",
+            (Ok(()), Err(rule)) => rule,
+            (Ok(()), Ok(())) if text == Self::DEFAULT => return Ok(Self(None)),
+            (Ok(()), Ok(())) => return Ok(Self(Some(text.into()))),
+        };
+        Err(Error::invalid(rule).with_value(text))
+    }
+}
+
+impl Ord for SubjectKind {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for SubjectKind {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+text!(SubjectKind);
 
 impl Flow {
     /// The flow that stands for every surface.
@@ -225,7 +271,7 @@ macro_rules! salts {
         impl From<&crate::id::$id> for Salt {
             fn from(id: &crate::id::$id) -> Self {
                 // An id is a valid salt: 5 to 255 characters.
-                Self(id.as_str().into())
+                Self(crate::id::Shared::shared(id))
             }
         }
     )+};

@@ -85,7 +85,7 @@ impl Draws {
             Some(Self { fate, ..Self::default() })
         };
         let Some(plan) = plan else { return nothing() };
-        let outside = Fate::Done(Place::arm(plan.outside.as_deref(), false));
+        let outside = Fate::Done(Place::arm(plan.outside(), false));
         let held_out = Fate::Done(Place::arm(plan.held_out(), false));
         let open = match &plan.gate {
             Gate::Open(open) => open,
@@ -163,14 +163,14 @@ fn draw_of_rollout(plan: &Plan, buckets: &Buckets) -> Draw {
 fn draw_of_variation(open: &Open, arm: impl Fn(usize) -> Fate) -> Option<Draw> {
     let partition = match &open.route {
         Route::Percentage(partition) => partition,
-        Route::Segments { targets, fallback } if targets.is_empty() => match fallback {
+        Route::Segments(targets) if targets.list.is_empty() => match &targets.fallback {
             Share::Split(partition) => partition,
             Share::Whole(number) => {
                 let all = vec![(Partition::POINTS, arm(usize::from(*number)))];
                 return Some(Draw { key: Key::Seed(open.variation_seed), slices: all });
             }
         },
-        Route::Segments { .. } => return None,
+        Route::Segments(_) => return None,
         #[cfg(feature = "launchdarkly")]
         Route::Rollout(_) => return None,
     };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::table::Table;
 use super::{Held, Snapshot};
 use crate::assign::{Decision, Explanation, Members, Plan, Reason, Subject};
 use crate::id::ExperimentId;
@@ -82,7 +81,7 @@ impl Snapshot {
 
     /// The names of the chains that have members, in an order that depends only on which there are.
     pub fn chains(&self) -> impl Iterator<Item = &ChainName> {
-        self.chains.iter().map(|(name, _)| name)
+        self.chains.iter().map(|members| &members.name)
     }
 }
 
@@ -144,9 +143,8 @@ impl Snapshot {
         if experiment.chain().is_none() {
             return 0;
         }
-        let ids = self.chained.values().flat_map(Table::iter);
-        let others = ids.filter(|(id, ())| **id != *experiment.id());
-        let others = others.filter_map(|(id, ())| self.experiment(id));
+        let others = self.all_chained().filter(|id| **id != *experiment.id());
+        let others = others.filter_map(|id| self.experiment(id));
         let at_once = others.filter(|other| other.iteration.started_at == Some(now));
         at_once.map(|other| other.iteration.turn.saturating_add(1)).max().unwrap_or(0)
     }
@@ -155,8 +153,8 @@ impl Snapshot {
     /// been compiled or has gone.
     pub(super) fn link(&mut self, names: impl IntoIterator<Item = ChainName>) {
         for name in names {
-            let ids = self.chained.get(name.as_str()).into_iter().flat_map(Table::iter);
-            let held = ids.filter_map(|(id, ())| self.experiments.get(id.as_str()));
+            let ids = self.chained_in(name.as_str());
+            let held = ids.filter_map(|id| self.experiments.get(id.as_str()));
             let mut held: Vec<Arc<Held>> =
                 held.filter(|held| held.alone.is_some()).map(Arc::clone).collect();
             held.sort_unstable_by(|a, b| order(&a.experiment).cmp(&order(&b.experiment)));
@@ -164,12 +162,12 @@ impl Snapshot {
             let members = Arc::new(Members { name: name.clone(), plans });
             for (place, (held, alone)) in held.iter().zip(&members.plans).enumerate() {
                 let experiment = held.experiment.clone();
-                let plan = alone.linked(&members, place);
+                let plan = Arc::new(alone.linked(&members, place));
                 self.hold(Held { experiment, plan, alone: Some(Arc::clone(alone)) });
             }
             match members.plans.is_empty() {
                 true => drop(self.chains.remove(name.as_str())),
-                false => drop(self.chains.insert(name, members)),
+                false => drop(self.chains.insert(members)),
             }
         }
     }

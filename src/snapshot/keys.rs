@@ -1,6 +1,6 @@
 //! Who is called what: keys, and the names of what has none.
 
-use std::sync::Arc;
+use arcstr::ArcStr;
 
 use super::Snapshot;
 use super::table::Table;
@@ -12,37 +12,37 @@ use crate::model::{
 /// Who has which key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
-    pub(super) flags: Table<Key, Arc<str>>,
-    pub(super) experiments: Table<Key, Arc<str>>,
-    pub(super) layers: Table<Key, Arc<str>>,
-    pub(super) holdouts: Table<Key, Arc<str>>,
-    pub(super) metrics: Table<Key, Arc<str>>,
+    pub(super) flags: Table<(Key, ArcStr)>,
+    pub(super) experiments: Table<(Key, ArcStr)>,
+    pub(super) layers: Table<(Key, ArcStr)>,
+    pub(super) holdouts: Table<(Key, ArcStr)>,
+    pub(super) metrics: Table<(Key, ArcStr)>,
 }
 
 impl Snapshot {
     /// An experiment by key.
     pub fn experiment_by_key(&self, key: &str) -> Option<&Experiment> {
-        self.experiment(self.keys.experiments.get(key)?)
+        self.experiment(&*self.keys.experiments.get(key)?.1)
     }
 
     /// A flag by key.
     pub fn flag_by_key(&self, key: &str) -> Option<&Flag> {
-        self.flag(self.keys.flags.get(key)?)
+        self.flag(&*self.keys.flags.get(key)?.1)
     }
 
     /// A layer by key.
     pub fn layer_by_key(&self, key: &str) -> Option<&Layer> {
-        self.layer(self.keys.layers.get(key)?)
+        self.layer(&*self.keys.layers.get(key)?.1)
     }
 
     /// A holdout by key.
     pub fn holdout_by_key(&self, key: &str) -> Option<&Holdout> {
-        self.holdout(self.keys.holdouts.get(key)?)
+        self.holdout(&*self.keys.holdouts.get(key)?.1)
     }
 
     /// A metric by key.
     pub fn metric_by_key(&self, key: &str) -> Option<&Metric> {
-        self.metric(self.keys.metrics.get(key)?)
+        self.metric(&*self.keys.metrics.get(key)?.1)
     }
 
     /// Checks that a metric's key, if it has one, is its own.
@@ -52,7 +52,7 @@ impl Snapshot {
                 check_key_free(Some(key.as_str()), own.id.as_str(), key)
             }
             Some(key) => {
-                let taken = self.keys.metrics.get(key.as_str()).map(|id| &**id);
+                let taken = self.keys.metrics.get(key.as_str()).map(|(_, id)| id.as_str());
                 check_key_free(taken, own.id.as_str(), key)
             }
             None => Ok(()),
@@ -92,13 +92,13 @@ impl Snapshot {
 fn check_free<'s>(
     id: &str,
     (key, name): (&Option<Key>, &Name),
-    keys: &'s Table<Key, Arc<str>>,
+    keys: &'s Table<(Key, ArcStr)>,
     named: impl Fn(&Name) -> Option<&'s str>,
     is_id: impl Fn(&Key) -> bool,
 ) -> Result<(), Error> {
     match key {
         Some(key) if is_id(key) => check_key_free(Some(key.as_str()), id, key),
-        Some(key) => check_key_free(keys.get(key.as_str()).map(|id| &**id), id, key),
+        Some(key) => check_key_free(keys.get(key.as_str()).map(|(_, id)| id.as_str()), id, key),
         None => check_name_free(named(name), id, name.as_str()),
     }
 }

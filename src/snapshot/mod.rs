@@ -11,10 +11,13 @@ mod readiness;
 mod revisions;
 mod store;
 mod table;
+mod users;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 pub use chain::Chain;
 pub use readiness::Readiness;
@@ -24,13 +27,14 @@ pub(crate) use json::not_ready;
 use readiness::check_shape;
 
 use crate::assign::{Decision, Explanation, Members, Plan, Scratch, Subject, Surroundings};
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, VariationId};
 use crate::model::{
-    ChainName, Experiment, Flag, Holdout, Layer, Metric, Name, Segment, Settings, Status, Variation,
+    Experiment, Flag, Holdout, Layer, Metric, Name, Segment, Settings, Status, Variation,
 };
 use crate::time::Timestamp;
 use keys::Keys;
-use table::Table;
+use table::{Entry, Table};
+use users::Users;
 
 /// Everything that an engine holds, at one moment: immutable, complete, consistent.
 ///
@@ -71,44 +75,67 @@ pub struct Snapshot {
     pub(crate) sequence: u64,
     pub(crate) updated_at: Timestamp,
     pub(crate) settings: Settings,
-    flags: Table<FlagId, Arc<Flag>>,
-    segments: Table<SegmentId, Arc<Segment>>,
-    experiments: Table<ExperimentId, Arc<Held>>,
-    layers: Table<LayerId, Arc<Layer>>,
-    holdouts: Table<HoldoutId, Arc<Holdout>>,
+    flags: Table<Arc<Flag>>,
+    segments: Table<Arc<Segment>>,
+    experiments: Table<Arc<Held>>,
+    layers: Table<Arc<Layer>>,
+    holdouts: Table<Arc<Holdout>>,
     /// The layer and the holdouts of each experiment that has any.
-    memberships: Table<ExperimentId, Membership>,
-    /// The experiments that assign.
-    active: Table<ExperimentId, Arc<Held>>,
+    memberships: Table<(ExperimentId, Membership)>,
+    /// The plans of the experiments that assign, away from the documents.
+    active: Table<Arc<Plan>>,
     /// The flag of each variation.
-    variations: Table<VariationId, FlagId>,
+    variations: Table<(VariationId, FlagId)>,
     names: Names,
-    /// The experiments that name a flag, variation, segment or metric.
+    /// The experiments that use a flag, segment or metric.
     users: Users,
-    /// The experiments of which a run froze a flag or segment, which may have been deleted since.
-    runs: Users,
     /// The active experiments by flow.
     flows: Users,
     keys: Keys,
-    metrics: Table<MetricId, Arc<Metric>>,
+    metrics: Table<Arc<Metric>>,
     /// The groups that a metric is in.
-    groups: Table<MetricId, BTreeSet<MetricId>>,
+    groups: Table<(MetricId, BTreeSet<MetricId>)>,
     /// The active and paused experiments by the name of their chain.
     chained: Users,
     /// The members of each chain that has any.
-    chains: Table<ChainName, Arc<Members>>,
+    chains: Table<Arc<Members>>,
 }
-
-/// Experiments by the id of what they use.
-type Users = Table<Arc<str>, Table<ExperimentId, ()>>;
 
 /// An experiment and its plan.
 #[derive(Debug, Clone, PartialEq)]
 struct Held {
     experiment: Experiment,
-    plan: Plan,
+    plan: Arc<Plan>,
     /// The plan as if there were no chain, if it is a member of one.
     alone: Option<Arc<Plan>>,
+}
+
+macro_rules! keyed_by {
+    ($($entry:ty: $($field:ident).+;)+) => {$(
+        impl Entry for $entry {
+            #[inline]
+            fn key(&self) -> &str {
+                self.$($field).+.as_str()
+            }
+        }
+    )+};
+}
+
+keyed_by! {
+    Flag: id;
+    Held: experiment.id;
+    Holdout: id;
+    Layer: id;
+    Members: name;
+    Metric: id;
+    Segment: id;
+}
+
+impl Entry for Plan {
+    #[inline]
+    fn key(&self) -> &str {
+        self.experiment_id().as_str()
+    }
 }
 
 /// The layer and the holdouts of an experiment.
@@ -122,11 +149,11 @@ struct Membership {
 /// Who has which name, of those without a key.
 #[derive(Debug, Clone, Default)]
 struct Names {
-    flags: Table<Name, Arc<str>>,
-    segments: Table<Name, Arc<str>>,
-    experiments: Table<Name, Arc<str>>,
-    layers: Table<Name, Arc<str>>,
-    holdouts: Table<Name, Arc<str>>,
+    flags: Table<(Name, ArcStr)>,
+    segments: Table<(Name, ArcStr)>,
+    experiments: Table<(Name, ArcStr)>,
+    layers: Table<(Name, ArcStr)>,
+    holdouts: Table<(Name, ArcStr)>,
 }
 
 impl Snapshot {
@@ -193,13 +220,24 @@ impl Snapshot {
         scratch: &mut Scratch,
     ) -> impl Iterator<Item = Decision<'s>> {
         scratch.begin();
-        self.active.values().map(|held| held.plan.assign_with(subject, scratch))
+        self.active.iter().map(|plan| plan.assign_with(subject, scratch))
     }
 
     /// The plan of an experiment, to assign many subjects to it.
     #[inline]
     pub fn plan(&self, experiment: impl AsRef<str>) -> Option<&Plan> {
-        self.experiments.get(experiment.as_ref()).map(|held| &held.plan)
+        let id = experiment.as_ref();
+        let hash = Plan::hash(id);
+        match self.active.get_hashed(hash, id) {
+            Some(plan) => Some(plan),
+            None => self.idle_plan(hash, id),
+        }
+    }
+
+    /// The plan of an experiment that is not active.
+    #[inline(never)]
+    fn idle_plan(&self, hash: u64, id: &str) -> Option<&Plan> {
+        self.experiments.get_hashed(hash, id).map(|held| &*held.plan)
     }
 
     /// The plan by which an experiment would assign if it were active, whatever its status: what its
@@ -234,7 +272,7 @@ impl Snapshot {
 
     /// All experiments, in an order that depends only on which there are; sort for people.
     pub fn experiments(&self) -> impl Iterator<Item = &Experiment> {
-        self.experiments.values().map(|held| &held.experiment)
+        self.experiments.iter().map(|held| &held.experiment)
     }
 
     /// How many experiments there are.
@@ -249,12 +287,12 @@ impl Snapshot {
 
     /// All flags, in an order that depends only on which there are; sort for people.
     pub fn flags(&self) -> impl Iterator<Item = &Flag> {
-        self.flags.values().map(|flag| &**flag)
+        self.flags.iter().map(|flag| &**flag)
     }
 
     /// A variation by id, which is unique among all flags.
     pub fn variation(&self, id: impl AsRef<str>) -> Option<&Variation> {
-        let flag = self.flag(self.variations.get(id.as_ref())?)?;
+        let flag = self.flag(&self.variations.get(id.as_ref())?.1)?;
         flag.variations().get(id.as_ref())
     }
 
@@ -265,7 +303,7 @@ impl Snapshot {
 
     /// All segments, in an order that depends only on which there are; sort for people.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.values().map(|segment| &**segment)
+        self.segments.iter().map(|segment| &**segment)
     }
 
     /// A layer by id.
@@ -275,12 +313,12 @@ impl Snapshot {
 
     /// All layers, in an order that depends only on which there are; sort for people.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.values().map(|layer| &**layer)
+        self.layers.iter().map(|layer| &**layer)
     }
 
     /// The layer that an experiment is a member of.
     pub fn layer_of(&self, experiment: impl AsRef<str>) -> Option<&Layer> {
-        self.layer(self.memberships.get(experiment.as_ref())?.layer.as_ref()?)
+        self.layer(self.memberships.get(experiment.as_ref())?.1.layer.as_ref()?)
     }
 
     /// A holdout by id.
@@ -290,14 +328,14 @@ impl Snapshot {
 
     /// All holdouts, in an order that depends only on which there are; sort for people.
     pub fn holdouts(&self) -> impl Iterator<Item = &Holdout> {
-        self.holdouts.values().map(|holdout| &**holdout)
+        self.holdouts.iter().map(|holdout| &**holdout)
     }
 
     /// The holdouts that keep subjects out of an experiment, in the order of their ids, with those
     /// that have ended.
     pub fn holdouts_of(&self, experiment: impl AsRef<str>) -> impl Iterator<Item = &Holdout> {
         let membership = self.memberships.get(experiment.as_ref());
-        let ids = membership.into_iter().flat_map(|membership| &membership.holdouts);
+        let ids = membership.into_iter().flat_map(|(_, membership)| &membership.holdouts);
         ids.filter_map(|id| self.holdout(id))
     }
 
@@ -308,41 +346,17 @@ impl Snapshot {
 
     /// All metrics, in an order that depends only on which there are; sort for people.
     pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
-        self.metrics.values().map(|metric| &**metric)
+        self.metrics.iter().map(|metric| &**metric)
     }
 
     /// The groups that a metric is in, in the order of their ids.
     pub fn groups_of(&self, metric: impl AsRef<str>) -> impl Iterator<Item = &Metric> {
-        let ids = self.groups.get(metric.as_ref()).into_iter().flatten();
+        let ids = self.groups.get(metric.as_ref()).into_iter().flat_map(|(_, ids)| ids);
         ids.filter_map(|id| self.metric(id))
     }
 
-    /// The experiments, archived ones aside, whose design or [draft](Experiment::draft) names this
-    /// flag, variation or segment, be it as audience, or whose analysis names this metric.
-    pub fn used_by(&self, id: impl AsRef<str>) -> impl Iterator<Item = &ExperimentId> {
-        let users = self.users.get(id.as_ref()).into_iter().flat_map(Table::iter);
-        users
-            .map(|(id, ())| id)
-            .filter(|id| self.experiment(id).is_some_and(|user| user.status != Status::Archived))
-    }
-
-    /// The same with archived experiments, which may mean by it what has been deleted.
-    pub(crate) fn ever_used_by(&self, id: &str) -> impl Iterator<Item = &ExperimentId> {
-        self.users.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
-    }
-
-    /// The experiments of which a run rests on this flag or segment.
-    pub(crate) fn runs_on(&self, id: &str) -> impl Iterator<Item = &ExperimentId> {
-        self.runs.get(id).into_iter().flat_map(Table::iter).map(|(id, ())| id)
-    }
-
-    /// The experiments that are active on this flow, and on no other than it.
-    pub fn active_on(&self, flow: &str) -> impl Iterator<Item = &ExperimentId> {
-        self.flows.get(flow).into_iter().flat_map(Table::iter).map(|(id, ())| id)
-    }
-
     pub(crate) fn active(&self) -> impl Iterator<Item = &Experiment> {
-        self.active.values().map(|held| &held.experiment)
+        self.active.iter().filter_map(|plan| self.experiment(plan.experiment_id()))
     }
 
     pub(crate) fn shared_flag(&self, id: &str) -> Option<&Arc<Flag>> {
@@ -354,32 +368,32 @@ impl Snapshot {
     }
 
     pub(crate) fn flag_of_variation(&self, id: &VariationId) -> Option<&FlagId> {
-        self.variations.get(id.as_str())
+        self.variations.get(id.as_str()).map(|(_, flag_id)| flag_id)
     }
 
     /// Who has this name among the flags without a key.
     pub(crate) fn flag_named(&self, name: &Name) -> Option<&str> {
-        self.names.flags.get(name.as_str()).map(|id| &**id)
+        self.names.flags.get(name.as_str()).map(|(_, id)| id.as_str())
     }
 
     /// Who has this name among the segments.
     pub(crate) fn segment_named(&self, name: &Name) -> Option<&str> {
-        self.names.segments.get(name.as_str()).map(|id| &**id)
+        self.names.segments.get(name.as_str()).map(|(_, id)| id.as_str())
     }
 
     /// Who has this name among the experiments without a key.
     pub(crate) fn experiment_named(&self, name: &Name) -> Option<&str> {
-        self.names.experiments.get(name.as_str()).map(|id| &**id)
+        self.names.experiments.get(name.as_str()).map(|(_, id)| id.as_str())
     }
 
     /// Who has this name among the layers without a key.
     pub(crate) fn layer_named(&self, name: &Name) -> Option<&str> {
-        self.names.layers.get(name.as_str()).map(|id| &**id)
+        self.names.layers.get(name.as_str()).map(|(_, id)| id.as_str())
     }
 
     /// Who has this name among the holdouts without a key.
     pub(crate) fn holdout_named(&self, name: &Name) -> Option<&str> {
-        self.names.holdouts.get(name.as_str()).map(|id| &**id)
+        self.names.holdouts.get(name.as_str()).map(|(_, id)| id.as_str())
     }
 }
 

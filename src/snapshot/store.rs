@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::design::segments_of;
+use arcstr::ArcStr;
+
 use super::table::Table;
 use super::{Held, Membership, Snapshot};
 use crate::assign::{Plan, Surroundings};
-use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, VariationId};
+use crate::id::{ExperimentId, FlagId, HoldoutId, LayerId, MetricId, SegmentId, Shared};
 use crate::model::{
-    ChainName, Draft, Experiment, Flag, Holdout, Key, Layer, Metric, Name, PastIteration, Rollout,
-    Segment, Status,
+    ChainName, Experiment, Flag, Holdout, Key, Layer, Metric, Name, Segment, Status,
 };
 
 impl Snapshot {
     /// Puts a flag in place of the one with its id, if there is one.
     pub(crate) fn put_flag(&mut self, flag: Flag) {
         let flag = Arc::new(flag);
-        let before = self.flags.insert(flag.id.clone(), Arc::clone(&flag));
+        let before = self.flags.insert(Arc::clone(&flag));
         self.recompile_users(
             &flag.id,
             before.as_deref().is_none_or(|before| switched(before, &flag)),
@@ -32,7 +32,7 @@ impl Snapshot {
         }
         for id in flag.variations.keys() {
             if self.variations.get(id.as_str()).is_none() {
-                self.variations.insert(id.clone(), flag.id.clone());
+                self.variations.insert((id.clone(), flag.id.clone()));
             }
         }
     }
@@ -40,9 +40,9 @@ impl Snapshot {
     /// Gives the experiments on a flag that never ran its present configs, which nothing froze for
     /// them, and all of them its switch if that has become different.
     fn recompile_users(&mut self, flag: &FlagId, switched: bool) {
-        let users = self.users.get(flag.as_str()).into_iter().flat_map(Table::iter);
-        let stale: Vec<ExperimentId> = users
-            .filter_map(|(id, ())| self.experiment(id))
+        let stale: Vec<ExperimentId> = self
+            .ever_used_by(flag.as_str())
+            .filter_map(|id| self.experiment(id))
             .filter(|experiment| switched || experiment.iteration.design.is_none())
             .map(|experiment| experiment.id.clone())
             .collect();
@@ -64,7 +64,7 @@ impl Snapshot {
     /// Puts a segment in place of the one with its id, if there is one.
     pub(crate) fn put_segment(&mut self, segment: Segment) {
         let segment = Arc::new(segment);
-        let before = self.segments.insert(segment.id.clone(), Arc::clone(&segment));
+        let before = self.segments.insert(Arc::clone(&segment));
         let named = before.as_ref().map(|before| &before.name);
         rename(&mut self.names.segments, named, Some((&segment.name, segment.id.shared())));
     }
@@ -86,7 +86,8 @@ impl Snapshot {
     pub(super) fn put_unlinked(&mut self, experiment: Experiment) -> BTreeSet<ChainName> {
         let plan = Plan::compile(&experiment, &self.around(&experiment));
         let link = experiment.linked().filter(|_| plan.is_link());
-        let alone = link.map(|_| Arc::new(plan.clone()));
+        let plan = Arc::new(plan);
+        let alone = link.map(|_| Arc::clone(&plan));
         let (before, held) = self.hold(Held { experiment, plan, alone });
         let old = before.as_ref().map(|before| (&before.experiment.key, &before.experiment.name));
         let id = held.experiment.id.shared();
@@ -103,16 +104,22 @@ impl Snapshot {
     }
 
     /// Puts an experiment in place of the one with its id, and returns both.
-    pub(super) fn hold(&mut self, held: Held) -> (Option<Arc<Held>>, Arc<Held>) {
+    pub(super) fn hold(&mut self, mut held: Held) -> (Option<Arc<Held>>, Arc<Held>) {
+        let id = held.experiment.id.clone();
+        let before = self.experiments.get(id.as_str()).map(|before| &before.plan);
+        if let Some(before) = before.filter(|before| before.stands_for(&held.plan)) {
+            held.plan = Arc::clone(before);
+        }
         let held = Arc::new(held);
-        let id = &held.experiment.id;
-        let before = self.experiments.insert(id.clone(), Arc::clone(&held));
         if held.experiment.status == Status::Active {
-            self.active.insert(id.clone(), Arc::clone(&held));
+            let known = self.active.get(id.as_str());
+            if known.is_none_or(|known| !Arc::ptr_eq(known, &held.plan)) {
+                self.active.insert(Arc::clone(&held.plan));
+            }
         } else {
             self.active.remove(id.as_str());
         }
-        (before, held)
+        (self.experiments.insert(Arc::clone(&held)), held)
     }
 
     pub(crate) fn remove_experiment(&mut self, id: &ExperimentId) {
@@ -129,8 +136,8 @@ impl Snapshot {
     /// What the plan of an experiment depends on besides itself.
     pub(super) fn around(&self, experiment: &Experiment) -> Surroundings<'_> {
         let membership = self.memberships.get(experiment.id.as_str());
-        let layer = membership.and_then(|membership| membership.layer.as_ref());
-        let holdouts = membership.into_iter().flat_map(|membership| &membership.holdouts);
+        let layer = membership.and_then(|(_, membership)| membership.layer.as_ref());
+        let holdouts = membership.into_iter().flat_map(|(_, membership)| &membership.holdouts);
         let holdouts = holdouts.filter_map(|id| self.holdouts.get(id.as_str()));
         let flag = self.flag(&experiment.flag_id);
         Surroundings {
@@ -144,7 +151,7 @@ impl Snapshot {
     /// Puts a layer in place of the one with its id, if there is one, and compiles its members.
     pub(crate) fn put_layer(&mut self, layer: Layer) {
         let layer = Arc::new(layer);
-        let before = self.layers.insert(layer.id.clone(), Arc::clone(&layer));
+        let before = self.layers.insert(Arc::clone(&layer));
         let old = before.as_ref().map(|before| (&before.key, &before.name));
         let new = Some((&layer.key, &layer.name, layer.id.shared()));
         recall(&mut self.keys.layers, &mut self.names.layers, old, new);
@@ -171,7 +178,7 @@ impl Snapshot {
     /// experiments.
     pub(crate) fn put_holdout(&mut self, holdout: Holdout) {
         let holdout = Arc::new(holdout);
-        let before = self.holdouts.insert(holdout.id.clone(), Arc::clone(&holdout));
+        let before = self.holdouts.insert(Arc::clone(&holdout));
         let old = before.as_ref().map(|before| (&before.key, &before.name));
         let new = Some((&holdout.key, &holdout.name, holdout.id.shared()));
         recall(&mut self.keys.holdouts, &mut self.names.holdouts, old, new);
@@ -202,14 +209,15 @@ impl Snapshot {
     pub(crate) fn put_metric(&mut self, metric: Metric) {
         for member in &metric.definition.members {
             let id = &member.metric_id;
-            let mut groups = self.groups.remove(id.as_str()).unwrap_or_default();
+            let mut groups =
+                self.groups.remove(id.as_str()).map(|(_, own)| own).unwrap_or_default();
             groups.insert(metric.id.clone());
-            self.groups.insert(id.clone(), groups);
+            self.groups.insert((id.clone(), groups));
         }
         if let Some(key) = &metric.key {
-            self.keys.metrics.insert(key.clone(), metric.id.shared());
+            self.keys.metrics.insert((key.clone(), metric.id.shared()));
         }
-        self.metrics.insert(metric.id.clone(), Arc::new(metric));
+        self.metrics.insert(Arc::new(metric));
     }
 
     pub(crate) fn remove_metric(&mut self, id: &MetricId) {
@@ -219,20 +227,21 @@ impl Snapshot {
         }
         for member in &before.definition.members {
             let id = &member.metric_id;
-            let mut groups = self.groups.remove(id.as_str()).unwrap_or_default();
+            let Some((id, mut groups)) = self.groups.remove(id.as_str()) else { continue };
             groups.remove(&before.id);
             if !groups.is_empty() {
-                self.groups.insert(id.clone(), groups);
+                self.groups.insert((id, groups));
             }
         }
     }
 
     /// Edits what an experiment is a member of.
     fn join(&mut self, experiment: &ExperimentId, edit: impl FnOnce(&mut Membership)) {
-        let mut membership = self.memberships.remove(experiment.as_str()).unwrap_or_default();
+        let before = self.memberships.remove(experiment.as_str());
+        let mut membership = before.map(|(_, own)| own).unwrap_or_default();
         edit(&mut membership);
         if membership.layer.is_some() || !membership.holdouts.is_empty() {
-            self.memberships.insert(experiment.clone(), membership);
+            self.memberships.insert((experiment.clone(), membership));
         }
     }
 
@@ -246,33 +255,6 @@ impl Snapshot {
         }
         self.link(chains);
     }
-
-    /// Notes who uses what when one experiment becomes another.
-    fn reuse(&mut self, before: Option<&Experiment>, after: Option<&Experiment>) {
-        let Some(id) = before.or(after).map(Experiment::id) else { return };
-        let of = |ids: fn(&Experiment) -> BTreeSet<Arc<str>>| {
-            [before, after].map(|experiment| experiment.map(ids).unwrap_or_default())
-        };
-        for (users, [old, new]) in [
-            (&mut self.users, of(used)),
-            (&mut self.runs, of(rested_on)),
-            (&mut self.flows, of(occupied)),
-            (&mut self.chained, of(chained)),
-        ] {
-            for key in old.difference(&new) {
-                let Some(mut list) = users.remove(key) else { continue };
-                list.remove(id.as_str());
-                if list.len() > 0 {
-                    users.insert(Arc::clone(key), list);
-                }
-            }
-            for key in new.difference(&old) {
-                let mut list = users.remove(key).unwrap_or_default();
-                list.insert(id.clone(), ());
-                users.insert(Arc::clone(key), list);
-            }
-        }
-    }
 }
 
 /// Whether what a flag serves while it is off, or that it is off, has become different.
@@ -282,51 +264,6 @@ fn switched(before: &Flag, after: &Flag) -> bool {
         (flag.on, off.map(|off| (off.id.clone(), Arc::clone(&off.config))))
     };
     switch(before) != switch(after)
-}
-
-/// The flag, variations, segments and metrics that an experiment's design or draft names.
-fn used(experiment: &Experiment) -> BTreeSet<Arc<str>> {
-    let own =
-        (&experiment.allocations, experiment.audience_id(), experiment.outside_variation_id());
-    let draft = experiment.draft();
-    let draft = draft.map(|own| (&own.allocations, own.audience_id(), own.outside_variation_id()));
-    let mut ids = BTreeSet::from([experiment.flag_id.shared()]);
-    for (allocations, audience_id, outside_variation_id) in [own].into_iter().chain(draft) {
-        ids.extend(allocations.iter().map(|arm| arm.variation_id.shared()));
-        ids.extend(segments_of(allocations, audience_id).map(SegmentId::shared));
-        ids.extend(outside_variation_id.map(VariationId::shared));
-    }
-    let past = experiment.previous_iterations().iter().map(PastIteration::analysis);
-    let drafted = experiment.draft().map(Draft::analysis);
-    let analyses = past.chain(drafted).chain([experiment.analysis()]);
-    let metrics = analyses.flat_map(|analysis| &analysis.metrics);
-    ids.extend(metrics.map(|own| own.metric_id.shared()));
-    // Slices outlive the arms that they were of, and are served from the flag as it is next.
-    let run = experiment.iteration.design.as_ref().and_then(|design| design.rollout.as_ref());
-    let slices = experiment.rollout.iter().chain(run).flat_map(Rollout::variations);
-    ids.extend(slices.map(VariationId::shared));
-    ids
-}
-
-/// The flag and segments that an experiment's runs froze.
-fn rested_on(experiment: &Experiment) -> BTreeSet<Arc<str>> {
-    let designs = experiment.designs();
-    let ids = designs.flat_map(|design| {
-        let segments = design.segments.iter().map(|segment| segment.id.shared());
-        [design.flag.id.shared()].into_iter().chain(segments)
-    });
-    ids.collect()
-}
-
-/// The flow on which an experiment is active.
-fn occupied(experiment: &Experiment) -> BTreeSet<Arc<str>> {
-    let flow = experiment.flow().filter(|_| experiment.status == Status::Active);
-    flow.map(|flow| flow.as_str().into()).into_iter().collect()
-}
-
-/// The chain in which an experiment stands by its status.
-fn chained(experiment: &Experiment) -> BTreeSet<Arc<str>> {
-    experiment.linked().map(|chain| chain.as_str().into()).into_iter().collect()
 }
 
 /// The experiments that one of two versions of an entity has.
@@ -340,21 +277,21 @@ fn members<'e, E, I: Iterator<Item = &'e ExperimentId>>(
 
 /// Notes what an entity is told by: its key or, if it has none, its name.
 fn recall(
-    keys: &mut Table<Key, Arc<str>>,
-    names: &mut Table<Name, Arc<str>>,
+    keys: &mut Table<(Key, ArcStr)>,
+    names: &mut Table<(Name, ArcStr)>,
     before: Option<(&Option<Key>, &Name)>,
-    after: Option<(&Option<Key>, &Name, Arc<str>)>,
+    after: Option<(&Option<Key>, &Name, ArcStr)>,
 ) {
-    let key = after.as_ref().and_then(|(key, _, id)| Some((key.as_ref()?, Arc::clone(id))));
+    let key = after.as_ref().and_then(|(key, _, id)| Some((key.as_ref()?, ArcStr::clone(id))));
     rename(keys, before.and_then(|(key, _)| key.as_ref()), key);
     let name = after.filter(|(key, ..)| key.is_none()).map(|(_, name, id)| (name, id));
     rename(names, before.filter(|(key, _)| key.is_none()).map(|(_, name)| name), name);
 }
 
 fn rename<K: AsRef<str> + Ord + Clone>(
-    names: &mut Table<K, Arc<str>>,
+    names: &mut Table<(K, ArcStr)>,
     before: Option<&K>,
-    after: Option<(&K, Arc<str>)>,
+    after: Option<(&K, ArcStr)>,
 ) {
     if before == after.as_ref().map(|(name, _)| *name) {
         return;
@@ -363,6 +300,6 @@ fn rename<K: AsRef<str> + Ord + Clone>(
         names.remove(before.as_ref());
     }
     if let Some((after, id)) = after {
-        names.insert(after.clone(), id);
+        names.insert((after.clone(), id));
     }
 }

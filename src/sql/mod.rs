@@ -161,8 +161,8 @@ impl Printer<'_> {
             Route::Percentage(partition) => self.split(&mut case, open.variation_seed, partition),
             #[cfg(feature = "launchdarkly")]
             Route::Rollout(buckets) => self.roll(&mut case, buckets),
-            Route::Segments { targets, fallback } => {
-                for (segment, share) in targets {
+            Route::Segments(targets) => {
+                for (segment, share) in &targets.list {
                     let share = match share {
                         Share::Whole(arm) => self.arm(*arm),
                         Share::Split(partition) => {
@@ -173,7 +173,7 @@ impl Printer<'_> {
                     };
                     case.when(self.segment(segment)?, share);
                 }
-                match fallback {
+                match &targets.fallback {
                     Share::Whole(arm) => self.arm(*arm),
                     Share::Split(partition) => {
                         self.split(&mut case, open.variation_seed, partition)
