@@ -1,6 +1,7 @@
 //! Exact decimals: weights and percentages. No float ever decides who gets what.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -15,21 +16,35 @@ const ONE: u64 = 1_000_000;
 /// How many decimals a number can have.
 const DECIMALS: usize = 6;
 
+/// A number below 2^64 − 1, of which an option takes no more room than it does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tight(NonZeroU64);
+
+impl Tight {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(number))
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0.get() - 1
+    }
+}
+
 macro_rules! decimals {
     ($($(#[$meta:meta])* $name:ident 0..=$max:literal;)+) => {$(
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-        pub struct $name(u64);
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Tight);
 
         impl $name {
             /// Nothing.
-            pub const ZERO: Self = Self(0);
+            pub const ZERO: Self = Self(Tight::new(0));
 
             /// One.
-            pub const ONE: Self = Self(ONE);
+            pub const ONE: Self = Self(Tight::new(ONE));
 
             /// The most there can be.
-            pub const MAX: Self = Self($max * ONE);
+            pub const MAX: Self = Self(Tight::new($max * ONE));
 
             const RULE: &'static str =
                 concat!("must be a number from 0 to ", $max, " with at most 6 decimals");
@@ -39,29 +54,33 @@ macro_rules! decimals {
             /// # Errors
             /// [`Code::InvalidValue`](crate::Code::InvalidValue) above [`MAX`](Self::MAX).
             pub fn from_millionths(millionths: u64) -> Result<Self, Error> {
-                if millionths <= Self::MAX.0 {
-                    return Ok(Self(millionths));
-                }
-                Err(Error::invalid(Self::RULE).with_value(&Self(millionths).to_string()))
+                Self::checked(Some(millionths))
+                    .ok_or_else(|| Error::invalid(Self::RULE).with_value(&print(millionths)))
             }
 
             /// The number in millionths, exactly.
             pub const fn millionths(self) -> u64 {
-                self.0
+                self.0.get()
             }
 
             /// The float nearest to the number, for reports; decisions are made without.
             pub fn as_f64(self) -> f64 {
-                to_f64(self.0)
+                to_f64(self.millionths())
             }
 
             /// Whether it is nothing.
             pub const fn is_zero(self) -> bool {
-                self.0 == 0
+                self.millionths() == 0
             }
 
             fn checked(millionths: Option<u64>) -> Option<Self> {
-                millionths.filter(|m| *m <= Self::MAX.0).map(Self)
+                millionths.filter(|m| *m <= Self::MAX.millionths()).map(|m| Self(Tight::new(m)))
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::ZERO
             }
         }
 
@@ -106,19 +125,19 @@ macro_rules! decimals {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_millionths(self.0, serializer)
+                serialize_millionths(self.millionths(), serializer)
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&print(self.0))
+                f.pad(&print(self.millionths()))
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&print(self.0))
+                f.write_str(&print(self.millionths()))
             }
         }
     )+};
@@ -175,7 +194,7 @@ impl Percentage {
     /// How many of the 2^32 points lie within this share: the floor, so that 100 is all of them.
     pub(crate) fn points(self) -> u64 {
         // At most 10^8 · 2^32, far below 2^64.
-        (self.0 << 32) / Self::MAX.0
+        (self.millionths() << 32) / Self::MAX.millionths()
     }
 }
 

@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::Error;
 use crate::json::{Cursor, FromJson, deserialize};
+use crate::number::Tight;
 
 /// A moment in UTC with millisecond resolution, in the years 0000 to 9999.
 ///
@@ -27,17 +28,23 @@ use crate::json::{Cursor, FromJson, deserialize};
 /// # Ok::<(), variate::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
+pub struct Timestamp(
+    /// Milliseconds since the first.
+    Tight,
+);
 
 impl Timestamp {
     /// 1970-01-01T00:00:00Z; in a document, what stands for a time that nobody wrote down.
-    pub const EPOCH: Self = Self(0);
+    pub const EPOCH: Self = Self::of(0);
 
     /// The first: 0000-01-01T00:00:00Z.
-    pub const MIN: Self = Self(-62_167_219_200_000);
+    pub const MIN: Self = Self(Tight::new(0));
 
     /// The last: 9999-12-31T23:59:59.999Z.
-    pub const MAX: Self = Self(253_402_300_799_999);
+    pub const MAX: Self = Self::of(253_402_300_799_999);
+
+    /// The first, in milliseconds after the Unix epoch.
+    const FIRST: i64 = -62_167_219_200_000;
 
     /// The moment this many milliseconds after the Unix epoch.
     ///
@@ -45,15 +52,24 @@ impl Timestamp {
     /// [`Code::InvalidValue`](crate::Code::InvalidValue) outside [`MIN`](Self::MIN) to
     /// [`MAX`](Self::MAX).
     pub fn from_unix_millis(millis: i64) -> Result<Self, Error> {
-        if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
-            return Ok(Self(millis));
-        }
-        Err(Error::invalid("must lie in the years 0000 to 9999").with_value(&millis))
+        Self::checked(millis)
+            .ok_or_else(|| Error::invalid("must lie in the years 0000 to 9999").with_value(&millis))
+    }
+
+    /// The moment this many milliseconds after the Unix epoch, or the first if that comes later.
+    const fn of(millis: i64) -> Self {
+        let before = Self::FIRST.saturating_sub(millis);
+        Self(Tight::new(if before < 0 { before.unsigned_abs() } else { 0 }))
+    }
+
+    fn checked(millis: i64) -> Option<Self> {
+        let range = Self::FIRST..=Self::MAX.unix_millis();
+        range.contains(&millis).then_some(Self::of(millis))
     }
 
     /// Milliseconds since the Unix epoch.
     pub const fn unix_millis(self) -> i64 {
-        self.0
+        Self::FIRST.saturating_add_unsigned(self.0.get())
     }
 
     /// The system's clock, cut to what can be held.
@@ -62,7 +78,7 @@ impl Timestamp {
             Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |m| -m),
         };
-        Self(millis.clamp(Self::MIN.0, Self::MAX.0))
+        Self::of(millis.min(Self::MAX.unix_millis()))
     }
 
     /// Reads a text as [`from_str`](Self::from_str) does, and allocates nothing.
@@ -73,7 +89,7 @@ impl Timestamp {
         }
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let millis = moment.unix_timestamp() * 1_000 + i64::from(moment.millisecond());
-        (Self::MIN.0..=Self::MAX.0).contains(&millis).then_some(Self(millis))
+        Self::checked(millis)
     }
 }
 
@@ -96,8 +112,8 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.div_euclid(1_000);
-        let millis = self.0.rem_euclid(1_000);
+        let seconds = self.unix_millis().div_euclid(1_000);
+        let millis = self.unix_millis().rem_euclid(1_000);
         // Every Timestamp is in range by construction.
         let moment =
             OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);

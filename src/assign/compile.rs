@@ -87,7 +87,7 @@ impl Plan {
 pub(super) fn others(design: &Design) -> Vec<&VariationId> {
     let arms = || design.allocations.iter().map(|arm| &arm.variation_id);
     let known = |id: &VariationId| arms().chain(&design.outside_variation_id).any(|own| own == id);
-    let served = design.rollout.iter().flat_map(Rollout::variations);
+    let served = design.rollout().into_iter().flat_map(Rollout::variations);
     let mut others: Vec<_> = served.filter(|id| !known(id)).collect();
     others.sort_unstable();
     others.dedup();
@@ -98,7 +98,7 @@ impl Open {
     fn new(experiment: &Experiment, design: &Design, around: &Surroundings<'_>) -> Self {
         let salt = design.salt.as_str();
         #[cfg(feature = "launchdarkly")]
-        let rollout = design.rollout.as_ref().map(|rollout| {
+        let rollout = design.rollout().map(|rollout| {
             Route::Rollout(Box::new(Buckets::new(experiment.hash, design, rollout)))
         });
         #[cfg(not(feature = "launchdarkly"))]
@@ -109,7 +109,7 @@ impl Open {
             }
             _ => segments(design),
         });
-        let ramps = !experiment.levels.is_empty() && is_weightless(&design.allocations);
+        let ramps = !experiment.extra.levels.is_empty() && is_weightless(&design.allocations);
         let mut arms = (0u8..).zip(design.allocations.iter()).filter(|_| ramps);
         Self {
             guards: Guards::new(experiment, design, around),

@@ -91,7 +91,7 @@ impl Guards {
                 arm: layer.slots.arm(&experiment.id)?,
             })
         });
-        let schedule = experiment.schedule.as_deref().cloned();
+        let schedule = experiment.extra.schedule.clone();
         Self { schedule, layer, ..Self::always(design, around) }.boxed()
     }
 

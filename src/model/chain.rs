@@ -13,7 +13,7 @@ impl Experiment {
     /// Nothing freezes it: it changes while the experiment is a draft or paused, and takes effect at
     /// once.
     pub fn chain(&self) -> Option<&ChainName> {
-        self.chain.as_ref()
+        self.extra.chain.as_ref()
     }
 
     /// The chain that it stands in by its status.

@@ -73,7 +73,7 @@ impl Serialize for Within<'_> {
             if let Some(rollout) = design.moved_rollout() {
                 map.serialize_entry("rollout", rollout)?;
             }
-            let cut_for = design.rollout.as_ref().map(|rollout| rollout.traffic);
+            let cut_for = design.rollout().map(|rollout| rollout.traffic);
             if let Some(own) = cut_for.filter(|own| own != traffic) {
                 map.serialize_entry("traffic", &own)?;
             }

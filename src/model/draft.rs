@@ -84,7 +84,7 @@ impl Draft {
         Self {
             subject_kind: experiment.subject_kind.clone(),
             allocations: Arc::clone(&experiment.allocations),
-            traffic: experiment.levels.first().copied().unwrap_or(experiment.traffic),
+            traffic: experiment.extra.levels.first().copied().unwrap_or(experiment.traffic),
             audience_id: experiment.audience_id.clone(),
             outside_variation_id: experiment.outside_variation_id.clone(),
             can_reshuffle: experiment.can_reshuffle,
@@ -140,7 +140,7 @@ impl Draft {
             draft.allocations = checked(&object, "allocations", check)?.into();
         }
         if let Some(traffic) = object.optional("traffic")? {
-            if !experiment.levels.is_empty() {
+            if !experiment.extra.levels.is_empty() {
                 let rule = "must not be given beside levels, which set it";
                 let error = Error::invalid(rule).with_value(&traffic).at("traffic");
                 return Err(object.locate(error));

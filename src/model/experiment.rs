@@ -8,8 +8,9 @@ use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
 use super::analysis::{Analysis, check_analysis};
-use super::annotations::{Annotations, NO_ANNOTATIONS, read_annotations};
+use super::annotations::{NO_ANNOTATIONS, read_annotations};
 use super::draft::Draft;
+use super::extra::{Extra, Extras};
 use super::iteration::{Design, DesignRef, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
@@ -43,37 +44,26 @@ pub struct Experiment {
     pub(crate) id: ExperimentId,
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
-    pub(crate) tags: Box<[Tag]>,
     pub(crate) flag_id: FlagId,
-    pub(crate) flow: Option<Flow>,
     pub(crate) subject_kind: SubjectKind,
     pub(crate) strategy: Strategy,
     pub(crate) allocations: Arc<[Allocation]>,
     pub(crate) traffic: Percentage,
-    pub(crate) levels: Box<[Percentage]>,
     pub(crate) audience_id: Option<SegmentId>,
     pub(crate) outside_variation_id: Option<VariationId>,
     pub(crate) keep: Keep,
-    pub(crate) schedule: Option<Box<Schedule>>,
     pub(crate) hash: HashVersion,
     pub(crate) salt: Salt,
     pub(crate) status: Status,
     pub(crate) iteration: Iteration,
     pub(crate) record: Record,
     pub(crate) key: Option<Key>,
-    pub(crate) maintainer: Option<Maintainer>,
     pub(crate) can_reshuffle: bool,
-    pub(crate) shelved_at: Option<Timestamp>,
     pub(crate) draft: Option<Box<Draft>>,
-    /// Oldest first. Most experiments have none; shared, so that editing an experiment copies
-    /// little.
-    pub(crate) previous: Option<Arc<Vec<PastIteration>>>,
     /// `None` when it says nothing, as most do not.
     pub(crate) analysis: Option<Arc<Analysis>>,
-    pub(crate) rollout: Option<Rollout>,
-    pub(crate) chain: Option<ChainName>,
     pub(crate) weights: Weights,
-    pub(crate) annotations: Annotations,
+    pub(crate) extra: Extra,
 }
 
 entity!(Experiment ExperimentId);
@@ -82,18 +72,18 @@ keyed!(Experiment);
 impl Experiment {
     /// Words to find it by, at most 100, none twice.
     pub fn tags(&self) -> &[Tag] {
-        &self.tags
+        &self.extra.tags
     }
 
     /// What other systems want to find again on it, such as a ticket, at most 64. They decide
     /// nothing.
     pub fn annotations(&self) -> &BTreeMap<AnnotationKey, Text> {
-        self.annotations.as_deref().unwrap_or(NO_ANNOTATIONS)
+        self.extra.annotations.as_deref().unwrap_or(NO_ANNOTATIONS)
     }
 
     /// Who looks after it.
     pub fn maintainer(&self) -> Option<&Maintainer> {
-        self.maintainer.as_ref()
+        self.extra.maintainer.as_ref()
     }
 
     /// The flag that it varies; fixed when it is created.
@@ -103,7 +93,7 @@ impl Experiment {
 
     /// The surface that it applies to.
     pub fn flow(&self) -> Option<&Flow> {
-        self.flow.as_ref()
+        self.extra.flow.as_ref()
     }
 
     /// What is assigned: which of a subject's ids is hashed.
@@ -140,18 +130,18 @@ impl Experiment {
     /// alike, and everyone else has the control, as part of the experiment; at level 100 nobody is
     /// left to compare with.
     pub fn levels(&self) -> &[Percentage] {
-        &self.levels
+        &self.extra.levels
     }
 
     /// The level that a ramp stands at, once it has started.
     pub fn current_level(&self) -> Option<Percentage> {
-        let ramps = !self.levels.is_empty() && self.iteration.started_at.is_some();
+        let ramps = !self.extra.levels.is_empty() && self.iteration.started_at.is_some();
         ramps.then_some(self.traffic)
     }
 
     /// Sets the traffic of a ramp that has not started to its first level.
     pub(crate) fn start_ramp(&mut self) {
-        if let Some(first) = self.levels.first()
+        if let Some(first) = self.extra.levels.first()
             && self.iteration.started_at.is_none()
         {
             self.traffic = *first;
@@ -172,12 +162,12 @@ impl Experiment {
 
     /// The moment before which an active experiment assigns nobody.
     pub fn starts_at(&self) -> Option<Timestamp> {
-        self.schedule.as_ref().and_then(|schedule| schedule.starts_at)
+        self.extra.schedule.as_ref().and_then(|schedule| schedule.starts_at)
     }
 
     /// The moment from which on an active experiment assigns nobody.
     pub fn ends_at(&self) -> Option<Timestamp> {
-        self.schedule.as_ref().and_then(|schedule| schedule.ends_at)
+        self.extra.schedule.as_ref().and_then(|schedule| schedule.ends_at)
     }
 
     /// The steps of a ramp by time, each later and higher than the one before and at most 101 of
@@ -187,16 +177,17 @@ impl Experiment {
     /// the last stage that has begun, whichever is higher. So who has once entered stays, in the
     /// same arm, as time goes by.
     pub fn stages(&self) -> &[Stage] {
-        self.schedule.as_ref().map_or(&[], |schedule| &schedule.stages)
+        self.extra.schedule.as_ref().map_or(&[], |schedule| &schedule.stages)
     }
 
     /// What it does by the clock, to be edited.
     pub(crate) fn schedule(&self) -> Schedule {
-        self.schedule.as_deref().cloned().unwrap_or_default()
+        self.extra.schedule.clone().unwrap_or_default()
     }
 
     pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
-        self.schedule = Some(schedule).filter(|own| *own != Schedule::default()).map(Box::new);
+        let schedule = Some(schedule).filter(|own| *own != Schedule::default());
+        self.extra.schedule = schedule;
     }
 
     /// What subjects are served who are held out, outside the layer's slots, outside the audience or
@@ -222,7 +213,7 @@ impl Experiment {
     /// started; see [`RolloutSlice`]. Those of its run are
     /// [`Iteration::rollout`].
     pub fn rollout(&self) -> &[RolloutSlice] {
-        self.rollout.as_ref().map_or(&[], Rollout::slices)
+        self.extra.rollout.as_ref().map_or(&[], Rollout::slices)
     }
 
     /// How the weights of its allocations are read; fixed when it is created.
@@ -251,7 +242,7 @@ impl Experiment {
 
     /// The runs before the present one, oldest first, at most 1,000 of them.
     pub fn previous_iterations(&self) -> &[PastIteration] {
-        self.previous.as_ref().map_or(&[], |previous| previous)
+        self.extra.previous.as_ref().map_or(&[], |previous| previous)
     }
 
     /// What its runs froze, oldest first.
@@ -275,7 +266,7 @@ impl Experiment {
 
     /// When it was [shelved](crate::Change::ShelveExperiment), if it is.
     pub fn shelved_at(&self) -> Option<Timestamp> {
-        self.shelved_at
+        self.extra.shelved_at
     }
 
     /// Reads an experiment and what its runs refer to, which the snapshot has to supply.
@@ -336,44 +327,49 @@ impl Experiment {
         let hash: HashVersion = object.or_default("hash")?;
         check_hash(hash, strategy, &levels, &schedule.stages)
             .map_err(|error| object.locate(error))?;
+        let traffic = match (object.optional("traffic")?, levels.first()) {
+            (Some(traffic), _) => traffic,
+            (None, Some(first)) if status != Status::Draft => *first,
+            (None, _) => initial_traffic(&schedule.stages),
+        };
+        // What most have is their id, whose text is then held once.
+        let salt = object.optional("salt")?.filter(|salt: &Salt| *salt != id.as_str());
+        let extras = Extras {
+            tags: read_tags(&object)?,
+            flow: object.optional("flow")?,
+            levels: levels.into(),
+            schedule: Some(schedule).filter(|own| *own != Schedule::default()),
+            maintainer: object.optional("maintainer")?,
+            shelved_at: object.optional("shelved_at")?,
+            previous: None,
+            rollout: None,
+            chain: object.optional("chain")?,
+            annotations: read_annotations(&object)?,
+        };
         let mut experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
-            tags: read_tags(&object)?,
             flag_id: object.read("flag_id")?,
-            flow: object.optional("flow")?,
             subject_kind: object.or_default("subject_kind")?,
             strategy,
             allocations: allocations.into(),
-            traffic: match (object.optional("traffic")?, levels.first()) {
-                (Some(traffic), _) => traffic,
-                (None, Some(first)) if status != Status::Draft => *first,
-                (None, _) => initial_traffic(&schedule.stages),
-            },
-            levels: levels.into(),
+            traffic,
             audience_id: object.optional("audience_id")?,
             outside_variation_id: object.optional("outside_variation_id")?,
             keep: object.or_default("keep")?,
-            schedule: None,
             hash,
-            salt: object.optional("salt")?.unwrap_or_else(|| Salt::from(&id)),
+            salt: salt.unwrap_or_else(|| Salt::from(&id)),
             status,
             iteration,
             record,
             key: object.optional("key")?,
-            maintainer: object.optional("maintainer")?,
             can_reshuffle: object.optional("can_reshuffle")?.unwrap_or(true),
-            shelved_at: object.optional("shelved_at")?,
             draft: None,
-            previous: None,
             analysis: None,
-            rollout: None,
-            chain: object.optional("chain")?,
             weights,
-            annotations: read_annotations(&object)?,
+            extra: Extra::from(extras),
             id,
         };
-        experiment.set_schedule(schedule);
         if object.get("analysis").is_some() {
             experiment.set_analysis(checked(&object, "analysis", check_analysis)?);
         }
@@ -386,7 +382,7 @@ impl Experiment {
     fn read_rollout(&mut self, object: &Object<'_>, has_run: bool) -> Result<(), Error> {
         let rollout: Vec<RolloutSlice> = object.or_default("rollout")?;
         self.bring_rollout(&rollout).map_err(|error| object.locate(error))?;
-        if self.rollout.is_some() && has_run {
+        if self.extra.rollout.is_some() && has_run {
             let rule = "must stand in the iteration, since the experiment has started";
             return Err(object.locate(Error::invalid(rule).at("rollout")));
         }
@@ -402,7 +398,7 @@ impl Experiment {
         let past = cursor.array(|past| PastIteration::from_json(past, self))?;
         check_previous(past.len().saturating_sub(1)).map_err(|error| object.locate(error))?;
         let (past, designs): (Vec<_>, Vec<_>) = past.into_iter().unzip();
-        self.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
+        self.extra.previous = Some(Arc::new(past)).filter(|past| !past.is_empty());
         Ok(designs)
     }
 }
@@ -418,22 +414,22 @@ impl Serialize for Experiment {
         if let Some(key) = &self.key {
             map.serialize_entry("key", key)?;
         }
-        if let Some(maintainer) = &self.maintainer {
+        if let Some(maintainer) = &self.extra.maintainer {
             map.serialize_entry("maintainer", maintainer)?;
         }
-        if !self.tags.is_empty() {
-            map.serialize_entry("tags", &self.tags)?;
+        if !self.extra.tags.is_empty() {
+            map.serialize_entry("tags", &self.extra.tags)?;
         }
         map.serialize_entry("flag_id", &self.flag_id)?;
-        if let Some(flow) = &self.flow {
+        if let Some(flow) = &self.extra.flow {
             map.serialize_entry("flow", flow)?;
         }
         map.serialize_entry("subject_kind", &self.subject_kind)?;
         map.serialize_entry("strategy", &self.strategy)?;
         map.serialize_entry("allocations", &*self.allocations)?;
         map.serialize_entry("traffic", &self.traffic)?;
-        if !self.levels.is_empty() {
-            map.serialize_entry("levels", &self.levels)?;
+        if !self.extra.levels.is_empty() {
+            map.serialize_entry("levels", &self.extra.levels)?;
         }
         if let Some(segment) = &self.audience_id {
             map.serialize_entry("audience_id", segment)?;
@@ -460,13 +456,13 @@ impl Serialize for Experiment {
         if !self.can_reshuffle {
             map.serialize_entry("can_reshuffle", &self.can_reshuffle)?;
         }
-        if let Some(shelved_at) = &self.shelved_at {
+        if let Some(shelved_at) = &self.extra.shelved_at {
             map.serialize_entry("shelved_at", shelved_at)?;
         }
         if let Some(draft) = &self.draft {
             map.serialize_entry("draft", &draft.within(self))?;
         }
-        if let Some(previous) = &self.previous {
+        if let Some(previous) = &self.extra.previous {
             let previous: Vec<_> = previous.iter().map(|past| past.within(self)).collect();
             map.serialize_entry("previous_iterations", &previous)?;
         }
@@ -476,13 +472,13 @@ impl Serialize for Experiment {
         if !self.rollout().is_empty() {
             map.serialize_entry("rollout", self.rollout())?;
         }
-        if let Some(chain) = &self.chain {
+        if let Some(chain) = &self.extra.chain {
             map.serialize_entry("chain", chain)?;
         }
         if self.weights != Weights::default() {
             map.serialize_entry("weights", &self.weights)?;
         }
-        if let Some(annotations) = &self.annotations {
+        if let Some(annotations) = &self.extra.annotations {
             map.serialize_entry("annotations", annotations)?;
         }
         self.record.serialize_into(&mut map)?;

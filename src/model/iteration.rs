@@ -112,7 +112,7 @@ impl Iteration {
     /// The slices of a run whose hash is [`HashVersion::Sha1V1`](crate::HashVersion::Sha1V1) or
     /// [`HashVersion::Sha1F32V1`](crate::HashVersion::Sha1F32V1); see [`RolloutSlice`].
     pub fn rollout(&self) -> Option<&[RolloutSlice]> {
-        self.design.as_ref().and_then(|design| design.rollout.as_ref()).map(Rollout::slices)
+        self.design.as_ref().and_then(|design| design.rollout()).map(Rollout::slices)
     }
 
     /// How many of the 2^32 points, and so what share of the subjects that enter, have another
@@ -247,9 +247,9 @@ pub(crate) struct Design {
     pub(crate) outside_variation_id: Option<VariationId>,
     pub(crate) salt: Salt,
     /// One for each target whose arms are divided by weight.
-    pub(crate) splits: Box<[Split]>,
+    pub(crate) splits: Splits,
     /// In place of the splits, under a hash that has one.
-    pub(crate) rollout: Option<Rollout>,
+    pub(crate) rollout: Option<Box<Rollout>>,
 }
 
 /// Reads a member that can be null, as it is written where it differs from the experiment's own.
@@ -277,9 +277,9 @@ impl Design {
         let before = experiment.iteration.design.as_deref();
         let allocations = Arc::clone(&experiment.allocations);
         let before = before.filter(|before| before.salt == experiment.salt);
-        let rollout = experiment.next_rollout(before.and_then(|own| own.rollout.as_ref()))?;
+        let rollout = experiment.next_rollout(before.and_then(Self::rollout))?;
         let splits = match rollout {
-            Some(_) => Box::default(),
+            Some(_) => Splits::default(),
             None => split(&allocations, before)?,
         };
         Ok(Self {
@@ -290,7 +290,7 @@ impl Design {
             outside_variation_id: experiment.outside_variation_id.clone(),
             salt: experiment.salt.clone(),
             splits,
-            rollout,
+            rollout: rollout.map(Box::new),
         })
     }
 
@@ -319,6 +319,11 @@ impl Design {
         fields.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)
     }
 
+    /// What stands in place of the splits.
+    pub(crate) fn rollout(&self) -> Option<&Rollout> {
+        self.rollout.as_deref()
+    }
+
     /// A segment as it was frozen.
     pub(crate) fn segment(&self, id: &SegmentId) -> Option<&Arc<Segment>> {
         self.segments.iter().find(|segment| segment.id() == id)
@@ -326,8 +331,15 @@ impl Design {
 
     /// The cut among the arms of the target of this segment, or of the one without.
     pub(crate) fn partition(&self, segment_id: Option<&SegmentId>) -> Option<&Partition> {
-        let split = self.splits.iter().find(|split| split.segment_id.as_ref() == segment_id);
-        split.map(|split| &split.partition)
+        match (&self.splits, segment_id) {
+            (Splits::One(partition), None) => Some(partition),
+            (Splits::One(_), Some(_)) => None,
+            (Splits::Many(splits), _) => {
+                let mut splits = splits.iter();
+                let split = splits.find(|split| split.segment_id.as_ref() == segment_id);
+                split.map(|split| &split.partition)
+            }
+        }
     }
 
     /// The partition among the arms of a target that moves as few subjects as can be.
@@ -345,6 +357,33 @@ impl Design {
     }
 }
 
+/// The cuts among the arms of an experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Splits {
+    /// That of the target without a segment alone, as most have it.
+    One(Partition),
+    Many(Box<[Split]>),
+}
+
+impl Default for Splits {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl FromIterator<Split> for Splits {
+    fn from_iter<I: IntoIterator<Item = Split>>(splits: I) -> Self {
+        let mut splits: Vec<Split> = splits.into_iter().collect();
+        match splits.pop_if(|split| split.segment_id.is_none()) {
+            Some(only) if splits.is_empty() => Self::One(only.partition),
+            last => {
+                splits.extend(last);
+                Self::Many(splits.into())
+            }
+        }
+    }
+}
+
 /// The cut among the arms of one target.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Split {
@@ -354,7 +393,7 @@ pub(crate) struct Split {
 }
 
 /// The cuts among the arms of an experiment, which move as few subjects of a run as can be.
-fn split(allocations: &[Allocation], before: Option<&Design>) -> Result<Box<[Split]>, Error> {
+fn split(allocations: &[Allocation], before: Option<&Design>) -> Result<Splits, Error> {
     let splits = targets(allocations).into_iter().filter(Target::is_split).map(|target| {
         Ok(Split {
             segment_id: target.segment_id.cloned(),

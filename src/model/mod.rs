@@ -7,6 +7,7 @@ mod chain;
 mod document;
 mod draft;
 mod experiment;
+mod extra;
 mod flag;
 mod goal;
 mod holdout;
@@ -63,10 +64,11 @@ pub(crate) use allocation::percentages;
 pub(crate) use allocation::{check_allocations, is_weightless, targets};
 pub(crate) use analysis::{adds_none_primary, check_analysis, extends};
 pub(crate) use annotations::annotated;
+pub(crate) use extra::{Extra, Extras};
 pub(crate) use flag::{check_count, check_variation_count};
 pub(crate) use holdout::check_held;
 pub(crate) use iteration::{
-    Design, DesignRef, DesignRefs, Owned, Split, SplitRef, lay_out, read_partition,
+    Design, DesignRef, DesignRefs, Owned, Split, SplitRef, Splits, lay_out, read_partition,
 };
 pub(crate) use kept::{KeptEntry, check_subject_id};
 pub(crate) use layer::Slots;

@@ -165,7 +165,7 @@ impl PastIteration {
     /// The present run of an experiment, as one that is over.
     pub(crate) fn of(experiment: &Experiment) -> Self {
         let design = experiment.iteration.design.as_ref();
-        let cut = design.and_then(|design| design.rollout.as_ref());
+        let cut = design.and_then(|design| design.rollout());
         Self {
             iteration: experiment.iteration.clone(),
             subject_kind: experiment.subject_kind.clone(),

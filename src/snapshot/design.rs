@@ -9,8 +9,8 @@ use crate::error::{Code, Error};
 use crate::id::{SegmentId, VariationId};
 use crate::model::{
     Allocation, Design, DesignRef, Experiment, Flag, HashVersion, Iteration, Owned, Rollout,
-    RolloutSlice, Split, SplitRef, Strategy, check_allocations, due, lay_out, read_partition,
-    targets,
+    RolloutSlice, Split, SplitRef, Splits, Strategy, check_allocations, due, lay_out,
+    read_partition, targets,
 };
 use crate::number::Percentage;
 
@@ -87,7 +87,7 @@ impl Snapshot {
             check_slices(rollout, flag)?;
         }
         let splits = match rollout {
-            Some(_) if design.splits.is_empty() => Box::default(),
+            Some(_) if design.splits.is_empty() => Splits::default(),
             _ => {
                 restore_splits(experiment.strategy, &allocations, design.partition, design.splits)?
             }
@@ -100,7 +100,7 @@ impl Snapshot {
             outside_variation_id: outside,
             salt: design.salt.unwrap_or_else(|| experiment.salt.clone()),
             splits,
-            rollout,
+            rollout: rollout.map(Box::new),
         })
     }
 
@@ -129,7 +129,8 @@ impl Snapshot {
             }
             check_winner(run).map_err(here)?;
         }
-        experiment.previous = Some(Arc::new(previous)).filter(|previous| !previous.is_empty());
+        experiment.extra.previous =
+            Some(Arc::new(previous)).filter(|previous| !previous.is_empty());
         Ok(())
     }
 
@@ -165,7 +166,7 @@ impl Snapshot {
                 return Err(here(unknown("segment", id.as_str()).at("segment_id")));
             }
         }
-        if let Some(rollout) = &experiment.rollout {
+        if let Some(rollout) = &experiment.extra.rollout {
             check_slices(rollout, flag)?;
         }
         if let Some(id) = experiment.audience_id()
@@ -262,7 +263,7 @@ fn restore_splits(
     allocations: &[Allocation],
     partition: Option<Vec<Owned>>,
     splits: Vec<SplitRef>,
-) -> Result<Box<[Split]>, Error> {
+) -> Result<Splits, Error> {
     let only =
         |strategy| Error::invalid(format!("is only for experiments that assign by {strategy}"));
     // Each with where it stands among the splits.
@@ -303,6 +304,6 @@ fn restore_splits(
             let error = Error::invalid(rule).with_value(&split.segment_id);
             Err(error.at("segment_id").at_index(*index).at("splits"))
         }
-        None => Ok(restored.into()),
+        None => Ok(restored.into_iter().collect()),
     }
 }

@@ -351,6 +351,7 @@ impl Snapshot {
         let known = self.experiment(experiment.id()).is_some();
         check_id_free(known, experiment.id().as_str())?;
         self.check_experiment_free(experiment)?;
+        self.share_ids(experiment);
         // What only an archived experiment names may have been deleted.
         if experiment.status != Status::Archived {
             self.check_references(experiment)?;
@@ -369,7 +370,7 @@ impl Snapshot {
                 let design = self
                     .restore_design(experiment, experiment.traffic, design, past)
                     .map_err(in_iteration)?;
-                let cut_for = design.rollout.as_ref().map(|rollout| rollout.traffic);
+                let cut_for = design.rollout().map(|rollout| rollout.traffic);
                 let behind = cut_for.filter(|cut_for| *cut_for != experiment.traffic);
                 if let Some(traffic) = behind.filter(|_| experiment.status == Status::Active) {
                     let rule = "must be the experiment's own, since it is active";
@@ -390,7 +391,7 @@ impl Snapshot {
                     return Err(not_ready(readiness).at("status"));
                 }
                 experiment.iteration.design = Some(Arc::new(self.freeze(experiment)?));
-                experiment.rollout = None;
+                experiment.extra.rollout = None;
             }
             None => {}
         }
@@ -405,7 +406,7 @@ impl Snapshot {
         check_winner(&experiment.iteration).map_err(in_iteration)?;
         self.restore_previous(experiment, designs.previous, past)?;
         match experiment.current_level() {
-            Some(level) if !experiment.levels.contains(&level) => {
+            Some(level) if !experiment.extra.levels.contains(&level) => {
                 let rule = "must be one of the levels, since the experiment has started";
                 return Err(Error::invalid(rule).with_value(&level).at("traffic"));
             }
@@ -421,9 +422,9 @@ fn check_life(experiment: &Experiment) -> Result<(), Error> {
     let runs = matches!(status, Status::Active | Status::Paused);
     let is_draft = status == Status::Draft;
     for (key, misplaced) in [
-        ("shelved_at", runs && experiment.shelved_at.is_some()),
+        ("shelved_at", runs && experiment.extra.shelved_at.is_some()),
         ("draft", is_draft && experiment.draft.is_some()),
-        ("previous_iterations", is_draft && experiment.previous.is_some()),
+        ("previous_iterations", is_draft && experiment.extra.previous.is_some()),
     ] {
         if misplaced {
             let rule = format!("must not stand here, since the experiment is {status}");

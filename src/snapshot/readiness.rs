@@ -172,7 +172,7 @@ impl List {
     }
 
     fn check_weights(&mut self, experiment: &Experiment, arms: &[Allocation]) {
-        if !experiment.levels.is_empty() && is_weightless(arms) {
+        if !experiment.extra.levels.is_empty() && is_weightless(arms) {
             if arms.iter().all(|arm| arm.is_control) {
                 let message = "a ramp without weights needs an allocation beside the control";
                 self.add(ViolationCode::RampMissingTreatment, message);

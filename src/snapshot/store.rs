@@ -76,6 +76,19 @@ impl Snapshot {
         rename(&mut self.names.segments, Some(&before.name), None);
     }
 
+    /// Has an experiment that is new here hold the ids of its flag and variations as the flag does, so
+    /// that their texts are held once.
+    pub(crate) fn share_ids(&self, experiment: &mut Experiment) {
+        if let Some(flag) = self.flags.get(experiment.flag_id.as_str()) {
+            experiment.flag_id = flag.id.clone();
+        }
+        for arm in Arc::get_mut(&mut experiment.allocations).into_iter().flatten() {
+            if let Some((id, _)) = self.variations.get(arm.variation_id.as_str()) {
+                arm.variation_id = id.clone();
+            }
+        }
+    }
+
     /// Compiles an experiment and puts it in place of the one with its id, if there is one.
     pub(crate) fn put_experiment(&mut self, experiment: Experiment) {
         let chains = self.put_unlinked(experiment);
@@ -83,7 +96,8 @@ impl Snapshot {
     }
 
     /// The same but for the places in chains: returns the names of those that are to be linked.
-    pub(super) fn put_unlinked(&mut self, experiment: Experiment) -> BTreeSet<ChainName> {
+    pub(super) fn put_unlinked(&mut self, mut experiment: Experiment) -> BTreeSet<ChainName> {
+        experiment.extra.tidy();
         let plan = Plan::compile(&experiment, &self.around(&experiment));
         let link = experiment.linked().filter(|_| plan.is_link());
         let plan = Arc::new(plan);

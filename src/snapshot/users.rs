@@ -125,9 +125,9 @@ fn uses_alike(one: &Experiment, other: &Experiment) -> bool {
         && one.audience_id == other.audience_id
         && one.outside_variation_id == other.outside_variation_id
         && one.draft == other.draft
-        && one.rollout == other.rollout
+        && one.extra.rollout == other.extra.rollout
         && shares(one.analysis.as_ref(), other.analysis.as_ref())
-        && shares(one.previous.as_ref(), other.previous.as_ref())
+        && shares(one.extra.previous.as_ref(), other.extra.previous.as_ref())
         && shares(one.iteration.design.as_ref(), other.iteration.design.as_ref())
         && (one.status, one.flow(), one.chain()) == (other.status, other.flow(), other.chain())
 }
@@ -170,8 +170,8 @@ fn variations(experiment: &Experiment) -> impl Iterator<Item = &VariationId> {
         allocations.iter().map(|arm| &arm.variation_id).chain(outside_variation_id)
     });
     // Slices outlive the arms that they were of, and are served from the flag as it is next.
-    let run = experiment.iteration.design.as_ref().and_then(|design| design.rollout.as_ref());
-    let rollouts = experiment.rollout.iter().chain(run);
+    let run = experiment.iteration.design.as_ref().and_then(|design| design.rollout());
+    let rollouts = experiment.extra.rollout.iter().chain(run);
     named.chain(rollouts.flat_map(Rollout::variations))
 }
 

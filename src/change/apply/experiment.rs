@@ -10,9 +10,9 @@ use super::{Edit, Work, given, not_found, patched, settled, text};
 use crate::error::{Code, Error};
 use crate::id::{ExperimentId, spell};
 use crate::model::{
-    Analysis, Experiment, HashVersion, Iteration, Record, Salt, Schedule, Status, Tag,
-    adds_none_primary, annotated, check_allocations, check_analysis, check_hash, check_id_free,
-    check_levels, check_schedule, check_tags, extends, initial_traffic,
+    Analysis, Experiment, Extra, Extras, HashVersion, Iteration, Record, Salt, Schedule, Status,
+    Tag, adds_none_primary, annotated, check_allocations, check_analysis, check_hash,
+    check_id_free, check_levels, check_schedule, check_tags, extends, initial_traffic,
 };
 use crate::number::Percentage;
 use crate::snapshot::not_ready;
@@ -45,20 +45,17 @@ impl Work<'_> {
             None if new.hash.has_rollout() => self.draw_salt(new.hash)?,
             None => Salt::from(&id),
         };
+        let annotations = new.annotations.iter().map(|(key, value)| (key, Some(value)));
         let mut experiment = Experiment {
             name: text("name", &new.name)?,
             description: given("description", new.description.as_ref())?,
-            tags: tags(&new.tags)?,
             flag_id: new.flag_id.clone(),
-            flow: given("flow", new.flow.as_ref())?,
             subject_kind: self.subject_kind(new.subject_kind.as_ref())?,
             strategy: new.strategy,
             allocations: new.allocations.as_slice().into(),
             traffic: new.traffic.unwrap_or_else(|| initial_traffic(&new.stages)),
-            levels: new.levels.as_slice().into(),
             audience_id: new.audience_id.clone(),
             keep: new.keep,
-            schedule: None,
             outside_variation_id: new.outside_variation_id.clone(),
             hash: new.hash,
             salt: salt.clone(),
@@ -66,21 +63,22 @@ impl Work<'_> {
             iteration: Iteration::new(1, self.now),
             record: Record::new(self.now),
             key: given("key", new.key.as_ref())?,
-            maintainer: given("maintainer", new.maintainer.as_ref())?,
             can_reshuffle: new.can_reshuffle,
-            shelved_at: None,
             draft: None,
-            previous: None,
             analysis: None,
-            rollout: None,
-            chain: given("chain", new.chain.as_ref())?,
             weights: new.weights,
-            annotations: annotated(
-                &BTreeMap::new(),
-                new.annotations.iter().map(|(key, value)| (key, Some(value))),
-            )?,
+            extra: Extra::from(Extras {
+                tags: tags(&new.tags)?,
+                flow: given("flow", new.flow.as_ref())?,
+                levels: new.levels.as_slice().into(),
+                maintainer: given("maintainer", new.maintainer.as_ref())?,
+                chain: given("chain", new.chain.as_ref())?,
+                annotations: annotated(&BTreeMap::new(), annotations)?,
+                ..Extras::default()
+            }),
             id: id.clone(),
         };
+        self.next.share_ids(&mut experiment);
         self.next.check_experiment_free(&experiment)?;
         check_allocations(&new.allocations, new.strategy, new.weights)
             .map_err(|error| error.at("allocations"))?;
@@ -121,8 +119,8 @@ impl Work<'_> {
         let description = patched("description", &patch.description)?;
         edit.set("description", &mut experiment.description, description)?;
         let tags = patch.tags.as_deref().map(tags).transpose()?;
-        edit.set("tags", &mut experiment.tags, tags)?;
-        edit.set("flow", &mut experiment.flow, patched("flow", &patch.flow)?)?;
+        edit.set("tags", &mut experiment.extra.tags, tags)?;
+        edit.set("flow", &mut experiment.extra.flow, patched("flow", &patch.flow)?)?;
         let kind = given("subject_kind", patch.subject_kind.as_ref())?;
         let before = experiment.subject_kind.clone();
         edit.set("subject_kind", &mut experiment.subject_kind, kind)?;
@@ -139,9 +137,11 @@ impl Work<'_> {
         if let Some(levels) = &patch.levels {
             check_levels(levels, experiment.strategy).map_err(|error| error.at("levels"))?;
         }
-        edit.set("levels", &mut experiment.levels, patch.levels.as_deref().map(Box::from))?;
+        edit.set("levels", &mut experiment.extra.levels, patch.levels.as_deref().map(Box::from))?;
         match patch.traffic {
-            Some(traffic) if traffic != experiment.traffic && !experiment.levels.is_empty() => {
+            Some(traffic)
+                if traffic != experiment.traffic && !experiment.extra.levels.is_empty() =>
+            {
                 let rule = "changes only by advancing the ramp, since the experiment has levels";
                 return Err(Error::new(Code::NotMutable, rule).with_value(&traffic).at("traffic"));
             }
@@ -152,8 +152,8 @@ impl Work<'_> {
         edit.set("outside_variation_id", &mut experiment.outside_variation_id, outside)?;
         edit.set("keep", &mut experiment.keep, patch.keep)?;
         let maintainer = patched("maintainer", &patch.maintainer)?;
-        edit.set("maintainer", &mut experiment.maintainer, maintainer)?;
-        edit.set("chain", &mut experiment.chain, patched("chain", &patch.chain)?)?;
+        edit.set("maintainer", &mut experiment.extra.maintainer, maintainer)?;
+        edit.set("chain", &mut experiment.extra.chain, patched("chain", &patch.chain)?)?;
         let mut schedule = experiment.schedule();
         edit.set("starts_at", &mut schedule.starts_at, settled(&patch.starts_at))?;
         edit.set("ends_at", &mut schedule.ends_at, settled(&patch.ends_at))?;
@@ -170,10 +170,10 @@ impl Work<'_> {
         if let Some(entries) = &patch.annotations {
             let entries = entries.iter().map(|(key, value)| (key, value.as_ref()));
             let annotations = annotated(experiment.annotations(), entries)?;
-            edit.set("annotations", &mut experiment.annotations, Some(annotations))?;
+            edit.set("annotations", &mut experiment.extra.annotations, Some(annotations))?;
         }
-        let Experiment { hash, strategy, levels, .. } = &*experiment;
-        check_hash(*hash, *strategy, levels, experiment.stages())?;
+        let Experiment { hash, strategy, .. } = *experiment;
+        check_hash(hash, strategy, experiment.levels(), experiment.stages())?;
         let Some(fields) = edit.into_fields() else { return Ok(None) };
         self.next.check_experiment_free(experiment)?;
         self.next.check_references(experiment)?;
@@ -267,7 +267,7 @@ impl Work<'_> {
         let freezes = refresh || before.is_none_or(|design| design.differs_from(experiment));
         if freezes {
             experiment.iteration.design = Some(Arc::new(self.next.freeze(experiment)?));
-            experiment.rollout = None;
+            experiment.extra.rollout = None;
         } else {
             experiment.recut_run()?;
         }
@@ -358,7 +358,7 @@ pub(super) fn settable(from: Status) -> Vec<String> {
 
 /// Checks that an experiment that is to run is not shelved.
 pub(super) fn check_not_shelved(experiment: &Experiment) -> Result<(), Error> {
-    match experiment.shelved_at {
+    match experiment.extra.shelved_at {
         Some(_) => {
             let rule = "must not be active while the experiment is shelved";
             let error = Error::new(Code::TransitionNotAllowed, rule);
@@ -370,7 +370,7 @@ pub(super) fn check_not_shelved(experiment: &Experiment) -> Result<(), Error> {
 
 /// Checks that a ramp can go to this level, or stands at it.
 fn check_step(experiment: &Experiment, level: Percentage) -> Result<(), Error> {
-    if experiment.levels.is_empty() {
+    if experiment.extra.levels.is_empty() {
         return Err(Error::invalid("must be a level of the experiment, which has none"));
     }
     let Some(current) = experiment
@@ -381,7 +381,7 @@ fn check_step(experiment: &Experiment, level: Percentage) -> Result<(), Error> {
         let rule = format!("advances only while the experiment is active, not {status}");
         return Err(Error::new(Code::NotMutable, rule));
     };
-    let next = experiment.levels.iter().find(|next| **next > current);
+    let next = experiment.extra.levels.iter().find(|next| **next > current);
     if level == current || next == Some(&level) {
         return Ok(());
     }
@@ -397,7 +397,7 @@ fn check_schedule_edit(
     experiment: &Experiment,
     patch: &ExperimentPatch,
 ) -> Result<(), Error> {
-    let both = !schedule.stages.is_empty() && !experiment.levels.is_empty();
+    let both = !schedule.stages.is_empty() && !experiment.extra.levels.is_empty();
     if both && patch.stages.is_none() {
         let rule = "must not be given beside stages, which raise the traffic by time";
         return Err(Error::invalid(rule).at("levels"));
@@ -407,7 +407,7 @@ fn check_schedule_edit(
             let rule = format!("must be earlier than ends_at, which is {end}");
             Err(Error::invalid(rule).with_value(&start).at("starts_at"))
         }
-        _ => check_schedule(schedule, &experiment.levels),
+        _ => check_schedule(schedule, &experiment.extra.levels),
     }
 }
 

@@ -58,7 +58,7 @@ impl Work<'_> {
         let allocations = patch.allocations.as_deref().map(Arc::from);
         edit.set("draft.allocations", &mut draft.allocations, allocations)?;
         match patch.traffic {
-            Some(traffic) if traffic != draft.traffic && !experiment.levels.is_empty() => {
+            Some(traffic) if traffic != draft.traffic && !experiment.extra.levels.is_empty() => {
                 let rule = "must be the first level, since the experiment has levels";
                 return Err(Error::new(Code::NotMutable, rule).with_value(&traffic).at("traffic"));
             }
@@ -183,7 +183,7 @@ impl Work<'_> {
             after.iteration.design = None;
         }
         if let (Some(rollout), Some(design)) = (rollout, &after.iteration.design) {
-            let carried = Design { rollout: Some(rollout), ..Design::clone(design) };
+            let carried = Design { rollout: Some(Box::new(rollout)), ..Design::clone(design) };
             after.iteration.design = Some(Arc::new(carried));
         }
         let design = Arc::new(self.next.freeze(&after)?);
@@ -194,7 +194,7 @@ impl Work<'_> {
         after.iteration = Iteration { started_at, turn, design: Some(design), ..next };
         let mut previous = before.previous_iterations().to_vec();
         previous.push(past);
-        after.previous = Some(Arc::new(previous));
+        after.extra.previous = Some(Arc::new(previous));
         Ok(after)
     }
 
@@ -237,7 +237,7 @@ impl Work<'_> {
         shelved: bool,
     ) -> Result<(), Error> {
         let mut experiment = self.experiment(id, if_version)?;
-        if experiment.shelved_at.is_some() == shelved {
+        if experiment.extra.shelved_at.is_some() == shelved {
             return Ok(());
         }
         let status = experiment.status;
@@ -249,7 +249,7 @@ impl Work<'_> {
             );
             return Err(Error::new(Code::NotMutable, rule).at("shelved"));
         }
-        experiment.shelved_at = shelved.then_some(self.now);
+        experiment.extra.shelved_at = shelved.then_some(self.now);
         self.put_edited(experiment, vec!["shelved_at".to_owned()])
     }
 }

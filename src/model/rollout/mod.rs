@@ -347,7 +347,7 @@ impl Experiment {
         let outside = self.outside_variation_id.as_ref();
         let rollout = Rollout::read(list, &due, outside, self.traffic)
             .map_err(|error| error.at("rollout"))?;
-        self.rollout = Some(rollout);
+        self.extra.rollout = Some(rollout);
         Ok(())
     }
 
@@ -358,7 +358,7 @@ impl Experiment {
         }
         let due = due(&self.allocations, self.traffic)?;
         let outside = self.outside_variation_id.as_ref();
-        match before.or(self.rollout.as_ref()) {
+        match before.or(self.extra.rollout.as_ref()) {
             Some(before) => {
                 let before = before.clone().with_outside(outside);
                 carried(&before, &due, self.traffic).map(Some)
@@ -370,7 +370,7 @@ impl Experiment {
     /// The slices of the next run if whoever is in this one leaves it and is served what they had;
     /// `None` when there are not enough subjects outside. Only when the traffic grows.
     pub(crate) fn served_only(&self, next: &Self) -> Result<Option<Option<Rollout>>, Error> {
-        let run = self.iteration.design.as_ref().and_then(|design| design.rollout.as_ref());
+        let run = self.iteration.design.as_ref().and_then(|design| design.rollout());
         let same = next.subject_kind == self.subject_kind;
         let Some(run) = run.filter(|run| same && next.traffic > run.traffic) else {
             return Ok(None);
@@ -386,8 +386,8 @@ impl Experiment {
     /// A paused run is cut when it is resumed, once for all that was edited: traffic and weights one
     /// after the other could move those who are in, though neither arm shrinks.
     pub(crate) fn recut(&mut self) -> Result<(), Error> {
-        if self.rollout.is_some() {
-            self.rollout = self.next_rollout(None)?;
+        if self.extra.rollout.is_some() {
+            self.extra.rollout = self.next_rollout(None)?;
         }
         match self.status {
             Status::Active => self.recut_run(),
@@ -398,12 +398,12 @@ impl Experiment {
     /// Cuts the slices of the run for the present traffic.
     pub(crate) fn recut_run(&mut self) -> Result<(), Error> {
         if let Some(design) = &self.iteration.design
-            && let Some(rollout) = &design.rollout
+            && let Some(rollout) = design.rollout()
         {
             let due = due(&design.allocations, self.traffic)?;
             let next = carried(rollout, &due, self.traffic)?;
             if next != *rollout {
-                let design = Design { rollout: Some(next), ..Design::clone(design) };
+                let design = Design { rollout: Some(Box::new(next)), ..Design::clone(design) };
                 self.iteration.design = Some(Arc::new(design));
             }
         }
