@@ -159,13 +159,20 @@ impl Plan {
         self.decide(subject, &mut Once, &mut ())
     }
 
+    /// The same for a subject whose [default hash](Subject::default_hash) is at hand.
     #[inline]
     pub(crate) fn assign_with<'s>(
         &'s self,
         subject: &Subject<'_>,
+        hash: Option<u64>,
         scratch: &mut Scratch,
     ) -> Decision<'s> {
-        self.decide(subject, scratch, &mut ())
+        match (self.lot(), hash) {
+            (Some((open, partition)), Some(hash)) if self.subject_kind.own().is_none() => {
+                self.weigh(open, partition, hash, open.traffic_end, &mut ())
+            }
+            _ => self.decide_at(subject, self.now(subject), scratch, &mut ()),
+        }
     }
 
     /// What a subject gets, and the whole way there: each gate that was asked, with what went in and
@@ -181,12 +188,12 @@ impl Plan {
     /// Whether this plan can go on in place of another that was compiled later. One with guards never
     /// can: they are told apart by whom they let in alone, and an explanation says more.
     pub(crate) fn stands_for(&self, other: &Self) -> bool {
-        let plain = match &self.gate {
+        let plain = |plan: &Self| match &plan.gate {
             Gate::Closed(_) => true,
             Gate::Open(open) | Gate::Paused(open) => open.guards.is_none(),
             Gate::Off(_) | Gate::Shipped(_) => false,
         };
-        plain && self == other
+        plain(self) && plain(other) && self == other
     }
 
     /// Whether it hashes an id: if not, a subject without one gets an arm as any other.
@@ -284,7 +291,9 @@ impl Plan {
     /// The time, read once for all that a decision takes, if it depends on it.
     #[inline]
     pub(super) fn now(&self, subject: &Subject<'_>) -> Option<Timestamp> {
-        self.reads_clock().then(|| subject.now())
+        // A flag that is off goes before the schedule, but for what a subject brings.
+        let asked = subject.brings_assignments() || !matches!(self.gate, Gate::Off(_));
+        (asked && self.reads_clock()).then(|| subject.now())
     }
 
     /// Whether its decisions depend on the time.

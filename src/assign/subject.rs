@@ -236,6 +236,11 @@ impl<'a> Subject<'a> {
         self.more.iter().flat_map(|more| &more.brought)
     }
 
+    /// The hash of its id of the default kind, unless it brings assignments.
+    pub(crate) fn default_hash(&self) -> Option<u64> {
+        self.find(None).filter(|_| !self.brings_assignments()).map(|id| id.hash)
+    }
+
     /// The hash of its id of a kind.
     #[inline]
     pub(crate) fn hash(&self, kind: &SubjectKind) -> Option<u64> {

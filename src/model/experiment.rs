@@ -17,9 +17,8 @@ use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage, check_levels, initial_traffic};
 use super::text::read_tags;
 use super::{
-    Allocation, AnnotationKey, ChainName, Description, Flow, HashVersion, Keep, Key, Maintainer,
-    Name, Record, Salt, Status, Strategy, SubjectKind, Tag, Text, Weights, checked, entity, keyed,
-    keys,
+    Allocation, AnnotationKey, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record,
+    Salt, Status, Strategy, SubjectKind, Tag, Text, Weights, checked, entity, keyed, keys,
 };
 use crate::error::Error;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};

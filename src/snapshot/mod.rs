@@ -220,7 +220,9 @@ impl Snapshot {
         scratch: &mut Scratch,
     ) -> impl Iterator<Item = Decision<'s>> {
         scratch.begin();
-        self.active.iter().map(|plan| plan.assign_with(subject, scratch))
+        // What nearly all of them hash.
+        let hash = subject.default_hash();
+        self.active.iter().map(move |plan| plan.assign_with(subject, hash, scratch))
     }
 
     /// The plan of an experiment, to assign many subjects to it.

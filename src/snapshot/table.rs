@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How many bits of the hash choose what is below a node.
-const BITS: u32 = 5;
+/// How many bits of the hash choose a child, the highest first.
+const BITS: u32 = 3;
 
-/// How many levels use up the 64 bits of a hash; beyond them keys are told by comparison.
-const LEVELS: u32 = u64::BITS.div_ceil(BITS);
+/// How many levels there can be: then the bits of a hash are used up.
+const LEVELS: u32 = u64::BITS / BITS;
+
+/// The most entries of a list, unless their hashes begin too much alike.
+const MAX: usize = 32;
 
 /// A persistent set of what is told by a key: a clone costs nothing, and an edit afterwards copies
 /// only the path to what changed.
 ///
-/// A trie on the hash of the key, which is the same in every process and on every machine, so the
-/// order of iteration is a function of the keys alone.
+/// A tree of short lists in the order of the hashes of their keys, which are the same in every
+/// process and on every machine. So the order of iteration is a function of the keys alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<E> {
     root: Arc<Node<E>>,
@@ -47,16 +50,19 @@ impl<E: Entry> Entry for Arc<E> {
     }
 }
 
-/// The entries whose hashes begin alike. One that is alone with its next bits stands here; several
-/// stand in a node below.
-///
-/// Beyond the last level the entries stand in the order of their keys, and the bits are unused.
+/// The entries whose hashes begin alike.
 #[derive(Debug, Clone)]
-struct Node<E> {
-    entries_at: u32,
-    nodes_at: u32,
+enum Node<E> {
+    List(List<E>),
+    /// A child for each of the values that the next bits can have.
+    Branch([Arc<Self>; 1 << BITS]),
+}
+
+/// Entries in the order of their hashes, and of their keys where these are equal.
+#[derive(Debug, Clone)]
+struct List<E> {
+    hashes: Box<[u64]>,
     entries: Box<[E]>,
-    nodes: Box<[Arc<Self>]>,
 }
 
 impl<E> Default for Table<E> {
@@ -67,7 +73,7 @@ impl<E> Default for Table<E> {
 
 impl<E> Default for Node<E> {
     fn default() -> Self {
-        Self { entries_at: 0, nodes_at: 0, entries: Box::default(), nodes: Box::default() }
+        Self::List(List { hashes: Box::default(), entries: Box::default() })
     }
 }
 
@@ -108,28 +114,22 @@ impl<E: Entry> Table<E> {
     #[inline]
     pub(crate) fn get_hashed(&self, hash: u64, key: &str) -> Option<&E> {
         let mut node = &*self.root;
-        for level in 0..LEVELS {
-            let bit = bit(level, hash);
-            if node.entries_at & bit != 0 {
-                let entry = node.entries.get(rank(node.entries_at, bit))?;
-                return (entry.key() == key).then_some(entry);
+        let mut rest = hash;
+        loop {
+            match node {
+                Node::List(list) => return list.get(hash, key),
+                Node::Branch(children) => node = children.get(first(rest))?,
             }
-            if node.nodes_at & bit == 0 {
-                return None;
-            }
-            node = node.nodes.get(rank(node.nodes_at, bit))?;
+            rest <<= BITS;
         }
-        node.entries.get(node.find(key).ok()?)
     }
 
     /// The entries, in an order that depends only on the keys.
     pub(crate) fn iter(&self) -> Iter<'_, E> {
-        Iter {
-            entries: self.root.entries.iter(),
-            nodes: std::array::from_fn(|_| [].iter()),
-            below: self.root.nodes.iter(),
-            depth: 0,
-        }
+        let mut iter =
+            Iter { entries: [].iter(), above: std::array::from_fn(|_| [].iter()), depth: 0 };
+        iter.enter(&self.root);
+        iter
     }
 }
 
@@ -150,16 +150,15 @@ impl<E: Entry + Clone> FromIterator<E> for Table<E> {
     }
 }
 
-/// The bit that stands for the bits of a hash that a level goes by.
+/// The value of the first bits, which choose a child.
 #[inline]
-fn bit(level: u32, hash: u64) -> u32 {
-    1 << (hash >> (level * BITS) & ((1 << BITS) - 1))
+fn first(rest: u64) -> usize {
+    (rest >> (u64::BITS - BITS)) as usize
 }
 
-/// The place of what a bit stands for among all that are there.
-#[inline]
-fn rank(bits: u32, bit: u32) -> usize {
-    (bits & (bit - 1)).count_ones() as usize
+/// The child that a hash leads to.
+fn digit(level: u32, hash: u64) -> usize {
+    first(hash << (level * BITS))
 }
 
 /// Puts something in a list that has no room to spare before or after.
@@ -177,92 +176,123 @@ fn take<T>(list: &mut Box<[T]>, at: usize) -> Option<T> {
     item
 }
 
-impl<E: Entry> Node<E> {
-    /// Beyond the last level: where a key stands, or would stand.
-    fn find(&self, key: &str) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| entry.key().cmp(key))
+impl<E: Entry> List<E> {
+    #[inline]
+    fn get(&self, hash: u64, key: &str) -> Option<&E> {
+        let mut at = self.hashes.partition_point(|own| *own < hash);
+        while *self.hashes.get(at)? == hash {
+            let entry = self.entries.get(at)?;
+            if entry.key() == key {
+                return Some(entry);
+            }
+            at += 1;
+        }
+        None
     }
 
-    /// The only entry of what is below.
-    fn is_single(&self) -> bool {
-        self.nodes.is_empty() && self.entries.len() == 1
+    /// Where a key stands, or would stand.
+    fn find(&self, hash: u64, key: &str) -> Result<usize, usize> {
+        let from = self.hashes.partition_point(|own| *own < hash);
+        let alike = self.hashes.iter().skip(from).take_while(|own| **own == hash).count();
+        let alike = self.entries.get(from..from + alike).unwrap_or_default();
+        let found = alike.binary_search_by(|entry| entry.key().cmp(key));
+        found.map(|at| from + at).map_err(|at| from + at)
+    }
+}
+
+impl<E> FromIterator<(u64, E)> for List<E> {
+    fn from_iter<I: IntoIterator<Item = (u64, E)>>(entries: I) -> Self {
+        let (hashes, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        Self { hashes: hashes.into(), entries: entries.into() }
+    }
+}
+
+impl<E> IntoIterator for List<E> {
+    type Item = (u64, E);
+    type IntoIter = std::iter::Zip<std::vec::IntoIter<u64>, std::vec::IntoIter<E>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hashes.into_vec().into_iter().zip(self.entries.into_vec())
     }
 }
 
 impl<E: Entry + Clone> Node<E> {
     fn insert(&mut self, level: u32, hash: u64, entry: E) -> Option<E> {
-        if level == LEVELS {
-            match self.find(entry.key()) {
-                Ok(at) => {
-                    return self.entries.get_mut(at).map(|own| std::mem::replace(own, entry));
-                }
-                Err(at) => put(&mut self.entries, at, entry),
+        let list = match self {
+            Self::List(list) => list,
+            Self::Branch(children) => {
+                let child = children.get_mut(digit(level, hash))?;
+                return Arc::make_mut(child).insert(level + 1, hash, entry);
             }
-            return None;
+        };
+        match list.find(hash, entry.key()) {
+            Ok(at) => list.entries.get_mut(at).map(|own| std::mem::replace(own, entry)),
+            Err(at) => {
+                put(&mut list.hashes, at, hash);
+                put(&mut list.entries, at, entry);
+                if list.entries.len() > MAX && level < LEVELS {
+                    self.split(level);
+                }
+                None
+            }
         }
-        let bit = bit(level, hash);
-        if self.nodes_at & bit != 0 {
-            let node = self.nodes.get_mut(rank(self.nodes_at, bit))?;
-            return Arc::make_mut(node).insert(level + 1, hash, entry);
-        }
-        let at = rank(self.entries_at, bit);
-        if self.entries_at & bit == 0 {
-            self.entries_at |= bit;
-            put(&mut self.entries, at, entry);
-            return None;
-        }
-        let own = self.entries.get_mut(at)?;
-        if own.key() == entry.key() {
-            return Some(std::mem::replace(own, entry));
-        }
-        let mut below = Self::default();
-        if let Some(other) = take(&mut self.entries, at) {
-            below.insert(level + 1, E::hash(other.key()), other);
-        }
-        below.insert(level + 1, hash, entry);
-        self.entries_at &= !bit;
-        self.nodes_at |= bit;
-        put(&mut self.nodes, rank(self.nodes_at, bit), Arc::new(below));
-        None
     }
 
-    /// Takes out an entry that is there.
+    fn split(&mut self, level: u32) {
+        let Self::List(list) = std::mem::take(self) else { return };
+        let mut rest = list.into_iter().peekable();
+        *self = Self::Branch(std::array::from_fn(|child| {
+            let own = std::iter::from_fn(|| rest.next_if(|(hash, _)| digit(level, *hash) == child));
+            Arc::new(Self::List(own.collect()))
+        }));
+    }
+
     fn remove(&mut self, level: u32, hash: u64, key: &str) -> Option<E> {
-        if level == LEVELS {
-            let at = self.find(key).ok()?;
-            return take(&mut self.entries, at);
+        match self {
+            Self::List(list) => {
+                let at = list.find(hash, key).ok()?;
+                take(&mut list.hashes, at);
+                take(&mut list.entries, at)
+            }
+            Self::Branch(children) => {
+                let child = children.get_mut(digit(level, hash))?;
+                let removed = Arc::make_mut(child).remove(level + 1, hash, key);
+                self.join();
+                removed
+            }
         }
-        let bit = bit(level, hash);
-        if self.entries_at & bit != 0 {
-            let removed = take(&mut self.entries, rank(self.entries_at, bit));
-            self.entries_at &= !bit;
-            return removed;
+    }
+
+    /// Makes a list of a branch that holds no more than half of what a list can, so that neither the
+    /// next entry nor the next removal undoes it.
+    fn join(&mut self) {
+        let Self::Branch(children) = self else { return };
+        let lists = || {
+            children.iter().map(|child| match &**child {
+                Self::List(list) => Some(list),
+                Self::Branch(_) => None,
+            })
+        };
+        let total: Option<usize> = lists().map(|list| Some(list?.entries.len())).sum();
+        if total.is_some_and(|total| total <= MAX / 2) {
+            let lists = lists().flatten().cloned().flatten();
+            *self = Self::List(lists.collect());
         }
-        let at = rank(self.nodes_at, bit);
-        let below = Arc::make_mut(self.nodes.get_mut(at)?);
-        let removed = below.remove(level + 1, hash, key);
-        // A node of one entry is that entry, as if the other had never been.
-        if below.is_single() {
-            let last = take(&mut below.entries, 0)?;
-            take(&mut self.nodes, at);
-            self.nodes_at &= !bit;
-            self.entries_at |= bit;
-            put(&mut self.entries, rank(self.entries_at, bit), last);
-        }
-        removed
     }
 
     fn get_mut(&mut self, hash: u64, key: &str) -> Option<&mut E> {
         let mut node = self;
-        for level in 0..LEVELS {
-            let bit = bit(level, hash);
-            if node.entries_at & bit != 0 {
-                return node.entries.get_mut(rank(node.entries_at, bit));
+        let mut rest = hash;
+        loop {
+            match node {
+                Self::List(list) => {
+                    let at = list.find(hash, key).ok()?;
+                    return list.entries.get_mut(at);
+                }
+                Self::Branch(children) => node = Arc::make_mut(children.get_mut(first(rest))?),
             }
-            node = Arc::make_mut(node.nodes.get_mut(rank(node.nodes_at, bit))?);
+            rest <<= BITS;
         }
-        let at = node.find(key).ok()?;
-        node.entries.get_mut(at)
     }
 }
 
@@ -270,27 +300,43 @@ impl<E: Entry + Clone> Node<E> {
 #[derive(Debug, Clone)]
 pub(crate) struct Iter<'t, E> {
     entries: std::slice::Iter<'t, E>,
-    /// What is left to visit below the node at hand, and below those on the way to it.
-    below: std::slice::Iter<'t, Arc<Node<E>>>,
-    nodes: [std::slice::Iter<'t, Arc<Node<E>>>; LEVELS as usize],
+    /// What is left to visit of each branch on the way to the list at hand.
+    above: [std::slice::Iter<'t, Arc<Node<E>>>; LEVELS as usize],
     depth: usize,
 }
 
 impl<'t, E> Iter<'t, E> {
-    /// Goes on to the next node that has entries.
+    /// Goes down to the first list of a node.
+    fn enter(&mut self, mut node: &'t Node<E>) {
+        loop {
+            match node {
+                Node::List(list) => {
+                    self.entries = list.entries.iter();
+                    return;
+                }
+                Node::Branch(children) => {
+                    let mut children = children.iter();
+                    let (Some(first), Some(slot)) =
+                        (children.next(), self.above.get_mut(self.depth))
+                    else {
+                        return;
+                    };
+                    *slot = children;
+                    self.depth += 1;
+                    node = first;
+                }
+            }
+        }
+    }
+
+    /// Goes on to the next list that has entries.
+    #[inline(never)]
     fn advance(&mut self) -> Option<&'t E> {
         loop {
-            match self.below.next() {
-                Some(node) => {
-                    let rest = std::mem::replace(&mut self.below, node.nodes.iter());
-                    *self.nodes.get_mut(self.depth)? = rest;
-                    self.depth += 1;
-                    self.entries = node.entries.iter();
-                }
-                None => {
-                    self.depth = self.depth.checked_sub(1)?;
-                    self.below = self.nodes.get(self.depth)?.clone();
-                }
+            let above = self.depth.checked_sub(1)?;
+            match self.above.get_mut(above)?.next() {
+                Some(node) => self.enter(node),
+                None => self.depth = above,
             }
             if let Some(entry) = self.entries.next() {
                 return Some(entry);
