@@ -11,6 +11,8 @@ mod explain;
 mod gate;
 mod guards;
 mod plan;
+#[cfg_attr(not(test), expect(dead_code, reason = "plans do not ask by it yet"))]
+mod program;
 #[cfg(feature = "launchdarkly")]
 mod rollout;
 mod rule;

@@ -72,19 +72,13 @@ impl Nested {
 
 impl Condition {
     fn holds(&self, attributes: &dyn Attributes) -> bool {
-        self.expression.holds(&self.attribute, attributes)
+        self.expression.admits(attributes.attribute(&self.attribute))
     }
 }
 
 impl Expression {
     /// Whether it is true of this value, or of a missing one.
-    pub(crate) fn admits(&self, value: Option<Attribute<'_>>) -> bool {
-        self.holds("", &Part(value))
-    }
-
-    /// Whether it is true of the attribute of this name.
-    fn holds(&self, name: &str, attributes: &dyn Attributes) -> bool {
-        let attribute = attributes.attribute(name);
+    pub(crate) fn admits(&self, attribute: Option<Attribute<'_>>) -> bool {
         let Some(Attribute::String(text)) = attribute else {
             return match self {
                 Self::Exists(wanted) => attribute.is_some() == *wanted,
@@ -130,15 +124,6 @@ impl Expression {
                 .is_some_and(|version| bounds.admit(|bound| version.order(bound))),
             _ => false,
         }
-    }
-}
-
-/// What stands somewhere in an attribute, as the only attribute there is.
-struct Part<'a>(Option<Attribute<'a>>);
-
-impl Attributes for Part<'_> {
-    fn attribute(&self, _: &str) -> Option<Attribute<'_>> {
-        self.0
     }
 }
 

@@ -107,6 +107,13 @@ pub(crate) struct SemverReading<'t> {
 impl<'t> SemverReading<'t> {
     /// Reads what [`Semver`] reads, and nothing else.
     pub(crate) fn new(text: &'t str) -> Option<Self> {
+        match read_plain(text.as_bytes()) {
+            Some(numbers) => Some(Self { numbers, pre: "" }),
+            None => Self::read(text),
+        }
+    }
+
+    fn read(text: &'t str) -> Option<Self> {
         let (text, build) = text.split_once('+').map_or((text, "0"), |(rest, build)| (rest, build));
         // A hyphen belongs to the pre-release only after the three numbers, which have none.
         let (numbers, pre) = text.split_once('-').map_or((text, None), |(n, pre)| (n, Some(pre)));
@@ -127,13 +134,43 @@ impl<'t> SemverReading<'t> {
 
     /// How this version stands to another by precedence.
     pub(crate) fn order(self, other: &Semver) -> Ordering {
-        let other = other.reading();
-        let by_pre = || match (self.pre.is_empty(), other.pre.is_empty()) {
-            (false, false) => order_identifiers(self.pre, other.pre),
+        let by_pre = || match (self.pre.is_empty(), other.prerelease().is_empty()) {
+            (false, false) => order_identifiers(self.pre, other.prerelease()),
             (mine, others) => mine.cmp(&others),
         };
-        self.numbers.cmp(&other.numbers).then_with(by_pre)
+        self.numbers.cmp(&[other.major(), other.minor(), other.patch()]).then_with(by_pre)
     }
+}
+
+/// The numbers of a version that is nothing but numbers, as most are, unless it is very long.
+fn read_plain(text: &[u8]) -> Option<[u64; 3]> {
+    // Beside two other numbers and two dots, this leaves no number more digits than a `u64` has.
+    if text.len() > 20 {
+        return None;
+    }
+    let (major, rest) = read_number(text)?;
+    let (minor, rest) = read_number(rest.strip_prefix(b".")?)?;
+    let (patch, rest) = read_number(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then_some([major, minor, patch])
+}
+
+/// The number without leading zeros that a text begins with, and what follows.
+#[inline]
+fn read_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let (first, mut rest) = text.split_first()?;
+    let mut number = digit(first)?;
+    while let Some((byte, after)) = rest.split_first()
+        && let Some(digit) = digit(byte)
+    {
+        // What begins with a zero is it.
+        if number == 0 {
+            return None;
+        }
+        number = number * 10 + digit;
+        rest = after;
+    }
+    Some((number, rest))
 }
 
 fn order_identifiers(a: &str, b: &str) -> Ordering {

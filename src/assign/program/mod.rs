@@ -1,0 +1,253 @@
+//! Segments that are asked in order, compiled to a flat form.
+//!
+//! Equal conditions are one, and each has a bit. What is looked up or read is so for all conditions
+//! of its kind on an attribute at once, so that a rule is mostly a comparison of two masks.
+
+mod draft;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod versions;
+
+use std::sync::Arc;
+
+use draft::Draft;
+use texts::Texts;
+use versions::Versions;
+
+use super::{Attribute, Attributes};
+use crate::model::{Condition, Rule, Segment};
+
+/// Segments in the order in which they are asked, compiled to a flat form.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    segments: Box<[Arc<Segment>]>,
+    blocks: Box<[Block]>,
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        self.segments == other.segments
+    }
+}
+
+impl Program {
+    /// Compiles segments in this order.
+    pub(crate) fn new<'a>(segments: impl IntoIterator<Item = &'a Arc<Segment>>) -> Self {
+        let segments: Box<[_]> = segments.into_iter().cloned().collect();
+        let blocks = Block::cut(&segments);
+        Self { segments, blocks }
+    }
+
+    /// The place of the first segment that contains a subject with these attributes.
+    #[inline]
+    pub(crate) fn first(&self, attributes: &dyn Attributes) -> Option<usize> {
+        let mut before = 0;
+        for block in &self.blocks {
+            let segments = self.segments.get(before..before + block.segments)?;
+            let place = match &block.code {
+                Some(code) => code.first(segments, attributes),
+                None => segments.iter().position(|segment| segment.contains(attributes)),
+            };
+            if let Some(place) = place {
+                return Some(before + place);
+            }
+            before += block.segments;
+        }
+        None
+    }
+}
+
+/// Segments that follow each other and have few enough conditions between them.
+#[derive(Debug, Clone)]
+struct Block {
+    /// How many.
+    segments: usize,
+    /// Nothing for one that does not fit: it is asked as it is.
+    code: Option<Code>,
+}
+
+impl Block {
+    fn cut(segments: &[Arc<Segment>]) -> Box<[Self]> {
+        let mut blocks = Vec::new();
+        let mut rest = segments;
+        while !rest.is_empty() {
+            let mut draft = Draft::default();
+            let fits = rest.iter().take_while(|segment| draft.add(segment)).count();
+            let code = if fits > 0 { draft.finish() } else { None };
+            let block = Self { segments: fits.max(1), code };
+            rest = rest.get(block.segments..).unwrap_or_default();
+            blocks.push(block);
+        }
+        blocks.into()
+    }
+}
+
+/// The most conditions of a block: each has a bit of a mask.
+const MAX_CONDITIONS: usize = 64;
+
+/// What a block asks.
+#[derive(Debug, Clone)]
+struct Code {
+    start: Target,
+    /// Each leads on to later ones only.
+    steps: Box<[Step]>,
+    /// The group of each condition.
+    group_of: Box<[u8]>,
+    groups: Box<[Group]>,
+}
+
+/// Where it goes on: at a step, or with the outcome.
+type Target = u16;
+
+/// No segment contains the subject.
+const MISS: Target = 0x7fff;
+
+/// The first segment contains the subject; the others follow.
+const HIT: Target = 0x8000;
+
+/// Some conditions of a rule, and where it goes on.
+#[derive(Debug, Clone)]
+struct Step {
+    /// The bits of the conditions.
+    asked: u64,
+    /// Those that must hold; the others must not.
+    wanted: u64,
+    /// If all is as it must be.
+    yes: Target,
+    no: Target,
+}
+
+/// Conditions that are settled together.
+#[derive(Debug, Clone)]
+struct Group {
+    /// The bits of the conditions.
+    mask: u64,
+    /// Where the attribute is kept, if another group asks for it too.
+    slot: u8,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Texts(Box<Texts>),
+    Versions(Box<Versions>),
+    /// A condition that is asked as it is.
+    Other(Place),
+}
+
+/// Where a condition stands in the segments of a block.
+#[derive(Debug, Clone)]
+struct Place {
+    segment: u16,
+    rule: u16,
+    /// The way down to a rule within the rule.
+    turns: Box<[Turn]>,
+    /// Whether it must not hold.
+    negated: bool,
+    condition: u16,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    list: fn(&Rule) -> &[Rule],
+    rule: u16,
+}
+
+impl Place {
+    fn find<'s>(&self, segments: &'s [Arc<Segment>]) -> Option<&'s Condition> {
+        let segment = segments.get(usize::from(self.segment))?;
+        let mut rule = segment.rules().get(usize::from(self.rule))?;
+        for turn in &self.turns {
+            rule = (turn.list)(rule).get(usize::from(turn.rule))?;
+        }
+        let list = if self.negated { rule.not_matches() } else { rule.matches() };
+        list.get(usize::from(self.condition))
+    }
+}
+
+impl Code {
+    #[inline]
+    fn first(&self, segments: &[Arc<Segment>], attributes: &dyn Attributes) -> Option<usize> {
+        let mut state = State::new(segments, attributes);
+        let mut target = self.start;
+        while let Some(step) = self.steps.get(usize::from(target)) {
+            target = if state.meets(step, self) { step.yes } else { step.no };
+        }
+        target.checked_sub(HIT).map(usize::from)
+    }
+}
+
+/// How many attributes are kept.
+const SLOTS: usize = 8;
+
+/// The slot of an attribute that is not kept.
+const NO_SLOT: u8 = u8::MAX;
+
+/// What is known of a subject.
+struct State<'a> {
+    segments: &'a [Arc<Segment>],
+    attributes: &'a dyn Attributes,
+    /// The conditions that have been settled.
+    known: u64,
+    /// Those of them that hold.
+    held: u64,
+    slots: [Option<Option<Attribute<'a>>>; SLOTS],
+}
+
+impl<'a> State<'a> {
+    #[inline]
+    fn new(segments: &'a [Arc<Segment>], attributes: &'a dyn Attributes) -> Self {
+        Self { segments, attributes, known: 0, held: 0, slots: [None; SLOTS] }
+    }
+
+    /// Whether all conditions of a step are as they must be. Asks as few as decide it.
+    #[inline]
+    fn meets(&mut self, step: &Step, code: &Code) -> bool {
+        loop {
+            if (self.held ^ step.wanted) & step.asked & self.known != 0 {
+                return false;
+            }
+            let open = step.asked & !self.known;
+            if open == 0 {
+                return true;
+            }
+            // The trailing zeros of what is not zero are fewer than its bits.
+            let group = code.group_of.get(open.trailing_zeros() as usize);
+            let Some(group) = group.and_then(|group| code.groups.get(usize::from(*group))) else {
+                return false;
+            };
+            self.settle(group);
+        }
+    }
+
+    fn settle(&mut self, group: &Group) {
+        self.known |= group.mask;
+        self.held |= match &group.test {
+            Test::Texts(texts) => match self.fetch(texts.attribute(), group.slot) {
+                Some(Attribute::String(text)) => texts.held(text),
+                _ => 0,
+            },
+            Test::Versions(versions) => match self.fetch(versions.attribute(), group.slot) {
+                Some(Attribute::String(text)) => versions.held(text),
+                _ => 0,
+            },
+            Test::Other(place) => match place.find(self.segments) {
+                Some(Condition { attribute, expression }) => {
+                    let holds = expression.admits(self.fetch(attribute, group.slot));
+                    if holds { group.mask } else { 0 }
+                }
+                None => 0,
+            },
+        };
+    }
+
+    #[inline]
+    fn fetch(&mut self, name: &str, slot: u8) -> Option<Attribute<'a>> {
+        let attributes = self.attributes;
+        match self.slots.get_mut(usize::from(slot)) {
+            Some(kept) => *kept.get_or_insert_with(|| attributes.attribute(name)),
+            None => attributes.attribute(name),
+        }
+    }
+}
