@@ -208,11 +208,11 @@ impl<'a> Gathered<'a> {
 
     fn finish(self, slot: u8) -> Option<Group> {
         let test = match self.asked {
-            Asked::Texts(texts) => Test::Texts(Box::new(Texts::new(self.attribute, &texts)?)),
-            Asked::Versions(own) => Test::Versions(Box::new(Versions::new(self.attribute, &own))),
-            Asked::Other(place) => Test::Other(place),
+            Asked::Texts(texts) => Test::Texts(Box::new(Texts::new(&texts)?)),
+            Asked::Versions(own) => Test::Versions(Box::new(Versions::new(&own))),
+            Asked::Other(place) => Test::Other(Box::new(place)),
         };
-        Some(Group { mask: self.mask, slot, test })
+        Some(Group { mask: self.mask, attribute: self.attribute.into(), slot, test })
     }
 }
 

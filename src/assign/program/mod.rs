@@ -118,11 +118,12 @@ struct Step {
     no: Target,
 }
 
-/// Conditions that are settled together.
+/// Conditions on one attribute that are settled together.
 #[derive(Debug, Clone)]
 struct Group {
     /// The bits of the conditions.
     mask: u64,
+    attribute: Box<str>,
     /// Where the attribute is kept, if another group asks for it too.
     slot: u8,
     test: Test,
@@ -133,7 +134,7 @@ enum Test {
     Texts(Box<Texts>),
     Versions(Box<Versions>),
     /// A condition that is asked as it is.
-    Other(Place),
+    Other(Box<Place>),
 }
 
 /// Where a condition stands in the segments of a block.
@@ -222,22 +223,15 @@ impl<'a> State<'a> {
     }
 
     fn settle(&mut self, group: &Group) {
+        let value = self.fetch(&group.attribute, group.slot);
         self.known |= group.mask;
-        self.held |= match &group.test {
-            Test::Texts(texts) => match self.fetch(texts.attribute(), group.slot) {
-                Some(Attribute::String(text)) => texts.held(text),
+        self.held |= match (&group.test, value) {
+            (Test::Texts(texts), Some(Attribute::String(text))) => texts.held(text),
+            (Test::Versions(versions), Some(Attribute::String(text))) => versions.held(text),
+            (Test::Texts(_) | Test::Versions(_), _) => 0,
+            (Test::Other(place), value) => match place.find(self.segments) {
+                Some(condition) if condition.expression.admits(value) => group.mask,
                 _ => 0,
-            },
-            Test::Versions(versions) => match self.fetch(versions.attribute(), group.slot) {
-                Some(Attribute::String(text)) => versions.held(text),
-                _ => 0,
-            },
-            Test::Other(place) => match place.find(self.segments) {
-                Some(Condition { attribute, expression }) => {
-                    let holds = expression.admits(self.fetch(attribute, group.slot));
-                    if holds { group.mask } else { 0 }
-                }
-                None => 0,
             },
         };
     }

@@ -3,7 +3,6 @@
 /// The texts that conditions on an attribute name, each with the conditions that hold of it.
 #[derive(Debug, Clone)]
 pub(super) struct Texts {
-    attribute: Box<str>,
     /// Open addressing: numbers of texts. A power of two of slots, at least half of them `FREE`.
     slots: Box<[u8]>,
     texts: Box<[Text]>,
@@ -32,7 +31,7 @@ impl Texts {
 
     /// From distinct texts with the bits of the conditions that hold of them. Nothing if there are
     /// too many, or too long ones.
-    pub(super) fn new(attribute: &str, held: &[(&str, u64)]) -> Option<Self> {
+    pub(super) fn new(held: &[(&str, u64)]) -> Option<Self> {
         if held.len() > Self::MAX {
             return None;
         }
@@ -53,13 +52,7 @@ impl Texts {
             }
             *slots.get_mut(at)? = number;
         }
-        let attribute = attribute.into();
-        Some(Self { attribute, slots: slots.into(), texts: texts.into(), long: long.into() })
-    }
-
-    #[inline]
-    pub(super) fn attribute(&self) -> &str {
-        &self.attribute
+        Some(Self { slots: slots.into(), texts: texts.into(), long: long.into() })
     }
 
     /// The bits of the conditions that hold of a text.

@@ -7,7 +7,6 @@ use crate::model::{Bounds, Semver, SemverReading};
 /// The bounds that conditions on an attribute name, and the conditions that hold between them.
 #[derive(Debug, Clone)]
 pub(super) struct Versions {
-    attribute: Box<str>,
     /// By precedence, each once.
     bounds: Box<[Semver]>,
     /// The bits of the conditions that hold below the first bound, at it, between it and the
@@ -17,7 +16,7 @@ pub(super) struct Versions {
 
 impl Versions {
     /// From the bounds of each condition, with its bit.
-    pub(super) fn new(attribute: &str, conditions: &[(&Bounds<Semver>, u64)]) -> Self {
+    pub(super) fn new(conditions: &[(&Bounds<Semver>, u64)]) -> Self {
         let mut bounds: Vec<&Semver> = Vec::new();
         for (condition, _) in conditions {
             match condition {
@@ -36,12 +35,7 @@ impl Versions {
             hold.fold(0, |held, (_, bit)| held | bit)
         };
         let held = (0..=2 * bounds.len()).map(at).collect();
-        Self { attribute: attribute.into(), bounds: bounds.into_iter().cloned().collect(), held }
-    }
-
-    #[inline]
-    pub(super) fn attribute(&self) -> &str {
-        &self.attribute
+        Self { bounds: bounds.into_iter().cloned().collect(), held }
     }
 
     /// The bits of the conditions that hold of a text.

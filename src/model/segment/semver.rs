@@ -106,6 +106,7 @@ pub(crate) struct SemverReading<'t> {
 
 impl<'t> SemverReading<'t> {
     /// Reads what [`Semver`] reads, and nothing else.
+    #[inline]
     pub(crate) fn new(text: &'t str) -> Option<Self> {
         match read_plain(text.as_bytes()) {
             Some(numbers) => Some(Self { numbers, pre: "" }),
@@ -138,7 +139,9 @@ impl<'t> SemverReading<'t> {
             (false, false) => order_identifiers(self.pre, other.prerelease()),
             (mine, others) => mine.cmp(&others),
         };
-        self.numbers.cmp(&[other.major(), other.minor(), other.patch()]).then_with(by_pre)
+        let [major, minor, patch] = self.numbers;
+        let numbers = (major, minor, patch).cmp(&(other.major(), other.minor(), other.patch()));
+        numbers.then_with(by_pre)
     }
 }
 
@@ -149,8 +152,10 @@ fn read_plain(text: &[u8]) -> Option<[u64; 3]> {
         return None;
     }
     let (major, rest) = read_number(text)?;
-    let (minor, rest) = read_number(rest.strip_prefix(b".")?)?;
-    let (patch, rest) = read_number(rest.strip_prefix(b".")?)?;
+    let [b'.', rest @ ..] = rest else { return None };
+    let (minor, rest) = read_number(rest)?;
+    let [b'.', rest @ ..] = rest else { return None };
+    let (patch, rest) = read_number(rest)?;
     rest.is_empty().then_some([major, minor, patch])
 }
 
