@@ -156,6 +156,12 @@ struct Turn {
 }
 
 impl Place {
+    /// Whether the condition that stands there is true of this value.
+    #[inline(never)]
+    fn admits(&self, segments: &[Arc<Segment>], value: Option<Attribute<'_>>) -> bool {
+        self.find(segments).is_some_and(|condition| condition.expression.admits(value))
+    }
+
     fn find<'s>(&self, segments: &'s [Arc<Segment>]) -> Option<&'s Condition> {
         let segment = segments.get(usize::from(self.segment))?;
         let mut rule = segment.rules().get(usize::from(self.rule))?;
@@ -222,6 +228,7 @@ impl<'a> State<'a> {
         }
     }
 
+    #[inline]
     fn settle(&mut self, group: &Group) {
         let value = self.fetch(&group.attribute, group.slot);
         self.known |= group.mask;
@@ -229,10 +236,8 @@ impl<'a> State<'a> {
             (Test::Texts(texts), Some(Attribute::String(text))) => texts.held(text),
             (Test::Versions(versions), Some(Attribute::String(text))) => versions.held(text),
             (Test::Texts(_) | Test::Versions(_), _) => 0,
-            (Test::Other(place), value) => match place.find(self.segments) {
-                Some(condition) if condition.expression.admits(value) => group.mask,
-                _ => 0,
-            },
+            (Test::Other(place), value) if place.admits(self.segments, value) => group.mask,
+            (Test::Other(_), _) => 0,
         };
     }
 

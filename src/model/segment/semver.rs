@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::slice;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -146,36 +147,37 @@ impl<'t> SemverReading<'t> {
 }
 
 /// The numbers of a version that is nothing but numbers, as most are, unless it is very long.
+#[inline]
 fn read_plain(text: &[u8]) -> Option<[u64; 3]> {
     // Beside two other numbers and two dots, this leaves no number more digits than a `u64` has.
     if text.len() > 20 {
         return None;
     }
-    let (major, rest) = read_number(text)?;
-    let [b'.', rest @ ..] = rest else { return None };
-    let (minor, rest) = read_number(rest)?;
-    let [b'.', rest @ ..] = rest else { return None };
-    let (patch, rest) = read_number(rest)?;
-    rest.is_empty().then_some([major, minor, patch])
+    let mut bytes = text.iter();
+    let (major, Some(b'.')) = read_number(&mut bytes)? else { return None };
+    let (minor, Some(b'.')) = read_number(&mut bytes)? else { return None };
+    let (patch, None) = read_number(&mut bytes)? else { return None };
+    Some([major, minor, patch])
 }
 
-/// The number without leading zeros that a text begins with, and what follows.
+/// A number without leading zeros, and the byte after it.
 #[inline]
-fn read_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
-    let (first, mut rest) = text.split_first()?;
-    let mut number = digit(first)?;
-    while let Some((byte, after)) = rest.split_first()
-        && let Some(digit) = digit(byte)
-    {
-        // What begins with a zero is it.
-        if number == 0 {
-            return None;
+fn read_number(bytes: &mut slice::Iter<'_, u8>) -> Option<(u64, Option<u8>)> {
+    let mut number = u64::from(digit(*bytes.next()?)?);
+    for byte in bytes {
+        match digit(*byte) {
+            // What begins with a zero is it.
+            Some(_) if number == 0 => return None,
+            Some(digit) => number = number * 10 + u64::from(digit),
+            None => return Some((number, Some(*byte))),
         }
-        number = number * 10 + digit;
-        rest = after;
     }
-    Some((number, rest))
+    Some((number, None))
+}
+
+#[inline]
+fn digit(byte: u8) -> Option<u8> {
+    Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
 }
 
 fn order_identifiers(a: &str, b: &str) -> Ordering {
