@@ -39,8 +39,10 @@ impl Program {
         Self { segments, blocks }
     }
 
-    /// The place of the first segment that contains a subject with these attributes.
-    #[inline]
+    /// The place of the first segment that contains a subject with these attributes. Never allocates
+    /// or takes a lock.
+    // A call of its own has the registers for itself.
+    #[inline(never)]
     pub(crate) fn first(&self, attributes: &dyn Attributes) -> Option<usize> {
         let mut before = 0;
         for block in &self.blocks {
@@ -176,71 +178,59 @@ impl Place {
 impl Code {
     #[inline]
     fn first(&self, segments: &[Arc<Segment>], attributes: &dyn Attributes) -> Option<usize> {
-        let mut state = State::new(segments, attributes);
+        let mut kept = Kept { attributes, slots: [None; SLOTS] };
+        // The conditions that are settled, and those of them that hold.
+        let (mut known, mut held) = (0, 0);
         let mut target = self.start;
         while let Some(step) = self.steps.get(usize::from(target)) {
-            target = if state.meets(step, self) { step.yes } else { step.no };
+            target = loop {
+                if (held ^ step.wanted) & step.asked & known != 0 {
+                    break step.no;
+                }
+                let open = step.asked & !known;
+                if open == 0 {
+                    break step.yes;
+                }
+                // The trailing zeros of what is not zero are fewer than its bits.
+                let group = self.group_of.get(open.trailing_zeros() as usize);
+                let Some(group) = group.and_then(|group| self.groups.get(usize::from(*group)))
+                else {
+                    break step.no;
+                };
+                known |= group.mask;
+                held |= group.held(segments, &mut kept);
+            };
         }
         target.checked_sub(HIT).map(usize::from)
     }
 }
 
+impl Group {
+    /// The bits of the conditions that hold.
+    #[inline]
+    fn held<'a>(&self, segments: &[Arc<Segment>], kept: &mut Kept<'a>) -> u64 {
+        match (&self.test, kept.fetch(&self.attribute, self.slot)) {
+            (Test::Texts(texts), Some(Attribute::String(text))) => texts.held(text),
+            (Test::Versions(versions), Some(Attribute::String(text))) => versions.held(text),
+            (Test::Other(place), value) if place.admits(segments, value) => self.mask,
+            _ => 0,
+        }
+    }
+}
+
 /// How many attributes are kept.
-const SLOTS: usize = 8;
+const SLOTS: usize = 6;
 
 /// The slot of an attribute that is not kept.
 const NO_SLOT: u8 = u8::MAX;
 
-/// What is known of a subject.
-struct State<'a> {
-    segments: &'a [Arc<Segment>],
+/// A subject's attributes, of which those that several groups ask for are kept.
+struct Kept<'a> {
     attributes: &'a dyn Attributes,
-    /// The conditions that have been settled.
-    known: u64,
-    /// Those of them that hold.
-    held: u64,
     slots: [Option<Option<Attribute<'a>>>; SLOTS],
 }
 
-impl<'a> State<'a> {
-    #[inline]
-    fn new(segments: &'a [Arc<Segment>], attributes: &'a dyn Attributes) -> Self {
-        Self { segments, attributes, known: 0, held: 0, slots: [None; SLOTS] }
-    }
-
-    /// Whether all conditions of a step are as they must be. Asks as few as decide it.
-    #[inline]
-    fn meets(&mut self, step: &Step, code: &Code) -> bool {
-        loop {
-            if (self.held ^ step.wanted) & step.asked & self.known != 0 {
-                return false;
-            }
-            let open = step.asked & !self.known;
-            if open == 0 {
-                return true;
-            }
-            // The trailing zeros of what is not zero are fewer than its bits.
-            let group = code.group_of.get(open.trailing_zeros() as usize);
-            let Some(group) = group.and_then(|group| code.groups.get(usize::from(*group))) else {
-                return false;
-            };
-            self.settle(group);
-        }
-    }
-
-    #[inline]
-    fn settle(&mut self, group: &Group) {
-        let value = self.fetch(&group.attribute, group.slot);
-        self.known |= group.mask;
-        self.held |= match (&group.test, value) {
-            (Test::Texts(texts), Some(Attribute::String(text))) => texts.held(text),
-            (Test::Versions(versions), Some(Attribute::String(text))) => versions.held(text),
-            (Test::Texts(_) | Test::Versions(_), _) => 0,
-            (Test::Other(place), value) if place.admits(self.segments, value) => group.mask,
-            (Test::Other(_), _) => 0,
-        };
-    }
-
+impl<'a> Kept<'a> {
     #[inline]
     fn fetch(&mut self, name: &str, slot: u8) -> Option<Attribute<'a>> {
         let attributes = self.attributes;
