@@ -41,11 +41,19 @@ impl Program {
 
     /// The place of the first segment that contains a subject with these attributes. Never allocates
     /// or takes a lock.
-    // A call of its own has the registers for itself.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn first(&self, attributes: &dyn Attributes) -> Option<usize> {
+        match &*self.blocks {
+            // As nearly always.
+            [Block { code: Some(code), .. }] => code.first(&self.segments, attributes),
+            blocks => self.first_among(blocks, attributes),
+        }
+    }
+
+    #[inline(never)]
+    fn first_among(&self, blocks: &[Block], attributes: &dyn Attributes) -> Option<usize> {
         let mut before = 0;
-        for block in &self.blocks {
+        for block in blocks {
             let segments = self.segments.get(before..before + block.segments)?;
             let place = match &block.code {
                 Some(code) => code.first(segments, attributes),
@@ -176,9 +184,10 @@ impl Place {
 }
 
 impl Code {
-    #[inline]
+    // A call of its own has the registers for itself.
+    #[inline(never)]
     fn first(&self, segments: &[Arc<Segment>], attributes: &dyn Attributes) -> Option<usize> {
-        let mut kept = Kept { attributes, slots: [None; SLOTS] };
+        let mut subject = Subject { segments, attributes, slots: [None; SLOTS] };
         // The conditions that are settled, and those of them that hold.
         let (mut known, mut held) = (0, 0);
         let mut target = self.start;
@@ -198,7 +207,7 @@ impl Code {
                     break step.no;
                 };
                 known |= group.mask;
-                held |= group.held(segments, &mut kept);
+                held |= group.held(&mut subject);
             };
         }
         target.checked_sub(HIT).map(usize::from)
@@ -208,11 +217,17 @@ impl Code {
 impl Group {
     /// The bits of the conditions that hold.
     #[inline]
-    fn held<'a>(&self, segments: &[Arc<Segment>], kept: &mut Kept<'a>) -> u64 {
-        match (&self.test, kept.fetch(&self.attribute, self.slot)) {
+    fn held(&self, subject: &mut Subject<'_>) -> u64 {
+        let kept = subject.slots.get_mut(usize::from(self.slot));
+        let ask = || subject.attributes.attribute(&self.attribute);
+        let value = match kept {
+            Some(kept) => *kept.get_or_insert_with(ask),
+            None => ask(),
+        };
+        match (&self.test, value) {
             (Test::Texts(texts), Some(Attribute::String(text))) => texts.held(text),
             (Test::Versions(versions), Some(Attribute::String(text))) => versions.held(text),
-            (Test::Other(place), value) if place.admits(segments, value) => self.mask,
+            (Test::Other(place), value) if place.admits(subject.segments, value) => self.mask,
             _ => 0,
         }
     }
@@ -224,19 +239,10 @@ const SLOTS: usize = 6;
 /// The slot of an attribute that is not kept.
 const NO_SLOT: u8 = u8::MAX;
 
-/// A subject's attributes, of which those that several groups ask for are kept.
-struct Kept<'a> {
+/// What a block is asked about.
+struct Subject<'a> {
+    segments: &'a [Arc<Segment>],
     attributes: &'a dyn Attributes,
+    /// The attributes that several groups ask for, once they have been.
     slots: [Option<Option<Attribute<'a>>>; SLOTS],
-}
-
-impl<'a> Kept<'a> {
-    #[inline]
-    fn fetch(&mut self, name: &str, slot: u8) -> Option<Attribute<'a>> {
-        let attributes = self.attributes;
-        match self.slots.get_mut(usize::from(slot)) {
-            Some(kept) => *kept.get_or_insert_with(|| attributes.attribute(name)),
-            None => attributes.attribute(name),
-        }
-    }
 }

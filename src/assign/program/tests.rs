@@ -232,6 +232,88 @@ impl Attributes for Counting<'_> {
     }
 }
 
+/// Of everything that a program allocates but the segments.
+fn size(program: &Program) -> usize {
+    let group = |group: &Group| {
+        group.attribute.len()
+            + match &group.test {
+                Test::Texts(texts) => size_of::<Texts>() + texts.size(),
+                Test::Versions(versions) => size_of::<Versions>() + versions.size(),
+                Test::Other(place) => size_of::<Place>() + size_of_val(&*place.turns),
+            }
+    };
+    let code = |code: &Code| {
+        size_of_val(&*code.steps)
+            + size_of_val(&*code.group_of)
+            + size_of_val(&*code.groups)
+            + code.groups.iter().map(group).sum::<usize>()
+    };
+    let codes = program.blocks.iter().filter_map(|block| block.code.as_ref());
+    size_of_val(program)
+        + size_of_val(&*program.segments)
+        + size_of_val(&*program.blocks)
+        + codes.map(code).sum::<usize>()
+}
+
+/// A segment of one plan, in twelve countries, from a version on.
+fn of_plan(number: usize) -> Arc<Segment> {
+    let countries = ["AT", "BE", "CH", "DE", "DK", "ES", "FI", "FR", "IT", "NL", "NO", "SE"];
+    let rule = Rule::new()
+        .when("country", Expression::one_of(countries))
+        .when("version", Expression::semver("4.2.0".parse::<Semver>().unwrap()..))
+        .when("plan", Expression::one_of([format!("plan-{number}")]));
+    segment(vec![rule])
+}
+
+#[test]
+fn a_program_is_small() {
+    let segments: Vec<_> = (0..10).map(of_plan).collect();
+    let size = size(&Program::new(&segments));
+    assert!(size <= 1_536, "{size}");
+}
+
+/// The more segments, the more conditions, each of which stays exact.
+#[test]
+fn many_segments_take_several_blocks() {
+    let segments: Vec<_> = (0..200).map(of_plan).collect();
+    let program = Program::new(&segments);
+    assert!(program.blocks.len() > 2 && program.blocks.iter().all(|block| block.code.is_some()));
+    for number in 0..=200 {
+        let plan = format!("plan-{number}");
+        let subject = [("country", "SE"), ("version", "4.2.0"), ("plan", &*plan)];
+        assert_eq!(program.first(&subject), (number < 200).then_some(number));
+        let old = [("country", "SE"), ("version", "4.2.0-a"), ("plan", &*plan)];
+        assert_eq!(program.first(&old), None);
+    }
+}
+
+#[test]
+fn a_segment_of_too_many_conditions_is_asked_as_it_is() {
+    let rule = |number: usize| Rule::new().when("a", Expression::one_of([number.to_string()]));
+    let segments = [
+        segment(vec![rule(200)]),
+        segment((0..=MAX_CONDITIONS).map(rule).collect()),
+        segment(vec![rule(0), rule(300)]),
+    ];
+    let program = Program::new(&segments);
+    let coded: Vec<_> = program.blocks.iter().map(|block| block.code.is_some()).collect();
+    assert_eq!(coded, [true, false, true]);
+    for (text, place) in [("200", Some(0)), ("64", Some(1)), ("0", Some(1)), ("300", Some(2))] {
+        assert_eq!(program.first(&[("a", text)]), place, "{text}");
+    }
+    assert_eq!(program.first(&[("a", "65")]), None);
+}
+
+#[test]
+fn two_programs_are_equal_if_their_segments_are() {
+    let segments: Vec<_> = (0..3).map(of_plan).collect();
+    let anew: Vec<_> = (0..3).map(of_plan).collect();
+    assert_eq!(Program::new(&segments), Program::new(&anew));
+    assert_ne!(Program::new(&segments), Program::new(anew.iter().rev()));
+    assert_ne!(Program::new(&segments), Program::new(&anew[..2]));
+    assert_eq!(Program::new(&[]).first(&()), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

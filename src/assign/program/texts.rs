@@ -73,6 +73,11 @@ impl Texts {
         0
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        size_of_val(&*self.slots) + size_of_val(&*self.texts) + self.long.len()
+    }
+
     /// Whether a text of the same key and length is the same.
     #[inline]
     fn is_rest(&self, own: &Text, text: &[u8]) -> bool {

@@ -44,6 +44,11 @@ impl Versions {
         let place = self.bounds.binary_search_by(|bound| version.order(bound).reverse());
         self.held.get(rank(place)).copied().unwrap_or_default()
     }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        size_of_val(&*self.bounds) + size_of_val(&*self.held)
+    }
 }
 
 fn inner(bound: &Bound<Semver>) -> Option<&Semver> {
