@@ -87,7 +87,13 @@ impl<'a> Draft<'a> {
 
     /// The code of the segments; nothing if there is too much of it.
     pub(super) fn finish(self) -> Option<Code> {
-        let (group_of, groups) = group(self.conditions)?;
+        let conditions = self.conditions.len();
+        let groups = group(self.conditions)?;
+        let group_of = |bit: usize| {
+            let group = groups.iter().position(|group| group.mask >> bit & 1 == 1);
+            group.and_then(|group| u8::try_from(group).ok())
+        };
+        let group_of = (0..conditions).map(group_of).collect::<Option<_>>()?;
         let mut emitter = Emitter { bits: self.bits, steps: Vec::new() };
         let mut start = MISS;
         for (number, segment) in self.segments.iter().enumerate().rev() {
@@ -216,25 +222,19 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// The group of each condition, and the groups.
-fn group(conditions: Vec<(&Condition, Place)>) -> Option<(Box<[u8]>, Box<[Group]>)> {
+/// The groups of these conditions.
+fn group(conditions: Vec<(&Condition, Place)>) -> Option<Box<[Group]>> {
     let mut groups: Vec<Gathered<'_>> = Vec::new();
-    let mut group_of = Vec::new();
     for (number, (condition, place)) in conditions.into_iter().enumerate() {
         let bit = 1 << number;
-        let joined = groups.iter_mut().position(|group| group.join(condition, bit));
-        let group = joined.unwrap_or(groups.len());
-        if joined.is_none() {
+        if !groups.iter_mut().any(|group| group.join(condition, bit)) {
             let mut own = Gathered::new(condition, place);
             own.join(condition, bit);
             groups.push(own);
         }
-        group_of.push(u8::try_from(group).ok()?);
     }
     let slots = slots(&groups);
-    let groups: Option<_> =
-        groups.into_iter().zip(slots).map(|(group, slot)| group.finish(slot)).collect();
-    Some((group_of.into(), groups?))
+    groups.into_iter().zip(slots).map(|(group, slot)| group.finish(slot)).collect()
 }
 
 /// The slots of the groups' attributes: only those need one that several groups ask for.

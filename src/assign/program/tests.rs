@@ -349,7 +349,8 @@ proptest! {
                 prop_assert_ne!(code.groups[usize::from(*group)].mask & 1 << bit, 0);
             }
             for (place, step) in code.steps.iter().enumerate() {
-                prop_assert_eq!(step.asked.checked_shr(code.group_of.len() as u32).unwrap_or(0), 0);
+                let all = code.groups.iter().fold(0, |all, group| all | group.mask);
+                prop_assert_eq!((step.asked & !all, step.wanted & !step.asked), (0, 0));
                 for target in [step.yes, step.no] {
                     prop_assert!(usize::from(target) > place);
                     prop_assert!(target >= MISS || usize::from(target) < code.steps.len());

@@ -5,7 +5,7 @@
 pub(super) struct Texts {
     /// Open addressing: numbers of texts. A power of two of slots, at least half of them `FREE`.
     slots: Box<[u8]>,
-    texts: Box<[Text]>,
+    known: Box<[Text]>,
     /// The texts that are longer than `SHORT`, one after the other.
     long: Box<[u8]>,
 }
@@ -52,7 +52,7 @@ impl Texts {
             }
             *slots.get_mut(at)? = number;
         }
-        Some(Self { slots: slots.into(), texts: texts.into(), long: long.into() })
+        Some(Self { slots: slots.into(), known: texts.into(), long: long.into() })
     }
 
     /// The bits of the conditions that hold of a text.
@@ -63,7 +63,7 @@ impl Texts {
         let mut at = start(key, self.slots.len());
         // Ends at a free slot at the latest.
         while let Some(own) =
-            self.slots.get(at).and_then(|number| self.texts.get(usize::from(*number)))
+            self.slots.get(at).and_then(|number| self.known.get(usize::from(*number)))
         {
             if own.key == key && own.len as usize == text.len() && self.is_rest(own, text) {
                 return own.held;
@@ -75,7 +75,7 @@ impl Texts {
 
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        size_of_val(&*self.slots) + size_of_val(&*self.texts) + self.long.len()
+        size_of_val(&*self.slots) + size_of_val(&*self.known) + self.long.len()
     }
 
     /// Whether a text of the same key and length is the same.

@@ -22,7 +22,7 @@ impl Versions {
             match condition {
                 Bounds::Equal(version) => bounds.push(version),
                 Bounds::Between(lower, upper) => {
-                    bounds.extend([lower, upper].into_iter().filter_map(inner))
+                    bounds.extend([lower, upper].into_iter().filter_map(inner));
                 }
             }
         }
