@@ -26,7 +26,7 @@ impl Ask for Once {
 
     #[inline]
     fn first(&mut self, targets: &Targets, attributes: &dyn Attributes) -> Option<usize> {
-        targets.list.iter().position(|(segment, _)| segment.contains(attributes))
+        targets.program.first(attributes)
     }
 }
 
@@ -37,6 +37,6 @@ impl Ask for Scratch {
     }
 
     fn first(&mut self, targets: &Targets, attributes: &dyn Attributes) -> Option<usize> {
-        targets.list.iter().position(|(segment, _)| self.recall(segment, attributes))
+        targets.iter().position(|(segment, _)| self.recall(segment, attributes))
     }
 }

@@ -301,7 +301,7 @@ impl Plan {
                 partition.slices().any(|(_, _, own)| own == usize::from(arm))
             }
         };
-        let mut targets = self.targets().iter();
+        let mut targets = self.targets();
         let target = targets.find(|(_, share)| own(share));
         target.map_or(Reason::Fallback, |(segment, _)| Reason::Segment(segment.id()))
     }

@@ -140,7 +140,7 @@ fn segments(design: &Design) -> Route {
             Some(id) => by_segment.extend(design.segment(id).cloned().map(|own| (own, share))),
         }
     }
-    Route::Segments(Box::new(Targets { list: by_segment.into(), fallback }))
+    Route::Segments(Box::new(Targets::new(by_segment, fallback)))
 }
 
 impl Arm {

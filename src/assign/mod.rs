@@ -6,12 +6,12 @@ mod batch;
 mod brought;
 mod chain;
 mod compile;
+mod decide;
 mod decision;
 mod explain;
 mod gate;
 mod guards;
 mod plan;
-#[cfg_attr(not(test), expect(dead_code, reason = "plans do not ask by it yet"))]
 mod program;
 #[cfg(feature = "launchdarkly")]
 mod rollout;

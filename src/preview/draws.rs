@@ -163,7 +163,7 @@ fn draw_of_rollout(plan: &Plan, buckets: &Buckets) -> Draw {
 fn draw_of_variation(open: &Open, arm: impl Fn(usize) -> Fate) -> Option<Draw> {
     let partition = match &open.route {
         Route::Percentage(partition) => partition,
-        Route::Segments(targets) if targets.list.is_empty() => match &targets.fallback {
+        Route::Segments(targets) if targets.iter().next().is_none() => match &targets.fallback {
             Share::Split(partition) => partition,
             Share::Whole(number) => {
                 let all = vec![(Partition::POINTS, arm(usize::from(*number)))];

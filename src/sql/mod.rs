@@ -162,7 +162,7 @@ impl Printer<'_> {
             #[cfg(feature = "launchdarkly")]
             Route::Rollout(buckets) => self.roll(&mut case, buckets),
             Route::Segments(targets) => {
-                for (segment, share) in &targets.list {
+                for (segment, share) in targets.iter() {
                     let share = match share {
                         Share::Whole(arm) => self.arm(*arm),
                         Share::Split(partition) => {

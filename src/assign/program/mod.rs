@@ -33,10 +33,16 @@ impl PartialEq for Program {
 
 impl Program {
     /// Compiles segments in this order.
-    pub(crate) fn new<'a>(segments: impl IntoIterator<Item = &'a Arc<Segment>>) -> Self {
-        let segments: Box<[_]> = segments.into_iter().cloned().collect();
+    pub(crate) fn new(segments: impl Into<Box<[Arc<Segment>]>>) -> Self {
+        let segments = segments.into();
         let blocks = Block::cut(&segments);
         Self { segments, blocks }
+    }
+
+    /// The segments in this order.
+    #[inline]
+    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
     }
 
     /// The place of the first segment that contains a subject with these attributes. Never allocates

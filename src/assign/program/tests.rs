@@ -268,7 +268,7 @@ fn of_plan(number: usize) -> Arc<Segment> {
 #[test]
 fn a_program_is_small() {
     let segments: Vec<_> = (0..10).map(of_plan).collect();
-    let size = size(&Program::new(&segments));
+    let size = size(&Program::new(&*segments));
     assert!(size <= 1_536, "{size}");
 }
 
@@ -276,7 +276,7 @@ fn a_program_is_small() {
 #[test]
 fn many_segments_take_several_blocks() {
     let segments: Vec<_> = (0..200).map(of_plan).collect();
-    let program = Program::new(&segments);
+    let program = Program::new(&*segments);
     assert!(program.blocks.len() > 2 && program.blocks.iter().all(|block| block.code.is_some()));
     for number in 0..=200 {
         let plan = format!("plan-{number}");
@@ -295,7 +295,7 @@ fn a_segment_of_too_many_conditions_is_asked_as_it_is() {
         segment((0..=MAX_CONDITIONS).map(rule).collect()),
         segment(vec![rule(0), rule(300)]),
     ];
-    let program = Program::new(&segments);
+    let program = Program::new(&*segments);
     let coded: Vec<_> = program.blocks.iter().map(|block| block.code.is_some()).collect();
     assert_eq!(coded, [true, false, true]);
     for (text, place) in [("200", Some(0)), ("64", Some(1)), ("0", Some(1)), ("300", Some(2))] {
@@ -308,10 +308,13 @@ fn a_segment_of_too_many_conditions_is_asked_as_it_is() {
 fn two_programs_are_equal_if_their_segments_are() {
     let segments: Vec<_> = (0..3).map(of_plan).collect();
     let anew: Vec<_> = (0..3).map(of_plan).collect();
-    assert_eq!(Program::new(&segments), Program::new(&anew));
-    assert_ne!(Program::new(&segments), Program::new(anew.iter().rev()));
-    assert_ne!(Program::new(&segments), Program::new(&anew[..2]));
-    assert_eq!(Program::new(&[]).first(&()), None);
+    assert_eq!(Program::new(&*segments), Program::new(&*anew));
+    assert_ne!(
+        Program::new(&*segments),
+        Program::new(anew.iter().rev().cloned().collect::<Vec<_>>())
+    );
+    assert_ne!(Program::new(&*segments), Program::new(&anew[..2]));
+    assert_eq!(Program::new([]).first(&()), None);
 }
 
 proptest! {
@@ -322,7 +325,7 @@ proptest! {
         segments in segments(NAMES.len()),
         subjects in prop::collection::vec(subject(), 1..40),
     ) {
-        let program = Program::new(&segments);
+        let program = Program::new(&*segments);
         for subject in &subjects {
             prop_assert_eq!(program.first(subject), naive(&segments, subject), "{:?}", subject);
         }
@@ -331,7 +334,7 @@ proptest! {
 
     #[test]
     fn asks_for_an_attribute_once_a_block(segments in segments(SLOTS), subject in subject()) {
-        let program = Program::new(&segments);
+        let program = Program::new(&*segments);
         prop_assume!(program.blocks.iter().all(|block| block.code.is_some()));
         let counting = Counting::new(&subject);
         program.first(&counting);
@@ -344,7 +347,7 @@ proptest! {
     /// So that there is an end: each step leads on, and what is asked for gets settled.
     #[test]
     fn goes_on_at_each_step(segments in segments(NAMES.len())) {
-        for code in Program::new(&segments).blocks.iter().filter_map(|block| block.code.as_ref()) {
+        for code in Program::new(&*segments).blocks.iter().filter_map(|block| block.code.as_ref()) {
             for (bit, group) in code.group_of.iter().enumerate() {
                 prop_assert_ne!(code.groups[usize::from(*group)].mask & 1 << bit, 0);
             }
