@@ -153,11 +153,14 @@ fn expression() -> impl Strategy<Value = Expression> {
     ]
 }
 
-/// Also rules that no segment takes: empty ones, and with one attribute twice.
+/// Also rules that no segment takes: empty ones, and with one attribute twice. Some ask that a
+/// condition both holds and does not.
 fn rule(names: usize) -> impl Strategy<Value = Rule> {
     let conditions =
         move |most| prop::collection::vec((select(&NAMES[..names]), expression()), 0..most);
-    let flat = (conditions(4), conditions(2)).prop_map(|(when, unless)| {
+    let never = prop::bool::weighted(0.1);
+    let flat = (conditions(4), conditions(2), never).prop_map(|(when, mut unless, never)| {
+        unless.extend(when.first().filter(|_| never).cloned());
         let rule = when.into_iter().fold(Rule::new(), |rule, (name, own)| rule.when(name, own));
         unless.into_iter().fold(rule, |rule, (name, own)| rule.unless(name, own))
     });
