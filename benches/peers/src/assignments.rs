@@ -16,10 +16,6 @@ use crate::world::{Facts, World, subject_ids};
 /// The ids of all subjects, for as long as the program runs.
 pub static IDS: LazyLock<Vec<String>> = LazyLock::new(subject_ids);
 
-/// How far apart the experiments of consecutive calls are, so that what is looked up does not lie
-/// next to what was looked up before. Prime to every number of experiments.
-const STRIDE: usize = 7919;
-
 /// Goes round a list.
 struct Round {
     next: usize,
@@ -40,8 +36,7 @@ impl Round {
 
 /// One assignment by every engine, and the floor.
 pub fn by_key(world: World, facts: Option<Facts>, expected: Expected) -> Vec<Contender> {
-    let keys: Vec<String> = world.keys();
-    let keys = (0..keys.len()).map(|at| keys[at * STRIDE % keys.len()].clone()).collect();
+    let keys = world.scattered_keys();
     let facts = facts.map(|facts| &*Box::leak(Box::new(facts)));
     let mut engines = Assigning { world, facts, keys, expected, contenders: vec![floor()] };
     each(&mut engines);
@@ -54,9 +49,7 @@ pub fn among(world: World, expected: Expected) -> Vec<Contender> {
     let numbers = || world.keys().into_iter().zip(0_u32..);
     let (map, other): (HashMap<_, _>, hashbrown::HashMap<_, _>) =
         (numbers().collect(), numbers().collect());
-    let keys: Vec<String> = world.keys();
-    let keys: Vec<String> =
-        (0..keys.len()).map(|at| keys[at * STRIDE % keys.len()].clone()).collect();
+    let keys = world.scattered_keys();
     contenders.push(looked_up("map", keys.clone(), move |key| map.get(key).copied()));
     contenders.push(looked_up("hashbrown_map", keys, move |key| other.get(key).copied()));
     contenders

@@ -11,7 +11,7 @@ use crate::check::{Expected, check, check_arms};
 use crate::engines::variate::{Variate, arm_of, assign_all, reweigh};
 use crate::engines::{Engine, Visitor, each};
 use crate::measure::Contender;
-use crate::world::{Split, World};
+use crate::world::{Split, World, key};
 
 /// How many experiments a peer's edits go round.
 const EDITS: usize = 16;
@@ -104,7 +104,7 @@ impl Visitor for Updating {
         let uneven = numbers.clone().map(|number| E::edit(&world, number));
         let even = numbers.map(|number| E::edit_back(&world, number));
         let edits: Vec<String> = uneven.chain(even).collect();
-        check_update::<E>(world, &edits[0]);
+        check_updates::<E>(world, &edits[0], &edits[EDITS]);
         let (mut engine, mut next) = (E::load(&E::text(&world)), 0);
         self.contenders.push(Contender::new(E::NAME, move || {
             engine.update(black_box(&edits[next]));
@@ -113,15 +113,24 @@ impl Visitor for Updating {
     }
 }
 
-/// The edited experiment has its new weights, and another one the old.
-fn check_update<E: Engine>(world: World, edit: &str) {
-    let mut engine = E::load(&E::text(&world));
-    engine.update(edit);
-    let engine: &'static E = Box::leak(Box::new(engine));
-    let subjects: Vec<E::Subject> = IDS.iter().map(|id| engine.subject(id, None)).collect();
-    let (keys, edited) = (world.keys(), world.edited(0));
-    check(engine, &keys[..1], &subjects, Expected::Shares(edited.weights(0)));
-    check(engine, &keys[1..2], &subjects, Expected::Shares(world.weights(1)));
+/// After an edit the experiment has its new weights and another one the old; after both, the old.
+fn check_updates<E: Engine>(world: World, edit: &str, back: &str) {
+    let edited = |edits: &[&str]| -> &'static E {
+        let mut engine = E::load(&E::text(&world));
+        for edit in edits {
+            engine.update(edit);
+        }
+        Box::leak(Box::new(engine))
+    };
+    let shares = |engine: &'static E, number: usize, weights| {
+        let subjects: Vec<E::Subject> = IDS.iter().map(|id| engine.subject(id, None)).collect();
+        check(engine, &[key(number)], &subjects, Expected::Shares(weights));
+    };
+    let (even, uneven) = (world.weights(0), world.edited(0).weights(0));
+    let engine = edited(&[edit]);
+    shares(engine, 0, uneven);
+    shares(engine, 1, even);
+    shares(edited(&[edit, back]), 0, even);
 }
 
 /// This crate alone: a commit, until a reader has it.

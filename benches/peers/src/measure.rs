@@ -19,7 +19,7 @@ impl Effort {
     pub const QUICK: Self =
         Self { rounds: 3, batch: Duration::from_micros(200), limit: Duration::ZERO };
 
-    /// What is the least that has a median.
+    /// How many rounds there are at least.
     const LEAST: usize = 3;
 }
 
@@ -48,9 +48,9 @@ impl Contender {
         Self::timed(name, move |calls| {
             let times = (0..calls).map(|_| {
                 let start = Instant::now();
-                let made = std::hint::black_box(make());
+                let result = std::hint::black_box(make());
                 let elapsed = start.elapsed();
-                drop(made);
+                drop(result);
                 elapsed
             });
             times.sum()
@@ -62,6 +62,7 @@ impl Contender {
         Self { name, units: 1, run: Box::new(run) }
     }
 
+    #[must_use]
     pub fn counted_as(self, units: u32) -> Self {
         Self { units, ..self }
     }
@@ -122,10 +123,7 @@ pub fn measure(contenders: &mut [Contender], effort: Effort) -> Vec<(&'static st
     let mut times = vec![Vec::new(); contenders.len()];
     let start = Instant::now();
     for round in 0..effort.rounds {
-        if round >= Effort::LEAST
-            && effort.batch * 4 < start.elapsed() / round as u32
-            && start.elapsed() > effort.limit
-        {
+        if round >= Effort::LEAST && start.elapsed() > effort.limit {
             break;
         }
         for turn in 0..contenders.len() {

@@ -82,6 +82,6 @@ impl Counting {
             drop(engine);
             after.live_bytes - before.live_bytes
         };
-        (held(EXPERIMENTS) - held(0)) as f64 / EXPERIMENTS as f64
+        ((held(EXPERIMENTS) - held(0)) as f64 / EXPERIMENTS as f64).round()
     }
 }

@@ -83,6 +83,7 @@ fn three_digits(number: f64) -> String {
 /// How many times as long.
 pub fn spell_ratio(ratio: f64) -> String {
     match ratio {
+        ratio if ratio < 0.95 => format!("{ratio:.2}×"),
         ratio if ratio < 10.0 => format!("{ratio:.1}×"),
         ratio if ratio < 10_000.0 => format!("{ratio:.0}×"),
         ratio => format!("{:.0},{:03}×", (ratio / 1e3).floor(), ratio.round() % 1e3),
@@ -97,6 +98,7 @@ mod tests {
     fn times_and_ratios_are_spelt() {
         let times = [4.66, 17.2, 1_234.0, 45_600.0, 12_340_000.0, 2e9].map(spell);
         assert_eq!(times, ["4.7 ns", "17 ns", "1.23 µs", "45.6 µs", "12.3 ms", "2.00 s"]);
-        assert_eq!([1.24, 38.0, 12_045.0].map(spell_ratio), ["1.2×", "38×", "12,045×"]);
+        let ratios = [0.054, 1.24, 38.0, 12_045.0].map(spell_ratio);
+        assert_eq!(ratios, ["0.05×", "1.2×", "38×", "12,045×"]);
     }
 }

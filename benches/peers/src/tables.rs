@@ -20,7 +20,7 @@ pub fn report(results: &Results) -> String {
     report += &compact(results);
     report += "\nAll engines, with how many times as long as variate each takes:\n\n";
     report += &wide(results);
-    report += "\nBeside these:\n\n";
+    report += "\nWhat is no engine:\n\n";
     report += &aids(results);
     report += &memory(results);
     report += &readers(results);
@@ -69,9 +69,9 @@ pub fn wide(results: &Results) -> String {
 fn aids(results: &Results) -> String {
     let mut rows = Vec::new();
     for (aid, words) in [
-        ("map", "the floor and a look-up in `std::collections::HashMap`"),
-        ("hashbrown_map", "the floor and a look-up in `hashbrown::HashMap`"),
-        ("serde_json_value", "parsing variate's text into `serde_json::Value`"),
+        ("map", "floor and a look-up in `std::collections::HashMap`"),
+        ("hashbrown_map", "floor and a look-up in `hashbrown::HashMap`"),
+        ("serde_json_value", "variate's text into `serde_json::Value`"),
     ] {
         for workload in WORKLOADS {
             if let Some(ns) = results.ns(workload.name, aid) {
@@ -85,7 +85,7 @@ fn aids(results: &Results) -> String {
             }
         }
     }
-    table(&["", "", "", "to variate"].map(str::to_owned), &rows)
+    table(&["", "beside variate", "time", "ratio to variate"].map(str::to_owned), &rows)
 }
 
 fn memory(results: &Results) -> String {
@@ -122,7 +122,9 @@ fn table(head: &[String], rows: &[impl AsRef<[String]>]) -> String {
     line(head);
     let rule = |(at, _)| if at == 0 { "---".to_owned() } else { "---:".to_owned() };
     line(&head.iter().enumerate().map(rule).collect::<Vec<_>>());
-    rows.iter().for_each(|row| line(row.as_ref()));
+    for row in rows {
+        line(row.as_ref());
+    }
     table
 }
 

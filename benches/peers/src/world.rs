@@ -13,6 +13,9 @@ pub const COUNTRIES: [&str; 12] =
 /// The version that every rule asks for at least.
 pub const VERSION: &str = "4.2.0";
 
+/// Prime to every number of experiments.
+const STRIDE: usize = 7919;
+
 /// How an experiment assigns.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Split {
@@ -38,6 +41,7 @@ impl World {
         Self { experiments, split, edited: None }
     }
 
+    #[must_use]
     pub const fn edited(self, number: usize) -> Self {
         Self { edited: Some(number), ..self }
     }
@@ -58,6 +62,12 @@ impl World {
 
     pub fn keys(&self) -> Vec<String> {
         self.numbers().map(key).collect()
+    }
+
+    /// The same, far apart from one to the next, so that what is looked up does not lie beside what
+    /// was looked up before.
+    pub fn scattered_keys(&self) -> Vec<String> {
+        self.numbers().map(|number| key(number * STRIDE % self.experiments)).collect()
     }
 
     /// A JSON object with a member for every experiment, by key.

@@ -52,7 +52,11 @@ impl Engine for Eppo {
         (id.into(), Arc::new(attributes))
     }
 
-    fn assign<'a>(&'a self, key: &str, (id, attributes): &'a Self::Subject) -> Option<Assignment> {
+    fn assign<'a>(
+        &'a self,
+        key: &'a str,
+        (id, attributes): &'a Self::Subject,
+    ) -> Option<Assignment> {
         let string = Some(VariationType::String);
         get_assignment(Some(&self.configuration), key, id, attributes, string, self.now).ok()?
     }

@@ -43,7 +43,7 @@ impl Engine for Featurevisor {
         pairs.map(|(name, value)| (name.to_owned(), AttributeValue::from(value))).collect()
     }
 
-    fn assign<'a>(&'a self, key: &str, context: &'a Context) -> Option<String> {
+    fn assign<'a>(&'a self, key: &'a str, context: &'a Context) -> Option<String> {
         self.instance.get_variation(key, Some(context), None)
     }
 

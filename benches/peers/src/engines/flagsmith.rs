@@ -28,7 +28,8 @@ impl Engine for Flagsmith {
     const ASSIGNS_ONE: bool = false;
 
     type Subject = RefCell<Option<IdentityContext>>;
-    type Decision<'a> = EvaluationResult;
+    /// The result is everyone's; the key says whose is asked for.
+    type Decision<'a> = (EvaluationResult, &'a str);
 
     fn text(world: &World) -> String {
         let rules = if world.split == Split::Rules { RULES } else { 0 };
@@ -61,16 +62,16 @@ impl Engine for Flagsmith {
         }))
     }
 
-    fn assign<'a>(&'a self, _: &str, identity: &'a Self::Subject) -> EvaluationResult {
+    fn assign<'a>(&'a self, key: &'a str, identity: &'a Self::Subject) -> Self::Decision<'a> {
         let (mut context, mut identity) = (self.context.borrow_mut(), identity.borrow_mut());
         swap(&mut context.identity, &mut *identity);
         let result = get_evaluation_result(&context);
         swap(&mut context.identity, &mut *identity);
-        result
+        (result, key)
     }
 
-    fn arm(&self, decision: &EvaluationResult) -> Option<usize> {
-        arm_named(&decision.flags.get(&key(0))?.value.value)
+    fn arm(&self, (result, key): &Self::Decision<'_>) -> Option<usize> {
+        arm_named(&result.flags.get(*key)?.value.value)
     }
 
     fn assign_all(&self, _: &[String], identity: &Self::Subject) {

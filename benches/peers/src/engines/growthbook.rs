@@ -50,7 +50,7 @@ impl Engine for GrowthBook {
         Some(pairs.map(attribute).collect())
     }
 
-    fn assign<'a>(&'a self, key: &str, attributes: &'a Self::Subject) -> FeatureResult {
+    fn assign<'a>(&'a self, key: &'a str, attributes: &'a Self::Subject) -> FeatureResult {
         self.features.check(key, attributes)
     }
 

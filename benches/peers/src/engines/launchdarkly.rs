@@ -51,7 +51,7 @@ impl Engine for LaunchDarkly {
         context.build().expect("a context")
     }
 
-    fn assign<'a>(&'a self, key: &str, context: &'a Context) -> Self::Decision<'a> {
+    fn assign<'a>(&'a self, key: &'a str, context: &'a Context) -> Self::Decision<'a> {
         Some(evaluate(self, self.flags.get(key)?, context, None))
     }
 

@@ -6,6 +6,7 @@ pub mod flagsmith;
 pub mod growthbook;
 pub mod launchdarkly;
 pub mod optimizely;
+#[cfg(feature = "statsig")]
 pub mod statsig;
 pub mod unleash;
 pub mod variate;
@@ -37,7 +38,7 @@ pub trait Engine: Sized + 'static {
 
     fn subject(&'static self, id: &'static str, facts: Option<&'static Facts>) -> Self::Subject;
 
-    fn assign<'a>(&'a self, key: &str, subject: &'a Self::Subject) -> Self::Decision<'a>;
+    fn assign<'a>(&'a self, key: &'a str, subject: &'a Self::Subject) -> Self::Decision<'a>;
 
     fn arm(&self, decision: &Self::Decision<'_>) -> Option<usize>;
 
@@ -78,6 +79,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<growthbook::GrowthBook>();
     visitor.visit::<launchdarkly::LaunchDarkly>();
     visitor.visit::<optimizely::Optimizely>();
+    #[cfg(feature = "statsig")]
     visitor.visit::<statsig::Statsig>();
     visitor.visit::<unleash::Unleash>();
 }

@@ -56,7 +56,7 @@ impl Engine for Optimizely {
         context
     }
 
-    fn assign<'a>(&'a self, key: &str, context: &'a Self::Subject) -> Decision {
+    fn assign<'a>(&'a self, key: &'a str, context: &'a Self::Subject) -> Decision {
         context.decide(key)
     }
 

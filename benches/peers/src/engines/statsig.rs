@@ -39,8 +39,7 @@ impl Engine for Statsig {
         let conditions = world.numbers().flat_map(|number| conditions(world, number));
         json!({
             "has_updates": true,
-            // Each text is newer than the one before.
-            "time": next_time(),
+            "time": 1_800_000_000_000_u64,
             "feature_gates": {},
             "dynamic_configs": world.by_key(|number| experiment(world, number)),
             "layer_configs": {},
@@ -73,7 +72,7 @@ impl Engine for Statsig {
         user
     }
 
-    fn assign<'a>(&'a self, key: &str, user: &'a StatsigUser) -> Experiment {
+    fn assign<'a>(&'a self, key: &'a str, user: &'a StatsigUser) -> Experiment {
         let options =
             ExperimentEvaluationOptions { disable_exposure_logging: true, ..Default::default() };
         self.instance.get_experiment_with_options(user, key, options)
@@ -86,12 +85,6 @@ impl Engine for Statsig {
     fn update(&mut self, edit: &str) {
         self.specs.set_data(edit.to_owned()).expect("specs");
     }
-}
-
-fn next_time() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static TIME: AtomicU64 = AtomicU64::new(1_800_000_000_000);
-    TIME.fetch_add(1, Ordering::Relaxed)
 }
 
 fn experiment(world: &World, number: usize) -> Value {

@@ -43,7 +43,7 @@ impl Engine for Unleash {
         Context { user_id: Some(id.to_owned()), properties, ..Context::default() }
     }
 
-    fn assign<'a>(&'a self, key: &str, context: &'a Context) -> Option<VariantDef> {
+    fn assign<'a>(&'a self, key: &'a str, context: &'a Context) -> Option<VariantDef> {
         self.state.check_variant(&EnrichedContext::from(context, key, None))
     }
 

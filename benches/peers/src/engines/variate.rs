@@ -1,7 +1,5 @@
 //! This crate: `Snapshot::assign`. The subject is made anew for each decision, its id hashed.
 
-use std::sync::LazyLock;
-
 use serde_json::{Value, json};
 use variate::{
     Allocation, Attribute, Attributes, Change, Decision, DraftPatch, ExperimentId, Scratch,
@@ -57,14 +55,13 @@ impl Engine for Variate {
     }
 
     fn subject(&'static self, id: &'static str, facts: Option<&'static Facts>) -> Person {
-        static NOTHING: LazyLock<()> = LazyLock::new(|| ());
         match facts {
             Some(facts) => Person { id, attributes: facts },
-            None => Person { id, attributes: &*NOTHING },
+            None => Person { id, attributes: &() },
         }
     }
 
-    fn assign<'a>(&'a self, key: &str, person: &'a Person) -> Decision<'a> {
+    fn assign<'a>(&'a self, key: &'a str, person: &'a Person) -> Decision<'a> {
         self.snapshot.assign(key, &Subject::new(person.id).with_attributes(person.attributes))
     }
 
