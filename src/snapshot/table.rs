@@ -20,7 +20,7 @@ const MAX: usize = 32;
 /// process and on every machine. So the order of iteration is a function of the keys alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<E> {
-    root: Arc<Node<E>>,
+    root: Node<E>,
     len: usize,
 }
 
@@ -51,36 +51,33 @@ impl<E: Entry> Entry for Arc<E> {
 }
 
 /// The entries whose hashes begin alike.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Node<E> {
-    List(List<E>),
+    /// In the order of their hashes, and of their keys where these are equal.
+    List(Arc<[(u64, E)]>),
     /// A child for each of the values that the next bits can have.
-    Branch([Arc<Self>; 1 << BITS]),
+    Branch(Arc<[Self; 1 << BITS]>),
 }
 
-/// Entries in the order of their hashes, and of their keys where these are equal.
-#[derive(Debug, Clone)]
-struct List<E> {
-    hashes: Box<[u64]>,
-    entries: Box<[E]>,
+impl<E> Clone for Node<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::List(list) => Self::List(Arc::clone(list)),
+            Self::Branch(children) => Self::Branch(Arc::clone(children)),
+        }
+    }
 }
 
 impl<E> Default for Table<E> {
     fn default() -> Self {
-        Self { root: Arc::default(), len: 0 }
-    }
-}
-
-impl<E> Default for Node<E> {
-    fn default() -> Self {
-        Self::List(List { hashes: Box::default(), entries: Box::default() })
+        Self { root: Node::List(Arc::default()), len: 0 }
     }
 }
 
 impl<E: Entry + Clone> Table<E> {
     /// Puts an entry in, and returns the one of its key that was there.
     pub(crate) fn insert(&mut self, entry: E) -> Option<E> {
-        let before = Arc::make_mut(&mut self.root).insert(0, E::hash(entry.key()), entry);
+        let before = self.root.insert(0, E::hash(entry.key()), entry);
         self.len += usize::from(before.is_none());
         before
     }
@@ -88,7 +85,7 @@ impl<E: Entry + Clone> Table<E> {
     /// Takes an entry out.
     pub(crate) fn remove(&mut self, key: &str) -> Option<E> {
         self.get(key)?;
-        let removed = Arc::make_mut(&mut self.root).remove(0, E::hash(key), key);
+        let removed = self.root.remove(0, E::hash(key), key);
         self.len -= usize::from(removed.is_some());
         removed
     }
@@ -96,7 +93,7 @@ impl<E: Entry + Clone> Table<E> {
     /// The entry of a key, to be changed in all but its key.
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut E> {
         self.get(key)?;
-        Arc::make_mut(&mut self.root).get_mut(E::hash(key), key)
+        self.root.get_mut(E::hash(key), key)
     }
 }
 
@@ -113,11 +110,11 @@ impl<E: Entry> Table<E> {
     /// The same for whoever has the hash already.
     #[inline]
     pub(crate) fn get_hashed(&self, hash: u64, key: &str) -> Option<&E> {
-        let mut node = &*self.root;
+        let mut node = &self.root;
         let mut rest = hash;
         loop {
             match node {
-                Node::List(list) => return list.get(hash, key),
+                Node::List(list) => return search(list, hash, key),
                 Node::Branch(children) => node = children.get(first(rest))?,
             }
             rest <<= BITS;
@@ -135,8 +132,7 @@ impl<E: Entry> Table<E> {
 
 impl<E: Entry + PartialEq> PartialEq for Table<E> {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.root, &other.root)
-            || (self.len == other.len && self.iter().eq(other.iter()))
+        self.len == other.len && (self.root.is(&other.root) || self.iter().eq(other.iter()))
     }
 }
 
@@ -161,58 +157,26 @@ fn digit(level: u32, hash: u64) -> usize {
     first(hash << (level * BITS))
 }
 
-/// Puts something in a list that has no room to spare before or after.
-fn put<T>(list: &mut Box<[T]>, at: usize, item: T) {
-    let mut items = std::mem::take(list).into_vec();
-    items.reserve_exact(1);
-    items.insert(at.min(items.len()), item);
-    *list = items.into();
+#[inline]
+fn search<'l, E: Entry>(list: &'l [(u64, E)], hash: u64, key: &str) -> Option<&'l E> {
+    let from = list.partition_point(|(own, _)| *own < hash);
+    let alike = list.get(from..)?.iter().take_while(|(own, _)| *own == hash);
+    alike.map(|(_, entry)| entry).find(|entry| entry.key() == key)
 }
 
-fn take<T>(list: &mut Box<[T]>, at: usize) -> Option<T> {
-    let mut items = std::mem::take(list).into_vec();
-    let item = (at < items.len()).then(|| items.remove(at));
-    *list = items.into();
-    item
+/// Where a key stands, or would stand.
+fn find<E: Entry>(list: &[(u64, E)], hash: u64, key: &str) -> Result<usize, usize> {
+    list.binary_search_by(|(own, entry)| own.cmp(&hash).then_with(|| entry.key().cmp(key)))
 }
 
-impl<E: Entry> List<E> {
-    #[inline]
-    fn get(&self, hash: u64, key: &str) -> Option<&E> {
-        let mut at = self.hashes.partition_point(|own| *own < hash);
-        while *self.hashes.get(at)? == hash {
-            let entry = self.entries.get(at)?;
-            if entry.key() == key {
-                return Some(entry);
-            }
-            at += 1;
+impl<E> Node<E> {
+    /// Whether both are one.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::List(one), Self::List(other)) => Arc::ptr_eq(one, other),
+            (Self::Branch(one), Self::Branch(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
-        None
-    }
-
-    /// Where a key stands, or would stand.
-    fn find(&self, hash: u64, key: &str) -> Result<usize, usize> {
-        let from = self.hashes.partition_point(|own| *own < hash);
-        let alike = self.hashes.iter().skip(from).take_while(|own| **own == hash).count();
-        let alike = self.entries.get(from..from + alike).unwrap_or_default();
-        let found = alike.binary_search_by(|entry| entry.key().cmp(key));
-        found.map(|at| from + at).map_err(|at| from + at)
-    }
-}
-
-impl<E> FromIterator<(u64, E)> for List<E> {
-    fn from_iter<I: IntoIterator<Item = (u64, E)>>(entries: I) -> Self {
-        let (hashes, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-        Self { hashes: hashes.into(), entries: entries.into() }
-    }
-}
-
-impl<E> IntoIterator for List<E> {
-    type Item = (u64, E);
-    type IntoIter = std::iter::Zip<std::vec::IntoIter<u64>, std::vec::IntoIter<E>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.hashes.into_vec().into_iter().zip(self.entries.into_vec())
     }
 }
 
@@ -221,42 +185,47 @@ impl<E: Entry + Clone> Node<E> {
         let list = match self {
             Self::List(list) => list,
             Self::Branch(children) => {
-                let child = children.get_mut(digit(level, hash))?;
-                return Arc::make_mut(child).insert(level + 1, hash, entry);
+                let child = Arc::make_mut(children).get_mut(digit(level, hash))?;
+                return child.insert(level + 1, hash, entry);
             }
         };
-        match list.find(hash, entry.key()) {
-            Ok(at) => list.entries.get_mut(at).map(|own| std::mem::replace(own, entry)),
-            Err(at) => {
-                put(&mut list.hashes, at, hash);
-                put(&mut list.entries, at, entry);
-                if list.entries.len() > MAX && level < LEVELS {
-                    self.split(level);
-                }
-                None
+        let at = match find(list, hash, entry.key()) {
+            Ok(at) => {
+                let (_, own) = Arc::make_mut(list).get_mut(at)?;
+                return Some(std::mem::replace(own, entry));
             }
+            Err(at) => at,
+        };
+        let (before, after) = list.split_at_checked(at)?;
+        let all = before.iter().cloned().chain([(hash, entry)]).chain(after.iter().cloned());
+        *list = all.collect();
+        if list.len() > MAX && level < LEVELS {
+            *self = Self::split(list, level);
         }
+        None
     }
 
-    fn split(&mut self, level: u32) {
-        let Self::List(list) = std::mem::take(self) else { return };
-        let mut rest = list.into_iter().peekable();
-        *self = Self::Branch(std::array::from_fn(|child| {
-            let own = std::iter::from_fn(|| rest.next_if(|(hash, _)| digit(level, *hash) == child));
-            Arc::new(Self::List(own.collect()))
-        }));
+    fn split(list: &[(u64, E)], level: u32) -> Self {
+        Self::Branch(Arc::new(std::array::from_fn(|child| {
+            let from = list.partition_point(|(hash, _)| digit(level, *hash) < child);
+            let end = list.partition_point(|(hash, _)| digit(level, *hash) <= child);
+            Self::List(list.get(from..end).unwrap_or_default().into())
+        })))
     }
 
     fn remove(&mut self, level: u32, hash: u64, key: &str) -> Option<E> {
         match self {
             Self::List(list) => {
-                let at = list.find(hash, key).ok()?;
-                take(&mut list.hashes, at);
-                take(&mut list.entries, at)
+                let at = find(list, hash, key).ok()?;
+                let (before, rest) = list.split_at_checked(at)?;
+                let ((_, removed), after) = rest.split_first()?;
+                let removed = removed.clone();
+                *list = before.iter().chain(after).cloned().collect();
+                Some(removed)
             }
             Self::Branch(children) => {
-                let child = children.get_mut(digit(level, hash))?;
-                let removed = Arc::make_mut(child).remove(level + 1, hash, key);
+                let child = Arc::make_mut(children).get_mut(digit(level, hash))?;
+                let removed = child.remove(level + 1, hash, key);
                 self.join();
                 removed
             }
@@ -267,16 +236,13 @@ impl<E: Entry + Clone> Node<E> {
     /// next entry nor the next removal undoes it.
     fn join(&mut self) {
         let Self::Branch(children) = self else { return };
-        let lists = || {
-            children.iter().map(|child| match &**child {
-                Self::List(list) => Some(list),
-                Self::Branch(_) => None,
-            })
-        };
-        let total: Option<usize> = lists().map(|list| Some(list?.entries.len())).sum();
-        if total.is_some_and(|total| total <= MAX / 2) {
-            let lists = lists().flatten().cloned().flatten();
-            *self = Self::List(lists.collect());
+        let lists = children.iter().map(|child| match child {
+            Self::List(list) => Some(&**list),
+            Self::Branch(_) => None,
+        });
+        let Some(lists) = lists.collect::<Option<Vec<_>>>() else { return };
+        if lists.iter().map(|list| list.len()).sum::<usize>() <= MAX / 2 {
+            *self = Self::List(lists.concat().into());
         }
     }
 
@@ -286,10 +252,10 @@ impl<E: Entry + Clone> Node<E> {
         loop {
             match node {
                 Self::List(list) => {
-                    let at = list.find(hash, key).ok()?;
-                    return list.entries.get_mut(at);
+                    let at = find(list, hash, key).ok()?;
+                    return Arc::make_mut(list).get_mut(at).map(|(_, entry)| entry);
                 }
-                Self::Branch(children) => node = Arc::make_mut(children.get_mut(first(rest))?),
+                Self::Branch(children) => node = Arc::make_mut(children).get_mut(first(rest))?,
             }
             rest <<= BITS;
         }
@@ -299,9 +265,9 @@ impl<E: Entry + Clone> Node<E> {
 /// The entries of a [`Table`]; allocates nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Iter<'t, E> {
-    entries: std::slice::Iter<'t, E>,
+    entries: std::slice::Iter<'t, (u64, E)>,
     /// What is left to visit of each branch on the way to the list at hand.
-    above: [std::slice::Iter<'t, Arc<Node<E>>>; LEVELS as usize],
+    above: [std::slice::Iter<'t, Node<E>>; LEVELS as usize],
     depth: usize,
 }
 
@@ -311,7 +277,7 @@ impl<'t, E> Iter<'t, E> {
         loop {
             match node {
                 Node::List(list) => {
-                    self.entries = list.entries.iter();
+                    self.entries = list.iter();
                     return;
                 }
                 Node::Branch(children) => {
@@ -338,7 +304,7 @@ impl<'t, E> Iter<'t, E> {
                 Some(node) => self.enter(node),
                 None => self.depth = above,
             }
-            if let Some(entry) = self.entries.next() {
+            if let Some((_, entry)) = self.entries.next() {
                 return Some(entry);
             }
         }
@@ -351,8 +317,8 @@ impl<'t, E> Iterator for Iter<'t, E> {
     #[inline]
     fn next(&mut self) -> Option<&'t E> {
         match self.entries.next() {
+            Some((_, entry)) => Some(entry),
             None => self.advance(),
-            entry => entry,
         }
     }
 }
