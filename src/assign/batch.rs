@@ -239,20 +239,32 @@ impl Plan {
     /// subject i. There are as many as `outcomes` has room for; one beyond the batch is that of a
     /// subject without an id. Allocates nothing.
     pub fn assign_batch(&self, batch: &Batch<'_>, outcomes: &mut [Outcome]) {
-        let mut done = 0;
-        if let (Some((open, partition)), Ids::Hashes(hashes)) = (self.lot(), &batch.ids) {
-            let outside = Outcome::of(self.pass_by(open));
-            for (hash, outcome) in hashes.iter().zip(&mut *outcomes) {
-                *outcome = match open.samples(*hash, open.traffic_end, &mut ()) {
-                    true => Outcome::split(partition.owner(point(*hash, open.variation_seed))),
-                    false => outside,
-                };
-            }
-            done = hashes.len();
-        }
+        let done = match &batch.ids {
+            Ids::Hashes(hashes) => self.assign_hashes(hashes, outcomes),
+            Ids::Texts(_) => 0,
+        };
         for (row, outcome) in outcomes.iter_mut().enumerate().skip(done) {
             *outcome = Outcome::of(self.assign_row(batch, row));
         }
+    }
+
+    /// What subjects get of whom only a hash counts, if that is so: returns how many are done.
+    fn assign_hashes(&self, hashes: &[u64], outcomes: &mut [Outcome]) -> usize {
+        let rows = hashes.iter().zip(outcomes);
+        if let Some(pair) = &self.pair {
+            rows.for_each(|(hash, outcome)| *outcome = Outcome::split(pair.draw(*hash)));
+        } else if let Some((open, partition)) = self.gate.lot() {
+            let outside = Outcome::of(self.pass_by(open));
+            rows.for_each(|(hash, outcome)| {
+                *outcome = match open.samples(*hash, open.traffic_end, &mut ()) {
+                    true => Outcome::split(partition.owner(point(*hash, open.variation_seed))),
+                    false => outside,
+                }
+            });
+        } else {
+            return 0;
+        }
+        hashes.len()
     }
 
     /// What each subject of a batch gets, one after the other.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gate::Gate;
 use super::guards::{Guards, Surroundings};
 use super::hash::{Draw, draw_seed};
-use super::plan::{Arm, Beside, Open, Route, Share, Targets};
+use super::plan::{Arm, Beside, Open, Pair, Route, Share, Targets};
 #[cfg(feature = "launchdarkly")]
 use super::rollout::Buckets;
 use super::shipped::Shipped;
@@ -58,6 +58,7 @@ impl Plan {
             experiment_id: experiment.id.clone(),
             subject_kind: experiment.subject_kind.clone(),
             keep: experiment.keep,
+            pair: Pair::new(&experiment.subject_kind, &gate),
             gate,
             arms: arms.collect(),
             beside: Some(beside).filter(|own| *own != Beside::default()).map(Box::new),
@@ -78,6 +79,7 @@ impl Plan {
             && let Gate::Open(open) | Gate::Paused(open) = &mut plan.gate
         {
             Guards::link(&mut open.guards, Link { members: Arc::clone(members), place });
+            plan.pair = None;
         }
         plan
     }

@@ -20,7 +20,7 @@ impl Plan {
         ask: &mut impl Ask,
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        match self.lot() {
+        match self.gate.lot() {
             Some((open, partition)) if !subject.brings_assignments() => {
                 trace.note(|| Step::Status { status: Status::Active });
                 match self.identify(subject, trace) {
@@ -29,17 +29,6 @@ impl Plan {
                 }
             }
             _ => self.decide_at(subject, self.now(subject), ask, trace),
-        }
-    }
-
-    /// What decides if nothing but weights does.
-    #[inline]
-    pub(super) fn lot(&self) -> Option<(&Open, &Partition)> {
-        match &self.gate {
-            Gate::Open(open @ Open { guards: None, route: Route::Percentage(partition), .. }) => {
-                Some((open, partition))
-            }
-            _ => None,
         }
     }
 

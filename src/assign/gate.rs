@@ -1,9 +1,10 @@
 //! What the status and the flag decide before anything else does.
 
-use super::plan::Open;
+use super::plan::{Open, Route};
 use super::shipped::Shipped;
 use crate::id::FlagId;
 use crate::model::Status;
+use crate::partition::Partition;
 
 /// Whether the status lets anyone in.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,17 @@ impl Gate {
     /// That of an experiment in this state on a flag that is off.
     pub(super) fn off(status: Status, flag_id: &FlagId, open: Option<Open>) -> Self {
         Self::Off(Box::new(Off { status, flag_id: flag_id.clone(), open }))
+    }
+
+    /// What decides if nothing but weights does.
+    #[inline]
+    pub(super) fn lot(&self) -> Option<(&Open, &Partition)> {
+        match self {
+            Self::Open(open @ Open { guards: None, route: Route::Percentage(partition), .. }) => {
+                Some((open, partition))
+            }
+            _ => None,
+        }
     }
 
     /// What decides when neither the status nor the flag does.

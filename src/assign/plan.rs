@@ -1,5 +1,6 @@
 //! An experiment, compiled for assigning.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::ask::Once;
@@ -21,15 +22,44 @@ use crate::partition::Partition;
 /// Hold on to one, as [`Snapshot::plan`](crate::Snapshot::plan) lends it, to assign many subjects
 /// to one experiment.
 #[derive(Debug, Clone, PartialEq)]
+// In this order, so that what most decisions need lies on one cache line.
+#[repr(C)]
 pub struct Plan {
-    // What nearly every decision needs stands together, and what few need elsewhere.
+    /// What decides, once more and in short, if two arms divide all subjects of the default kind.
+    pub(super) pair: Option<Pair>,
+    /// As the run froze them, whatever the status; those of the present design if it never ran.
+    pub(crate) arms: Box<[Arm]>,
     pub(super) experiment_id: ExperimentId,
     pub(super) subject_kind: SubjectKind,
     pub(crate) gate: Gate,
-    /// As the run froze them, whatever the status; those of the present design if it never ran.
-    pub(crate) arms: Box<[Arm]>,
-    pub(crate) keep: Keep,
     pub(super) beside: Option<Box<Beside>>,
+    pub(crate) keep: Keep,
+}
+
+/// Two arms that divide everyone, as most experiments have them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Pair {
+    seed: u64,
+    /// The first point of the second.
+    second: NonZeroU32,
+    arms: [u8; 2],
+}
+
+impl Pair {
+    pub(super) fn new(kind: &SubjectKind, gate: &Gate) -> Option<Self> {
+        let (open, partition) = gate
+            .lot()
+            .filter(|(open, _)| open.traffic_end == Partition::POINTS && kind.own().is_none())?;
+        let (second, arms) = partition.pair()?;
+        Some(Self { seed: open.variation_seed, second, arms })
+    }
+
+    /// The place of the arm that the draw gives.
+    #[inline]
+    pub(super) fn draw(&self, hash: u64) -> usize {
+        let second = self.second.get() <= point(hash, self.seed);
+        self.arms.get(usize::from(second)).map_or(0, |arm| usize::from(*arm))
+    }
 }
 
 /// What a plan can serve beside its arms.
@@ -185,11 +215,9 @@ impl Plan {
         hash: Option<u64>,
         scratch: &mut Scratch,
     ) -> Decision<'s> {
-        match (self.lot(), hash) {
-            (Some((open, partition)), Some(hash)) if self.subject_kind.own().is_none() => {
-                self.weigh(open, partition, hash, open.traffic_end, &mut ())
-            }
-            _ => self.decide_at(subject, self.now(subject), scratch, &mut ()),
+        match (&self.pair, hash) {
+            (Some(pair), Some(hash)) => self.serve(self.arms.get(pair.draw(hash)), Reason::Split),
+            _ => self.decide(subject, scratch, &mut ()),
         }
     }
 

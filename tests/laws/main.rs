@@ -44,4 +44,5 @@ mod sql;
 mod statistics;
 mod switch;
 mod trials;
+mod users;
 mod weights;

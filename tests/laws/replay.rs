@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::common::{apply, at, brought_to, p, share, world};
+use crate::users::check_users;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use variate::{
@@ -1104,6 +1105,7 @@ proptest! {
         let half = Snapshot::new().replay(&events[..cut]).unwrap();
         check_same(&half.replay(&events[cut..]).unwrap(), &end);
         let told = recorded.told.lock().unwrap();
+        told.iter().for_each(|(_, snapshot)| check_users(snapshot));
         if let Some((_, between)) = cut.checked_sub(1).map(|index| &told[index]) {
             check_same(&half, between);
         }
