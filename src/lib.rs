@@ -12,6 +12,7 @@ mod id;
 mod json;
 mod keeper;
 mod lint;
+mod map;
 mod model;
 mod number;
 mod partition;
@@ -39,6 +40,7 @@ pub use id::{
 pub use json::Limits;
 pub use keeper::{AssignmentStore, Keeper, MemoryStore};
 pub use lint::{Finding, FindingCode};
+pub use map::Map;
 #[cfg(feature = "regex")]
 pub use model::Regex;
 pub use model::{

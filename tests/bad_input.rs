@@ -1938,7 +1938,7 @@ fn check_number(literal: &str, wanted: &Result<Value, Code>) {
             Ok(value) => {
                 let snapshot = loads::<Snapshot>(&text);
                 let parameters = snapshot.flag("flg_a").unwrap().parameters();
-                let read = parameters["p"].value();
+                let read = parameters.get("p").unwrap().value();
                 let read = read.get(1).map_or(read, |list| &list[0]);
                 let read = read.get("a\"b").unwrap_or(read);
                 assert_eq!(read, value, "{literal}");

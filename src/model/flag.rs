@@ -1,6 +1,5 @@
 //! Flags, their parameters and variations.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -14,6 +13,7 @@ use super::{
 use crate::error::{Code, Error};
 use crate::id::{FlagId, VariationId};
 use crate::json::{Cursor, FromJson, deserialize};
+use crate::map::Map;
 
 /// The most variations of a flag.
 const MAX_VARIATIONS: usize = 100;
@@ -59,8 +59,8 @@ pub struct Flag {
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
     pub(crate) status: FlagStatus,
-    pub(crate) parameters: BTreeMap<Arc<str>, Parameter>,
-    pub(crate) variations: BTreeMap<VariationId, Variation>,
+    pub(crate) parameters: Map<Arc<str>, Parameter>,
+    pub(crate) variations: Map<VariationId, Variation>,
     pub(crate) record: Record,
     pub(crate) defaults: Arc<Config>,
     pub(crate) key: Option<Key>,
@@ -78,12 +78,12 @@ impl Flag {
     }
 
     /// The parameters by name.
-    pub fn parameters(&self) -> &BTreeMap<Arc<str>, Parameter> {
+    pub fn parameters(&self) -> &Map<Arc<str>, Parameter> {
         &self.parameters
     }
 
     /// The variations by id.
-    pub fn variations(&self) -> &BTreeMap<VariationId, Variation> {
+    pub fn variations(&self) -> &Map<VariationId, Variation> {
         &self.variations
     }
 
@@ -116,18 +116,21 @@ impl Flag {
         }
     }
 
-    /// Works out the complete configs: the defaults, overlaid with each variation's overrides.
+    /// Works out the complete configs: the defaults, overlaid with each variation's overrides. What
+    /// is the same in several places is held once: names, and the config of what overrides nothing.
     pub(crate) fn merge(&mut self) {
-        let none = BTreeMap::new();
-        let own = self.variations.values_mut().map(|v| (&v.overrides, &mut v.config));
-        for (overrides, slot) in own.chain([(&none, &mut self.defaults)]) {
-            let values = self.parameters.iter().map(|(name, parameter)| {
-                let value = overrides.get(name).unwrap_or(&parameter.value);
-                (Arc::clone(name), Arc::clone(value))
-            });
-            let config = Config(values.collect());
-            if **slot != config {
-                *slot = Arc::new(config);
+        let Self { parameters, variations, defaults, .. } = self;
+        let settle = |config: &mut Arc<Config>, overrides: &Map<_, _>| {
+            if !config.is_of(parameters, overrides) {
+                *config = Arc::new(Config::of(parameters, overrides));
+            }
+        };
+        settle(defaults, &Map::default());
+        for Variation { overrides, config, .. } in variations.values_mut() {
+            overrides.share_keys(parameters);
+            match overrides.is_empty() {
+                true => *config = Arc::clone(defaults),
+                false => settle(config, overrides),
             }
         }
     }
@@ -157,7 +160,7 @@ pub struct Variation {
     pub(crate) id: VariationId,
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
-    pub(crate) overrides: BTreeMap<Arc<str>, Arc<Value>>,
+    pub(crate) overrides: Map<Arc<str>, Arc<Value>>,
     pub(crate) record: Record,
     pub(crate) config: Arc<Config>,
 }
@@ -166,7 +169,7 @@ entity!(Variation VariationId);
 
 impl Variation {
     /// What differs from the flag's defaults.
-    pub fn overrides(&self) -> &BTreeMap<Arc<str>, Arc<Value>> {
+    pub fn overrides(&self) -> &Map<Arc<str>, Arc<Value>> {
         &self.overrides
     }
 
@@ -203,6 +206,32 @@ impl Config {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+impl Config {
+    /// The defaults of these parameters, overlaid with these overrides.
+    fn of(parameters: &Map<Arc<str>, Parameter>, overrides: &Map<Arc<str>, Arc<Value>>) -> Self {
+        let values = overlaid(parameters, overrides);
+        Self(values.map(|(name, value)| (Arc::clone(name), Arc::clone(value))).collect())
+    }
+
+    /// Whether it is what [`of`](Self::of) makes of these.
+    fn is_of(
+        &self,
+        parameters: &Map<Arc<str>, Parameter>,
+        overrides: &Map<Arc<str>, Arc<Value>>,
+    ) -> bool {
+        overlaid(parameters, overrides).eq(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn overlaid<'f>(
+    parameters: &'f Map<Arc<str>, Parameter>,
+    overrides: &'f Map<Arc<str>, Arc<Value>>,
+) -> impl Iterator<Item = (&'f Arc<str>, &'f Arc<Value>)> {
+    parameters
+        .iter()
+        .map(|(name, parameter)| (name, overrides.get(name).unwrap_or(&parameter.value)))
 }
 
 impl Serialize for Config {
@@ -264,12 +293,13 @@ impl FromJson for Flag {
             "on",
             "off_variation_id",
         ])?;
-        let parameters: BTreeMap<Arc<str>, Parameter> =
+        let parameters: Map<Arc<str>, Parameter> =
             checked(&object, "parameters", check_parameters)?;
+        let defaults = Arc::new(Config::of(&parameters, &Map::default()));
         let variations = match object.get("variations") {
             None => Vec::new(),
             Some(cursor) => {
-                let list: Vec<Variation> = cursor.read()?;
+                let list = cursor.array(|own| Variation::from_json(own, &defaults))?;
                 check_variations(&list, &parameters).map_err(|error| cursor.locate(error))?;
                 list
             }
@@ -280,9 +310,9 @@ impl FromJson for Flag {
             description: object.optional("description")?,
             status: object.optional("status")?.unwrap_or(FlagStatus::Draft),
             parameters,
-            variations: variations.into_iter().map(|v| (v.id.clone(), v)).collect(),
+            variations: Map::of(variations.into_iter().map(|v| (v.id.clone(), v))),
             record: Record::from_json(&object)?,
-            defaults: Arc::default(),
+            defaults,
             key: object.optional("key")?,
             on: object.optional("on")?.unwrap_or(true),
             off_variation_id: object.optional("off_variation_id")?,
@@ -295,7 +325,7 @@ impl FromJson for Flag {
 
 fn check_variations(
     list: &[Variation],
-    parameters: &BTreeMap<Arc<str>, Parameter>,
+    parameters: &Map<Arc<str>, Parameter>,
 ) -> Result<(), Error> {
     check_variation_count(list.len())?;
     check_distinct(
@@ -321,20 +351,18 @@ fn check_variations(
     Ok(())
 }
 
-impl FromJson for Variation {
-    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+impl Variation {
+    /// Reads a variation, whose config is that of the flag's defaults until the flag
+    /// [merges](Flag::merge).
+    fn from_json(cursor: Cursor<'_>, defaults: &Arc<Config>) -> Result<Self, Error> {
         let object = cursor.object(keys!["id", "name", "description", "overrides"])?;
         Ok(Self {
             id: object.read("id")?,
             name: object.read("name")?,
             description: object.optional("description")?,
-            overrides: object
-                .or_default::<BTreeMap<Arc<str>, Value>>("overrides")?
-                .into_iter()
-                .map(|(name, value)| (name, Arc::new(value)))
-                .collect(),
+            overrides: object.or_default("overrides")?,
             record: Record::from_json(&object)?,
-            config: Arc::default(),
+            config: Arc::clone(defaults),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use super::check_count;
 use crate::error::{Code, Error, codes};
 use crate::json::{Cursor, FromJson, deserialize};
+use crate::map::Map;
 
 /// The most parameters of a flag.
 const MAX_PARAMETERS: usize = 10;
@@ -63,7 +65,7 @@ impl ParameterType {
 pub struct Parameter {
     /// Shared with the configs that it is part of.
     pub(super) value: Arc<Value>,
-    description: Option<String>,
+    description: Option<ArcStr>,
 }
 
 impl Parameter {
@@ -74,7 +76,7 @@ impl Parameter {
 
     /// The same parameter with a description.
     pub fn with_description(self, description: impl Into<String>) -> Self {
-        Self { description: Some(description.into()), ..self }
+        Self { description: Some(description.into().into()), ..self }
     }
 
     /// The type; `None` for `null`, which no flag takes.
@@ -101,7 +103,7 @@ impl Parameter {
         match &self.description {
             Some(text) if text.chars().count() > MAX_PARAMETER_TEXT => {
                 let rule = format!("must have at most {MAX_PARAMETER_TEXT} characters");
-                Err(Error::invalid(rule).with_value(text).at("description"))
+                Err(Error::invalid(rule).with_value(text.as_str()).at("description"))
             }
             _ => Ok(()),
         }
@@ -115,7 +117,7 @@ impl<V: Into<Value>> From<V> for Parameter {
 }
 
 /// Checks the parameters of a flag.
-pub(crate) fn check_parameters(parameters: &BTreeMap<Arc<str>, Parameter>) -> Result<(), Error> {
+pub(crate) fn check_parameters(parameters: &Map<Arc<str>, Parameter>) -> Result<(), Error> {
     check_count(parameters.len(), 1, MAX_PARAMETERS)?;
     for (name, parameter) in parameters {
         if name.is_empty() || name.chars().count() > MAX_PARAMETER_TEXT {
@@ -129,8 +131,8 @@ pub(crate) fn check_parameters(parameters: &BTreeMap<Arc<str>, Parameter>) -> Re
 
 /// Checks overrides against the parameters that they override.
 pub(crate) fn check_overrides(
-    parameters: &BTreeMap<Arc<str>, Parameter>,
-    overrides: &BTreeMap<Arc<str>, Arc<Value>>,
+    parameters: &Map<Arc<str>, Parameter>,
+    overrides: &Map<Arc<str>, Arc<Value>>,
 ) -> Result<(), Error> {
     for (name, value) in overrides {
         let Some(parameter) = parameters.get(name) else {
@@ -174,7 +176,7 @@ impl Serialize for Parameter {
         map.serialize_entry("type", &self.kind())?;
         map.serialize_entry("value", &self.value)?;
         if let Some(description) = &self.description {
-            map.serialize_entry("description", description)?;
+            map.serialize_entry("description", description.as_str())?;
         }
         map.end()
     }
@@ -187,7 +189,7 @@ impl FromJson for Parameter {
         let value = object.required("value")?;
         let parameter = Self {
             value: Arc::new(read_value(value)?),
-            description: object.optional("description")?,
+            description: object.optional::<String>("description")?.map(Into::into),
         };
         if parameter.kind() != Some(kind) {
             let rule = format!("must be of the type that stands beside it, {kind}");
@@ -198,14 +200,28 @@ impl FromJson for Parameter {
     }
 }
 
-impl<K: for<'k> From<&'k str> + Ord> FromJson for BTreeMap<K, Parameter> {
+impl FromJson for Map<Arc<str>, Parameter> {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        Ok(Self::of(cursor.map(|name, parameter| Ok((name.into(), parameter.read()?)))?))
+    }
+}
+
+impl FromJson for Map<Arc<str>, Arc<Value>> {
+    fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
+        Ok(Self::of(cursor.map(|name, value| Ok((name.into(), Arc::new(read_value(value)?))))?))
+    }
+}
+
+/// Parameters of a change.
+impl FromJson for BTreeMap<String, Parameter> {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let entries = cursor.map(|name, parameter| Ok((name.into(), parameter.read()?)))?;
         Ok(entries.into_iter().collect())
     }
 }
 
-impl<K: for<'k> From<&'k str> + Ord> FromJson for BTreeMap<K, Value> {
+/// Overrides of a change.
+impl FromJson for BTreeMap<String, Value> {
     fn from_json(cursor: Cursor<'_>) -> Result<Self, Error> {
         let entries = cursor.map(|name, value| Ok((name.into(), read_value(value)?)))?;
         Ok(entries.into_iter().collect())

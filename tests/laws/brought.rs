@@ -285,7 +285,7 @@ fn a_draft_follows_its_flag_and_a_run_does_not() {
                 [("exp_weights", "var_b"), ("exp_segments", "var_b"), ("exp_ramp", "var_d")]
             {
                 let wanted = match status {
-                    Status::Draft => json!(now.variations()[variation].config()),
+                    Status::Draft => json!(now.variations().get(variation).unwrap().config()),
                     _ => config(variation),
                 };
                 assert_eq!(forced_config(&snapshot, id, variation), wanted, "{id} {status}");

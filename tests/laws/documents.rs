@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
-use crate::common::{brought_to, world};
+use std::collections::BTreeMap;
+use std::ptr;
+use std::sync::Arc;
+
+use crate::common::{brought_to, ok, p, world};
 use serde_json::{Value, json};
-use variate::{Code, Snapshot, Status};
+use variate::{Change, Code, FlagPatch, NewFlag, NewVariation, Snapshot, Status, VariationPatch};
 
 /// The document of a running `exp_weights`, edited at its iteration.
 fn edited(status: Status, edit: impl Fn(&mut Value)) -> Result<Snapshot, variate::Error> {
@@ -74,6 +78,52 @@ fn configs_share_the_values_that_they_are_made_of() {
     let default = flag.defaults().get("p3").unwrap();
     for variation in flag.variations().values() {
         assert!(std::ptr::eq(variation.config().get("p3").unwrap(), default));
+    }
+}
+
+#[test]
+fn a_flag_holds_its_names_and_its_defaults_once() {
+    fn check(snapshot: &Snapshot) {
+        for flag in snapshot.flags() {
+            for variation in flag.variations().values() {
+                for name in variation.overrides().keys() {
+                    let own = flag.parameters().keys().find(|own| *own == name).unwrap();
+                    assert!(Arc::ptr_eq(own, name), "{name} of {}", variation.id());
+                }
+                let shares = ptr::eq(variation.config(), flag.defaults());
+                assert_eq!(shares, variation.overrides().is_empty(), "{}", variation.id());
+            }
+        }
+    }
+    let texts = |headline: &str| {
+        let both = [("headline", headline), ("button", "Go")];
+        BTreeMap::from(both.map(|(name, value)| (name.to_owned(), value.into())))
+    };
+    let control = NewVariation::new("Today").id(p("var_today"));
+    let short = NewVariation::new("Short").id(p("var_short")).with("headline", "Hi");
+    let mut new = NewFlag::new("Sign-in").id(p("flg_new")).variation(control).variation(short);
+    new.parameters = texts("Welcome");
+    let third = NewVariation::new("Third").id(p("var_third")).with("button", "Start");
+    let fourth = NewVariation::new("Fourth").id(p("var_fourth"));
+    let overrides = |own: &[(&str, &str)]| {
+        let own = own.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        VariationPatch::new().overrides(own.collect())
+    };
+    let steps: [Change; 7] = [
+        new.into(),
+        Change::create_variation(&p("flg_new"), third),
+        Change::create_variation(&p("flg_new"), fourth),
+        Change::patch_flag(&p("flg_new"), FlagPatch::new().parameters(texts("Good morning"))),
+        Change::patch_variation(&p("var_today"), overrides(&[("headline", "Yes"), ("button", "")])),
+        Change::patch_variation(&p("var_short"), overrides(&[])),
+        Change::delete_variation(&p("var_third")),
+    ];
+    let mut snapshot = world();
+    check(&snapshot);
+    for step in steps {
+        snapshot = ok(&snapshot, step);
+        check(&snapshot);
+        check(&Snapshot::from_json(snapshot.to_json()).unwrap());
     }
 }
 

@@ -194,12 +194,15 @@ fn a_run_shows_what_it_froze() {
     let edits: Vec<Change> = visible_edits().iter().map(change).collect();
     let snapshot = ok(&running(), edits);
     let now = snapshot.flag("flg_a").unwrap();
-    assert_eq!(now.variations()["var_b"].config().get("size"), Some(&json!(2)));
+    assert_eq!(now.variations().get("var_b").unwrap().config().get("size"), Some(&json!(2)));
     for id in EXPERIMENTS {
         let run = snapshot.experiment(id).unwrap().iteration();
         let frozen = run.flag().unwrap();
         assert_ne!(frozen.version(), now.version());
-        assert_eq!(frozen.variations()["var_b"].config().get("size"), Some(&json!(12)));
+        assert_eq!(
+            frozen.variations().get("var_b").unwrap().config().get("size"),
+            Some(&json!(12))
+        );
         assert!(!frozen.parameters().contains_key("bold"));
     }
     let run = snapshot.experiment("exp_segments").unwrap().iteration();
@@ -398,7 +401,7 @@ fn runs_that_froze_different_revisions_survive_together() {
     let sizes = |snapshot: &Snapshot| {
         EXPERIMENTS.map(|id| {
             let run = snapshot.experiment(id).unwrap().iteration();
-            run.flag().unwrap().parameters()["size"].value().clone()
+            run.flag().unwrap().parameters().get("size").unwrap().value().clone()
         })
     };
     assert_eq!(sizes(&snapshot), [json!(21), json!(22)]);
@@ -442,7 +445,8 @@ fn what_an_archived_run_froze_survives_the_end_of_it() {
     }
     assert_eq!(snapshot.flags().count() + snapshot.segments().count(), 0);
     let flag = before[0].flag().unwrap();
-    assert_eq!(*flag.variations()["var_b"].overrides()["headline"], json!("Hi"));
+    let overrides = flag.variations().get("var_b").unwrap().overrides();
+    assert_eq!(**overrides.get("headline").unwrap(), json!("Hi"));
 }
 
 /// A segment with this id for those who are not from Germany.

@@ -551,7 +551,8 @@ fn check_served(snapshot: &Snapshot, model: &Model) {
                 assert_eq!(found, expected, "{}", snapshot.explain(ID, &subject));
                 assert!(!decision.in_experiment() && decision.assignment().is_none());
                 let frozen = snapshot.experiment(ID).unwrap().iteration().flag().unwrap();
-                let config = served.map(|own| frozen.variations()[VARIATIONS[own]].config());
+                let config =
+                    served.map(|own| frozen.variations().get(VARIATIONS[own]).unwrap().config());
                 assert_eq!(decision.config(), config);
             }
             (status, _) => assert_eq!(found, (status.as_str(), None)),

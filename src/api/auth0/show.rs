@@ -1,6 +1,5 @@
 //! The entities as Auth0 shows them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -10,6 +9,7 @@ use serde_json::Value;
 use super::Generation;
 use crate::change::Field;
 use crate::id::{ExperimentId, FlagId, SegmentId, VariationId};
+use crate::map::Map;
 use crate::model::{
     Allocation, Description, Experiment, Flag, FlagStatus, Flow, Iteration, Name, Parameter, Rule,
     Segment, SegmentStatus, Status, Strategy, Variation, Weights, percentages,
@@ -89,7 +89,7 @@ struct ShownAllocation<'s> {
 #[derive(Serialize)]
 struct FlagSnapshot<'s> {
     name: &'s Name,
-    parameters: &'s BTreeMap<Arc<str>, Parameter>,
+    parameters: &'s Map<Arc<str>, Parameter>,
 }
 
 #[derive(Serialize)]
@@ -113,7 +113,7 @@ pub(super) struct ShownFlag<'s> {
     #[serde(rename = "type")]
     kind: &'static str,
     status: FlagStatus,
-    parameters: &'s BTreeMap<Arc<str>, Parameter>,
+    parameters: &'s Map<Arc<str>, Parameter>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -147,7 +147,7 @@ pub(super) struct ShownSegment<'s> {
 
 /// The overrides of a variation: each in an envelope, or bare as in the early access.
 struct Overrides<'s> {
-    overrides: &'s BTreeMap<Arc<str>, Arc<Value>>,
+    overrides: &'s Map<Arc<str>, Arc<Value>>,
     enveloped: bool,
 }
 

@@ -10,6 +10,7 @@ use super::super::{EffectKind, EntityKind, FlagPatch, NewFlag, NewVariation, Var
 use super::{Edit, Work, archived, given, not_found, patched, settled, text};
 use crate::error::{Code, Error};
 use crate::id::{FlagId, VariationId};
+use crate::map::Map;
 use crate::model::{
     Flag, FlagStatus, Parameter, Record, Variation, check_id_free, check_name_free,
     check_overrides, check_parameters, check_variation_count,
@@ -28,7 +29,7 @@ impl Work<'_> {
             description: given("description", new.description.as_ref())?,
             status: FlagStatus::Draft,
             parameters: parameters(&new.parameters)?,
-            variations: BTreeMap::new(),
+            variations: Map::default(),
             record: Record::new(self.now),
             defaults: Arc::default(),
             key: given("key", new.key.as_ref())?,
@@ -193,7 +194,7 @@ impl Work<'_> {
             description: given("description", new.description.as_ref())?,
             overrides: overriding(&new.overrides),
             record: Record::new(self.now),
-            config: Arc::default(),
+            config: Arc::clone(&flag.defaults),
             id: id.clone(),
         };
         check_variation_name(flag, &variation)?;
@@ -261,18 +262,15 @@ fn editing(flag: &Flag) -> Edit<impl Fn(&'static str) -> Result<(), Error> + use
     })
 }
 
-fn parameters(given: &BTreeMap<String, Parameter>) -> Result<BTreeMap<Arc<str>, Parameter>, Error> {
-    let parameters = shared(given);
+fn parameters(given: &BTreeMap<String, Parameter>) -> Result<Map<Arc<str>, Parameter>, Error> {
+    let own = given.iter().map(|(name, own)| (name.as_str().into(), own.clone()));
+    let parameters = Map::of(own);
     check_parameters(&parameters).map_err(|error| error.at("parameters"))?;
     Ok(parameters)
 }
 
-fn overriding(given: &BTreeMap<String, Value>) -> BTreeMap<Arc<str>, Arc<Value>> {
-    given.iter().map(|(name, value)| (name.as_str().into(), Arc::new(value.clone()))).collect()
-}
-
-fn shared<T: Clone>(map: &BTreeMap<String, T>) -> BTreeMap<Arc<str>, T> {
-    map.iter().map(|(name, value)| (name.as_str().into(), value.clone())).collect()
+fn overriding(given: &BTreeMap<String, Value>) -> Map<Arc<str>, Arc<Value>> {
+    Map::of(given.iter().map(|(name, value)| (name.as_str().into(), Arc::new(value.clone()))))
 }
 
 fn check_variation_name(flag: &Flag, variation: &Variation) -> Result<(), Error> {
