@@ -120,9 +120,10 @@ impl Plan {
     ) -> Decision<'s> {
         match &open.route {
             Route::Percentage(partition) => self.weigh(open, partition, hash, traffic_end, trace),
-            Route::Segments(targets) => {
-                self.target(open, targets, hash, traffic_end, subject, ask, trace)
-            }
+            Route::Segments(targets) => match open.samples(hash, traffic_end, trace) {
+                true => self.target(open, targets, hash, subject, ask, trace),
+                false => self.pass_by(open),
+            },
             #[cfg(feature = "launchdarkly")]
             Route::Rollout(buckets) => match subject.id(self.subject_kind.as_str()) {
                 Some(id) => self.roll(buckets, id, trace),
@@ -154,14 +155,10 @@ impl Plan {
         open: &'s Open,
         targets: &'s Targets,
         hash: u64,
-        traffic_end: u64,
         subject: &Subject<'_>,
         ask: &mut (impl Ask + ?Sized),
         trace: &mut impl Trace,
     ) -> Decision<'s> {
-        if !open.samples(hash, traffic_end, trace) {
-            return self.pass_by(open);
-        }
         let attributes = subject.attributes();
         let hit = ask.first(targets, attributes);
         for (place, (segment, _)) in targets.iter().enumerate() {

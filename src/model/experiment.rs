@@ -8,14 +8,13 @@ use serde::{Serialize, Serializer};
 
 use super::allocation::check_allocations;
 use super::analysis::{Analysis, check_analysis};
-use super::annotations::{NO_ANNOTATIONS, read_annotations};
+use super::annotations::NO_ANNOTATIONS;
 use super::draft::Draft;
 use super::extra::{Extra, Extras};
 use super::iteration::{Design, DesignRef, DesignRefs, Iteration};
 use super::past::{PastIteration, check_previous};
 use super::rollout::{Rollout, RolloutSlice, check_hash};
 use super::schedule::{Schedule, Stage, check_levels, initial_traffic};
-use super::text::read_tags;
 use super::{
     Allocation, AnnotationKey, Description, Flow, HashVersion, Keep, Key, Maintainer, Name, Record,
     Salt, Status, Strategy, SubjectKind, Tag, Text, Weights, checked, entity, keyed, keys,
@@ -334,16 +333,9 @@ impl Experiment {
         // What most have is their id, whose text is then held once.
         let salt = object.optional("salt")?.filter(|salt: &Salt| *salt != id.as_str());
         let extras = Extras {
-            tags: read_tags(&object)?,
-            flow: object.optional("flow")?,
             levels: levels.into(),
             schedule: Some(schedule).filter(|own| *own != Schedule::default()),
-            maintainer: object.optional("maintainer")?,
-            shelved_at: object.optional("shelved_at")?,
-            previous: None,
-            rollout: None,
-            chain: object.optional("chain")?,
-            annotations: read_annotations(&object)?,
+            ..Extras::read(&object)?
         };
         let mut experiment = Self {
             name: object.read("name")?,

@@ -3,11 +3,14 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, LazyLock};
 
-use super::annotations::Annotations;
+use super::annotations::{Annotations, read_annotations};
 use super::past::PastIteration;
 use super::rollout::Rollout;
 use super::schedule::Schedule;
+use super::text::read_tags;
 use super::{ChainName, Flow, Maintainer, Tag};
+use crate::error::Error;
+use crate::json::Object;
 use crate::number::Percentage;
 use crate::time::Timestamp;
 
@@ -29,6 +32,21 @@ pub(crate) struct Extras {
     pub(crate) rollout: Option<Rollout>,
     pub(crate) chain: Option<ChainName>,
     pub(crate) annotations: Annotations,
+}
+
+impl Extras {
+    /// Reads what stands by itself in the experiment's document.
+    pub(super) fn read(object: &Object<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            tags: read_tags(object)?,
+            flow: object.optional("flow")?,
+            maintainer: object.optional("maintainer")?,
+            shelved_at: object.optional("shelved_at")?,
+            chain: object.optional("chain")?,
+            annotations: read_annotations(object)?,
+            ..Self::default()
+        })
+    }
 }
 
 static NONE: LazyLock<Extras> = LazyLock::new(Extras::default);

@@ -76,7 +76,7 @@ impl Visitor for Assigning {
         let (mut key, mut subject) = (Round::new(keys.len()), Round::new(subjects.len()));
         self.contenders.push(Contender::new(E::NAME, move || {
             let (key, subject) = (&keys[key.next()], &subjects[subject.next()]);
-            black_box(engine.assign(black_box(key), black_box(subject)));
+            black_box(&engine.assign(black_box(key), black_box(subject)));
         }));
     }
 }
@@ -121,7 +121,7 @@ pub fn held(world: World) -> Vec<Contender> {
     let mut subject = Round::new(IDS.len());
     let ids: &'static [String] = &IDS;
     let held = Contender::new(Variate::NAME, move || {
-        black_box(plan.assign(&Subject::new(black_box(&ids[subject.next()]))));
+        black_box(&plan.assign(&Subject::new(black_box(&ids[subject.next()]))));
     });
     vec![floor(), held]
 }

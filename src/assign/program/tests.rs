@@ -298,7 +298,7 @@ fn a_segment_of_too_many_conditions_is_asked_as_it_is() {
         segment((0..=MAX_CONDITIONS).map(rule).collect()),
         segment(vec![rule(0), rule(300)]),
     ];
-    let program = Program::new(segments.clone());
+    let program = Program::new(segments);
     let coded: Vec<_> = program.blocks.iter().map(|block| block.code.is_some()).collect();
     assert_eq!(coded, [true, false, true]);
     for (text, place) in [("200", Some(0)), ("64", Some(1)), ("0", Some(1)), ("300", Some(2))] {

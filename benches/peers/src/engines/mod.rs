@@ -45,7 +45,7 @@ pub trait Engine: Sized + 'static {
     /// Assigns a subject to every experiment.
     fn assign_all(&self, keys: &[String], subject: &Self::Subject) {
         for key in keys {
-            black_box(self.assign(key, subject));
+            black_box(&self.assign(key, subject));
         }
     }
 

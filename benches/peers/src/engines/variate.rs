@@ -83,7 +83,7 @@ pub fn arm_of(decision: &Decision<'_>) -> Option<usize> {
 /// One subject and all experiments, with room that is kept.
 pub fn assign_all(snapshot: &Snapshot, id: &str, scratch: &mut Scratch) {
     for decision in snapshot.assign_all(&Subject::new(id), scratch) {
-        std::hint::black_box(decision);
+        std::hint::black_box(&decision);
     }
 }
 
