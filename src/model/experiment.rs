@@ -325,18 +325,6 @@ impl Experiment {
         let hash: HashVersion = object.or_default("hash")?;
         check_hash(hash, strategy, &levels, &schedule.stages)
             .map_err(|error| object.locate(error))?;
-        let traffic = match (object.optional("traffic")?, levels.first()) {
-            (Some(traffic), _) => traffic,
-            (None, Some(first)) if status != Status::Draft => *first,
-            (None, _) => initial_traffic(&schedule.stages),
-        };
-        // What most have is their id, whose text is then held once.
-        let salt = object.optional("salt")?.filter(|salt: &Salt| *salt != id.as_str());
-        let extras = Extras {
-            levels: levels.into(),
-            schedule: Some(schedule).filter(|own| *own != Schedule::default()),
-            ..Extras::read(&object)?
-        };
         let mut experiment = Self {
             name: object.read("name")?,
             description: object.optional("description")?,
@@ -344,12 +332,20 @@ impl Experiment {
             subject_kind: object.or_default("subject_kind")?,
             strategy,
             allocations: allocations.into(),
-            traffic,
+            traffic: match (object.optional("traffic")?, levels.first()) {
+                (Some(traffic), _) => traffic,
+                (None, Some(first)) if status != Status::Draft => *first,
+                (None, _) => initial_traffic(&schedule.stages),
+            },
             audience_id: object.optional("audience_id")?,
             outside_variation_id: object.optional("outside_variation_id")?,
             keep: object.or_default("keep")?,
             hash,
-            salt: salt.unwrap_or_else(|| Salt::from(&id)),
+            // What most have is their id, whose text is then held once.
+            salt: object
+                .optional("salt")?
+                .filter(|salt: &Salt| *salt != id.as_str())
+                .unwrap_or_else(|| Salt::from(&id)),
             status,
             iteration,
             record,
@@ -358,7 +354,11 @@ impl Experiment {
             draft: None,
             analysis: None,
             weights,
-            extra: Extra::from(extras),
+            extra: Extra::from(Extras {
+                levels: levels.into(),
+                schedule: Some(schedule).filter(|own| *own != Schedule::default()),
+                ..Extras::read(&object)?
+            }),
             id,
         };
         if object.get("analysis").is_some() {

@@ -38,8 +38,9 @@ pub fn check_users(snapshot: &Snapshot) {
                 users.entry(id).or_default().insert(experiment.id());
             }
         }
-        if let Some(flow) = experiment.flow().filter(|_| experiment.status() == Status::Active) {
-            flows.entry(flow.as_str()).or_default().insert(experiment.id());
+        if let Some(flow) = experiment.flow() {
+            let active = flows.entry(flow.as_str()).or_default();
+            active.extend(Some(experiment.id()).filter(|_| experiment.status() == Status::Active));
         }
     }
     let flags = snapshot.flags().map(|flag| flag.id().as_str());
