@@ -380,6 +380,14 @@ impl Experiment {
         Ok(())
     }
 
+    /// Holds its id, and the salt that is its id, as this equal one.
+    pub(crate) fn hold_id(&mut self, id: ExperimentId) {
+        if self.salt == *id.as_str() {
+            self.salt = Salt::from(&id);
+        }
+        self.id = id;
+    }
+
     /// Reads the draft and the previous runs, and returns what these refer to.
     fn read_other_runs(&mut self, object: &Object<'_>) -> Result<Vec<Option<DesignRef>>, Error> {
         if let Some(cursor) = object.get("draft") {

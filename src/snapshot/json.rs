@@ -259,8 +259,18 @@ impl Snapshot {
         snapshot.read_metrics(&object)?;
         let past = Past::from_json(&object, &snapshot)?;
         let mut chains = BTreeSet::new();
+        // Their texts, which looking an experiment up compares, lie side by side.
+        let mut ids = Vec::new();
+        each(&object, "experiments", |cursor| {
+            ids.push(cursor.tag("id").and_then(|id| id.read()).ok());
+            Ok(())
+        })?;
+        let mut ids = ids.into_iter();
         each(&object, "experiments", |cursor| {
             let (mut experiment, designs) = Experiment::from_json(cursor)?;
+            if let Some(id) = ids.next().flatten() {
+                experiment.hold_id(id);
+            }
             snapshot
                 .restore(&mut experiment, designs, &past)
                 .map_err(|error| cursor.locate(error))?;
@@ -280,6 +290,7 @@ impl Snapshot {
             snapshot.put_holdout(holdout);
             Ok(())
         })?;
+        snapshot.gather();
         past.check_used().map_err(|error| object.locate(error))?;
         let kept = snapshot.read_kept(&object)?;
         Ok((snapshot, kept))

@@ -76,6 +76,19 @@ impl Snapshot {
         rename(&mut self.names.segments, Some(&before.name), None);
     }
 
+    /// Lays the plans of the experiments that assign side by side, and what they are found by: those
+    /// of a document lie scattered among all else that was read with them.
+    pub(super) fn gather(&mut self) {
+        let plans: Vec<_> = self.active.iter().map(|plan| Arc::new(Plan::clone(plan))).collect();
+        for plan in &plans {
+            let held = self.experiments.get_mut(plan.experiment_id().as_str());
+            if let Some(held) = held.and_then(Arc::get_mut) {
+                held.plan = Arc::clone(plan);
+            }
+        }
+        self.active = plans.into_iter().collect();
+    }
+
     /// Has an experiment that is new here hold the ids of its flag and variations as the flag does, so
     /// that their texts are held once.
     pub(crate) fn share_ids(&self, experiment: &mut Experiment) {

@@ -36,7 +36,16 @@ impl Round {
 
 /// One assignment by every engine, and the floor.
 pub fn by_key(world: World, facts: Option<Facts>, expected: Expected) -> Vec<Contender> {
-    let keys = world.scattered_keys();
+    by_keys(world, Vec::leak(world.scattered_keys()), facts, expected)
+}
+
+/// All contenders ask by the same texts, so that where these lie makes no difference.
+fn by_keys(
+    world: World,
+    keys: &'static [String],
+    facts: Option<Facts>,
+    expected: Expected,
+) -> Vec<Contender> {
     let facts = facts.map(|facts| &*Box::leak(Box::new(facts)));
     let mut engines = Assigning { world, facts, keys, expected, contenders: vec![floor()] };
     each(&mut engines);
@@ -45,12 +54,12 @@ pub fn by_key(world: World, facts: Option<Facts>, expected: Expected) -> Vec<Con
 
 /// The same with what a look-up in a bare map costs beside the floor.
 pub fn among(world: World, expected: Expected) -> Vec<Contender> {
-    let mut contenders = by_key(world, None, expected);
+    let keys: &[String] = Vec::leak(world.scattered_keys());
+    let mut contenders = by_keys(world, keys, None, expected);
     let numbers = || world.keys().into_iter().zip(0_u32..);
     let (map, other): (HashMap<_, _>, hashbrown::HashMap<_, _>) =
         (numbers().collect(), numbers().collect());
-    let keys = world.scattered_keys();
-    contenders.push(looked_up("map", keys.clone(), move |key| map.get(key).copied()));
+    contenders.push(looked_up("map", keys, move |key| map.get(key).copied()));
     contenders.push(looked_up("hashbrown_map", keys, move |key| other.get(key).copied()));
     contenders
 }
@@ -58,7 +67,7 @@ pub fn among(world: World, expected: Expected) -> Vec<Contender> {
 struct Assigning {
     world: World,
     facts: Option<&'static Facts>,
-    keys: Vec<String>,
+    keys: &'static [String],
     expected: Expected,
     contenders: Vec<Contender>,
 }
@@ -71,13 +80,15 @@ impl Visitor for Assigning {
         let engine: &'static E = Box::leak(Box::new(E::load(&E::text(&self.world))));
         let subjects: Vec<E::Subject> =
             IDS.iter().map(|id| engine.subject(id, self.facts)).collect();
-        check(engine, &self.keys, &subjects, self.expected);
-        let keys = self.keys.clone();
+        check(engine, self.keys, &subjects, self.expected);
+        let keys = self.keys;
         let (mut key, mut subject) = (Round::new(keys.len()), Round::new(subjects.len()));
-        self.contenders.push(Contender::new(E::NAME, move || {
+        let assign = move || {
             let (key, subject) = (&keys[key.next()], &subjects[subject.next()]);
             black_box(&engine.assign(black_box(key), black_box(subject)));
-        }));
+        };
+        let contender = Contender::new(E::NAME, assign).going_round(self.world.experiments);
+        self.contenders.push(contender);
     }
 }
 
@@ -95,17 +106,18 @@ fn floor() -> Contender {
 /// The floor and a look-up.
 fn looked_up(
     name: &'static str,
-    keys: Vec<String>,
+    keys: &'static [String],
     look_up: impl Fn(&str) -> Option<u32> + 'static,
 ) -> Contender {
     let seed = draw_seed("exp_a", Draw::Variation);
     let (mut key, mut subject) = (Round::new(keys.len()), Round::new(IDS.len()));
-    let ids: &'static [String] = &IDS;
-    Contender::new(name, move || {
+    let (ids, experiments): (&'static [String], _) = (&IDS, keys.len());
+    let assign = move || {
         let (key, id) = (&keys[key.next()], &ids[subject.next()]);
         let found = look_up(black_box(key));
         black_box((found, point(subject_hash(black_box(id)), black_box(seed))));
-    })
+    };
+    Contender::new(name, assign).going_round(experiments)
 }
 
 /// This crate's plan of one experiment, held by the caller.

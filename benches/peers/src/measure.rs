@@ -28,6 +28,8 @@ pub struct Contender {
     pub name: &'static str,
     /// What one call is counted as.
     units: u32,
+    /// The fewest calls of a batch.
+    least: u64,
     /// Makes so many calls, and says how long they took.
     run: Box<dyn FnMut(u64) -> Duration>,
 }
@@ -59,12 +61,19 @@ impl Contender {
 
     /// One that takes its time itself.
     pub fn timed(name: &'static str, run: impl FnMut(u64) -> Duration + 'static) -> Self {
-        Self { name, units: 1, run: Box::new(run) }
+        Self { name, units: 1, least: 1, run: Box::new(run) }
     }
 
     #[must_use]
     pub fn counted_as(self, units: u32) -> Self {
         Self { units, ..self }
+    }
+
+    /// One that goes round so many things: a batch has at least one turn, so that what it works on is
+    /// as much at hand for the slow as for the quick.
+    #[must_use]
+    pub fn going_round(self, things: usize) -> Self {
+        Self { least: things as u64, ..self }
     }
 
     /// The time of one batch, after another that brings what it works on back into the caches.
@@ -119,7 +128,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 /// for a while slows all of them down.
 pub fn measure(contenders: &mut [Contender], effort: Effort) -> Vec<(&'static str, Taken)> {
     let calls: Vec<u64> =
-        contenders.iter_mut().map(|contender| contender.calibrate(effort.batch)).collect();
+        contenders.iter_mut().map(|own| own.calibrate(effort.batch).max(own.least)).collect();
     let mut times = vec![Vec::new(); contenders.len()];
     let start = Instant::now();
     for round in 0..effort.rounds {
