@@ -10,7 +10,7 @@ use crate::engines::{Engine, Visitor, each};
 /// Processor, cores, system.
 pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{}, {cores} cores, {OS}/{ARCH}", processor())
+    format!("{}, {cores} cores, {OS}/{}", processor(), ARCH.replace('_', "-"))
 }
 
 fn processor() -> String {

@@ -56,7 +56,7 @@ fn main() {
         results.add(workload.name, &taken);
     }
     if chosen("readers") {
-        let time = if options.quick { Duration::from_millis(50) } else { Duration::from_secs(3) };
+        let time = if options.quick { Duration::from_millis(50) } else { Duration::from_secs(6) };
         let readers = readers(time);
         println!("\nreaders: {readers:#?}");
         results.readers = Some(readers);

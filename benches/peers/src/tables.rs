@@ -109,8 +109,12 @@ fn readers(results: &Results) -> String {
     format!(
         "\nTwo threads that read while {:.0} commits land each second, each beside one that reads \
          alone without a writer: {:.2} of its assignments by second of processor time, {:.2} by \
-         second of the clock.\n",
-        readers.commits_per_second, readers.ratio_per_cpu_second, readers.ratio_per_wall_second,
+         second of the clock; {:.2} of what each of two that read without a writer does by second of \
+         processor time.\n",
+        readers.commits_per_second,
+        readers.ratio_per_cpu_second,
+        readers.ratio_per_wall_second,
+        readers.ratio_to_two_per_cpu_second,
     )
 }
 
