@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use variate::hash::{Draw, draw_seed, point, subject_hash};
-use variate::{Reason, Scratch, Subject};
+use variate::{Batch, Outcome, Reason, Scratch, Subject};
 
 use common::{By, Request, SEGMENTS, id, subjects, world};
 
@@ -22,6 +22,7 @@ fn assign(c: &mut Criterion) {
     by_id(&mut group);
     segments(&mut group);
     all(&mut group);
+    batch(&mut group);
     group.finish();
 }
 
@@ -93,6 +94,22 @@ fn all(group: &mut BenchmarkGroup<'_, WallTime>) {
                     black_box(decision);
                 });
                 Some(())
+            });
+        });
+    }
+}
+
+/// A thousand subjects whose ids have been hashed.
+fn batch(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let hashes: Vec<u64> = subjects().iter().take(1_000).map(|id| subject_hash(id)).collect();
+    let mut outcomes = vec![Outcome::default(); hashes.len()];
+    for arms in [2, 8] {
+        let snapshot = world(1, By::Weight(arms));
+        let plan = snapshot.plan(id("exp", 0)).unwrap();
+        group.bench_function(format!("batch of 1000 hashes/{arms} arms"), |b| {
+            b.iter(|| {
+                plan.assign_batch(&Batch::hashed(black_box(&hashes)), &mut outcomes);
+                black_box(&outcomes);
             });
         });
     }

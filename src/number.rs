@@ -263,6 +263,19 @@ mod tests {
         check("99999999999999999999", None);
     }
 
+    #[test]
+    fn an_option_of_a_tight_number_takes_no_more_room() {
+        fn check<T>() {
+            assert_eq!(size_of::<Option<T>>(), size_of::<T>());
+        }
+        check::<Tight>();
+        check::<Weight>();
+        check::<crate::time::Timestamp>();
+        for number in [0, 1, u64::MAX - 1] {
+            assert_eq!(Tight::new(number).get(), number);
+        }
+    }
+
     proptest! {
         #[test]
         fn every_weight_survives_text_and_json(millionths in 0..=Weight::MAX.millionths()) {

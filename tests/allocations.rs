@@ -26,6 +26,7 @@ use variate::{
 thread_local! {
     // Const, so that counting allocates nothing itself.
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -38,24 +39,34 @@ fn count() {
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
+/// Notes how many bytes more are live, or fewer.
+fn grow(before: usize, after: usize) {
+    let more = after.cast_signed() - before.cast_signed();
+    let _ = LIVE.try_with(|live| live.set(live.get() + more));
+}
+
 // SAFETY: everything is passed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        grow(0, layout.size());
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        grow(0, layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        grow(layout.size(), size);
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        grow(layout.size(), 0);
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -232,6 +243,39 @@ fn subjects(shapes: &[Box<dyn Attributes>]) -> Vec<Subject<'_>> {
         subjects.push(Subject::of("user", "🙂").with_attributes(&**shape));
     }
     subjects
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn an_experiment_takes_at_most_800_bytes() {
+    const EXPERIMENTS: usize = 10_000;
+    let experiments: Vec<Value> = (0..EXPERIMENTS)
+        .map(|number| {
+            json!({
+                "id": format!("exp_{number}").replace('0', "z"), "name": format!("Experiment {number}"),
+                "flag_id": "flg_a", "strategy": "percentage", "status": "active",
+                "allocations": [
+                    {"variation_id": "var_a", "weight": 50, "is_control": true},
+                    {"variation_id": "var_b", "weight": 50}
+                ]
+            })
+        })
+        .collect();
+    let document = json!({
+        "format": "variate/1",
+        "flags": [{
+            "id": "flg_a", "name": "A flag", "status": "active",
+            "parameters": {"x": {"type": "number", "value": 1}},
+            "variations": [{"id": "var_a", "name": "one"}, {"id": "var_b", "name": "two"}]
+        }],
+        "experiments": experiments
+    });
+    let json = document.to_string();
+    let before = LIVE.get();
+    let snapshot = Snapshot::from_json(&json).unwrap();
+    let live = usize::try_from(LIVE.get() - before).unwrap();
+    assert_eq!(snapshot.experiment_count(), EXPERIMENTS);
+    assert!(live <= 800 * EXPERIMENTS, "{} bytes an experiment", live / EXPERIMENTS);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::hash::point;
 use super::plan::{Arm, Share};
 use super::{Attribute, Attributes, Decision, Plan, Reason, Subject, ToAttribute};
 use crate::time::Clock;
@@ -254,12 +253,9 @@ impl Plan {
         if let Some(pair) = &self.pair {
             rows.for_each(|(hash, outcome)| *outcome = Outcome::split(pair.draw(*hash)));
         } else if let Some((open, partition)) = self.gate.lot() {
-            let outside = Outcome::of(self.pass_by(open));
             rows.for_each(|(hash, outcome)| {
-                *outcome = match open.samples(*hash, open.traffic_end, &mut ()) {
-                    true => Outcome::split(partition.owner(point(*hash, open.variation_seed))),
-                    false => outside,
-                }
+                let decision = self.weigh(open, partition, *hash, open.traffic_end, &mut ());
+                *outcome = Outcome::of(decision);
             });
         } else {
             return 0;

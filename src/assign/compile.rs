@@ -79,7 +79,7 @@ impl Plan {
             && let Gate::Open(open) | Gate::Paused(open) = &mut plan.gate
         {
             Guards::link(&mut open.guards, Link { members: Arc::clone(members), place });
-            plan.pair = None;
+            plan.pair = Pair::new(&plan.subject_kind, &plan.gate);
         }
         plan
     }

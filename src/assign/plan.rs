@@ -22,7 +22,7 @@ use crate::partition::Partition;
 /// Hold on to one, as [`Snapshot::plan`](crate::Snapshot::plan) lends it, to assign many subjects
 /// to one experiment.
 #[derive(Debug, Clone)]
-// In this order, so that what most decisions need lies on one cache line.
+// In this order, so that what a pair decides with lies together, ahead of the rest.
 #[repr(C)]
 pub struct Plan {
     /// What decides, once more and in short, if two arms divide all subjects of the default kind.

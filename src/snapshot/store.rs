@@ -315,7 +315,7 @@ fn recall(
     rename(names, before.filter(|(key, _)| key.is_none()).map(|(_, name)| name), name);
 }
 
-fn rename<K: AsRef<str> + Ord + Clone>(
+fn rename<K: AsRef<str> + Eq + Clone>(
     names: &mut Table<(K, ArcStr)>,
     before: Option<&K>,
     after: Option<(&K, ArcStr)>,
